@@ -1,0 +1,142 @@
+//! Requests and responses as the server sees them: no sockets, no streams, only what a handler needs.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// An HTTP method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Delete,
+    Options,
+}
+
+impl Method {
+    /// Reads a method's name as it stands in a request line.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            _ => return None,
+        })
+    }
+
+    /// The method's name as it stands in a request line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+        }
+    }
+}
+
+/// A body, or a handle to one that the host holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// No body.
+    #[default]
+    Empty,
+    /// The whole body.
+    Bytes(Vec<u8>),
+    /// A request body that the host has not read yet, under a number of the host's own; only [`crate::ports::Blobs::put`] takes it.
+    Incoming(u32),
+    /// A response body that the host reads from its blobs: bytes `start..end` of the blob `id`.
+    Stored {
+        /// The blob's name.
+        id: String,
+        /// The first byte.
+        start: u64,
+        /// The byte after the last.
+        end: u64,
+    },
+}
+
+/// Header names are lower case.
+pub type Headers = BTreeMap<String, String>;
+
+/// An HTTP request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path, still percent-encoded, without the query.
+    pub path: String,
+    /// The query, still percent-encoded, without its question mark.
+    pub query: String,
+    /// The headers.
+    pub headers: Headers,
+    /// The body.
+    pub body: Body,
+}
+
+impl Request {
+    /// A request without headers or body to `target`, a path with an optional query.
+    pub fn new(method: Method, target: &str) -> Self {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        Self { method, path: path.into(), query: query.into(), headers: Headers::new(), body: Body::Empty }
+    }
+
+    /// The header of that lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+/// An HTTP response.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: Headers,
+    /// The body.
+    pub body: Body,
+}
+
+impl Response {
+    /// A response with a JSON body.
+    pub fn json(status: u16, value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
+        Self::bytes(status, "application/json", bytes)
+    }
+
+    /// A 200 with a JSON body.
+    pub fn ok(value: &impl Serialize) -> Self {
+        Self::json(200, value)
+    }
+
+    /// A 200 with an empty JSON object.
+    pub fn empty() -> Self {
+        Self::bytes(200, "application/json", b"{}".to_vec())
+    }
+
+    /// A response with a body of the given content type.
+    pub fn bytes(status: u16, content_type: &str, bytes: Vec<u8>) -> Self {
+        Self { status, headers: Headers::new(), body: Body::Bytes(bytes) }.with("content-type", content_type)
+    }
+
+    /// A response without a body.
+    pub fn bare(status: u16) -> Self {
+        Self { status, headers: Headers::new(), body: Body::Empty }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+}

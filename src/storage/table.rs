@@ -1,0 +1,113 @@
+//! The tables, one line each (key → value), and the migrations that made them.
+
+macro_rules! tables {
+    ($($(#[doc = $doc:literal])* $variant:ident = $name:literal,)*) => {
+        /// A table of the store. Keys are written as `part/part`; rooms and events are internal numbers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Table {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl Table {
+            /// Every table there is now.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name that the table has in the database, for ever.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+tables! {
+    /// name → a value of the server as a whole: identity, incarnation, epoch
+    Meta = "meta",
+    /// position → what happened there
+    Log = "log",
+    /// room id → room number and version
+    Rooms = "rooms",
+    /// room → forward extremities, current state, counts
+    Heads = "heads",
+    /// event → its header and the event itself
+    Events = "events",
+    /// event id/room → event
+    EventIds = "event_ids",
+    /// hash of a state tree's node → the node
+    StateNodes = "state_nodes",
+    /// room/depth/event → nothing: the order that clients page through
+    Timeline = "timeline",
+    /// room/position → event, and the current state behind it: the order of arrival
+    RoomLog = "room_log",
+    /// room/membership/user → the membership event
+    Members = "members",
+    /// user/room → membership of a local user, and since when
+    UserRooms = "user_rooms",
+    /// room/target event id/event → how it relates
+    Relations = "relations",
+    /// room/target event id → the redaction that came before its target
+    PendingRedactions = "pending_redactions",
+    /// alias → room id and who made it
+    Aliases = "aliases",
+    /// room/alias → nothing
+    RoomAliases = "room_aliases",
+    /// room → nothing, for rooms in the public directory
+    PublicRooms = "public_rooms",
+    /// user → the local account
+    Accounts = "accounts",
+    /// user → the profile's fields
+    Profiles = "profiles",
+    /// user/device → the device
+    Devices = "devices",
+    /// hash of a token → whose it is
+    Tokens = "tokens",
+    /// user/device/endpoint/transaction id → the first answer
+    Transactions = "transactions",
+    /// user/room id or nothing/type → content and position
+    AccountData = "account_data",
+    /// user/position → room id and type of the account data that changed
+    AccountDataLog = "account_data_log",
+    /// room/user/receipt type/thread → the receipt
+    Receipts = "receipts",
+    /// room/position → user, receipt type and thread of the receipt that changed
+    ReceiptLog = "receipt_log",
+    /// user/filter id → the filter
+    Filters = "filters",
+    /// media id → what was uploaded
+    Media = "media",
+}
+
+/// One step of the database's schema: what it adds. Migrations are additive, and this list is append-only, so that a
+/// database from any released version opens for ever.
+#[derive(Debug)]
+pub struct Migration {
+    /// The schema version that this step leads to.
+    pub version: u32,
+    /// The tables that it adds.
+    pub adds: &'static [Table],
+}
+
+/// Every step since the first release.
+pub const MIGRATIONS: &[Migration] = &[Migration { version: 1, adds: Table::ALL }];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_differ() {
+        let names: BTreeSet<_> = Table::ALL.iter().map(|table| table.name()).collect();
+        assert_eq!(names.len(), Table::ALL.len());
+    }
+
+    #[test]
+    fn every_table_is_added_once() {
+        let added: Vec<_> = MIGRATIONS.iter().flat_map(|migration| migration.adds).collect();
+        let unique: BTreeSet<_> = added.iter().collect();
+        assert_eq!((added.len(), unique.len()), (Table::ALL.len(), Table::ALL.len()));
+    }
+}
