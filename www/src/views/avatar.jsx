@@ -1,0 +1,16 @@
+// A person's or room's picture, or the initials on a colour of their own until there is one.
+import { colourOf, initials } from "../format.js";
+import { useMedia } from "../media.js";
+
+/** One thumbnail serves every size on the screen. */
+const BOX = { width: 96, height: 96, method: "crop" };
+
+export function Avatar({ session, id, name, mxc, size = 36, square = false }) {
+  const { url } = useMedia(session, mxc, BOX);
+  const classes = `avatar colour-${colourOf(id)} ${square ? "square" : ""}`;
+  return (
+    <span class={classes} style={{ width: `${size}px`, height: `${size}px`, fontSize: `${Math.round(size * 0.4)}px` }} aria-hidden="true">
+      {url ? <img src={url} alt="" width={size} height={size} /> : initials(name)}
+    </span>
+  );
+}
