@@ -6,6 +6,7 @@ mod client_event;
 pub mod config;
 pub mod error;
 pub mod event;
+mod filter;
 pub mod http;
 pub mod identity;
 pub mod log;

@@ -77,6 +77,8 @@ export class Session extends EventTarget {
   }
 
   synced = (sync) => {
+    // There are no calls here, and the SDK's listener for them complains of every room it has yet to meet.
+    if (sync === "PREPARED") queueMicrotask(() => this.client.matrixRTC.stop());
     if (sync === "PREPARED" || sync === "SYNCING" || sync === "CATCHUP") this.state = "ready";
     else if (sync === "RECONNECTING" || sync === "ERROR") this.state = this.state === "starting" ? "starting" : "waiting";
     this.keepProfile();

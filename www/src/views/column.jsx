@@ -4,8 +4,11 @@ import { forgetAccount } from "../accounts.js";
 import { useChanges, useColumn } from "../hooks.js";
 import { depthOf } from "../route.js";
 import { endSession } from "../session.js";
+import { currentName } from "./account-menu.jsx";
+import { Avatar } from "./avatar.jsx";
 import { CreateRoom } from "./create-room.jsx";
 import { Explore } from "./explore.jsx";
+import { IconButton } from "./icons.jsx";
 import { InvitePanel } from "./invite.jsx";
 import { Members } from "./members.jsx";
 import { Profile } from "./profile.jsx";
@@ -20,7 +23,7 @@ const VIEWS = { home: Home, room: Room, explore: Explore, create: CreateRoom, pr
 const PANELS = { members: Members, settings: RoomSettings, invite: InvitePanel, server: YourServer };
 
 export function AccountColumn() {
-  const { session, place, go } = useColumn();
+  const { session, place, go, close } = useColumn();
   const [switching, setSwitching] = useState(false);
   const View = VIEWS[place.view] ?? Home;
   const Panel = PANELS[place.panel];
@@ -35,7 +38,8 @@ export function AccountColumn() {
   useUnfocusedKeys(onKeyDown);
   if (session.state === "signed-out") return <SignedOut />;
   return (
-    <section class="column" aria-label={`${session.account.name}'s account`} data-depth={depthOf(place)} data-panel={place.panel} onKeyDown={onKeyDown}>
+    <section class="column" aria-label={`${session.account.name}'s account`} data-depth={depthOf(place)} data-shared={Boolean(close)} data-panel={place.panel} onKeyDown={onKeyDown}>
+      {close && <WhoseColumn />}
       <RoomList onSwitch={() => setSwitching(true)} />
       <main class="main">
         <Connection />
@@ -44,6 +48,19 @@ export function AccountColumn() {
       {Panel && <Panel key={place.roomId} />}
       {switching && <Switcher onClose={() => setSwitching(false)} />}
     </section>
+  );
+}
+
+/** Beside another account, a column says at its head whose it is. */
+function WhoseColumn() {
+  const { session, close } = useColumn();
+  const name = currentName(session);
+  return (
+    <div class="whose" data-testid="whose">
+      <Avatar session={session} id={session.userId} name={name} mxc={session.account.avatar} size={22} />
+      <span class="grow ellipsis">{name}</span>
+      <IconButton icon="close" size={16} label={`Close ${name}'s column`} data-testid="close-column" onClick={close} />
+    </div>
   );
 }
 

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { draftOf, keepDraft } from "../drafts.js";
 import { useColumn } from "../hooks.js";
 import { editText, sendText } from "../messages.js";
-import { bodyOf } from "../text.js";
+import { bodyOf, gistOf } from "../text.js";
 import { lastOwnMessage } from "../timeline.js";
 import { IconButton } from "./icons.jsx";
 import { MentionList, mentionBefore, mentionedIn, useMentions } from "./mentions.jsx";
@@ -84,7 +84,7 @@ function Intent({ room, intent, onClose }) {
     <div class="intent">
       <div class="grow">
         <p class="intent-name">{intent.reply ? `Reply to ${name}` : "Edit your message"}</p>
-        <p class="quiet ellipsis">{bodyOf(event)}</p>
+        <p class="quiet ellipsis">{gistOf(event)}</p>
       </div>
       <IconButton icon="close" size={16} label={intent.reply ? "Do not reply" : "Leave it as it is"} onClick={onClose} />
     </div>

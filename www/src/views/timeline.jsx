@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { keepPosition, positionIn } from "../drafts.js";
 import { useAction, useColumn } from "../hooks.js";
 import { topicOf, avatarOf } from "../rooms.js";
-import { bodyOf } from "../text.js";
+import { gistOf } from "../text.js";
 import { isMessage, readersByKey, timelineItems } from "../timeline.js";
 import { Avatar } from "./avatar.jsx";
 import { Icon } from "./icons.jsx";
@@ -101,6 +101,7 @@ function useKeptScroll(room, items, uploadCount) {
   const [atBottom, setAtBottom] = useState(position.current.stick);
   const restore = () => {
     const element = scroller.current;
+    if (!element) return; // An observer may call once more after the room was left.
     if (position.current.stick) return void (element.scrollTop = element.scrollHeight);
     const anchor = keyed(list.current, position.current.key);
     if (anchor) element.scrollTop = anchor.offsetTop - position.current.offset;
@@ -188,7 +189,7 @@ function NewMessages({ room }) {
   useEffect(() => {
     if (!last || last.getId() === said.current) return;
     said.current = last.getId();
-    if (last.getSender() !== me) setWords(`${room.getMember(last.getSender())?.rawDisplayName ?? "Someone"}: ${bodyOf(last)}`);
+    if (last.getSender() !== me) setWords(`${room.getMember(last.getSender())?.rawDisplayName ?? "Someone"}: ${gistOf(last)}`);
   });
   return <p class="hidden" role="status" aria-live="polite">{words}</p>;
 }
