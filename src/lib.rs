@@ -6,5 +6,7 @@ pub mod http;
 pub mod ports;
 pub mod server;
 pub mod storage;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
 
 pub use self::{config::Config, server::{Ports, Server}};
