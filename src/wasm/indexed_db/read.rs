@@ -7,11 +7,13 @@ use indexed_db_futures::{
     cursor::CursorDirection,
     database::Database,
     error::Error,
+    internals::SystemRepr,
     object_store::ObjectStore,
     prelude::QuerySource,
 };
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
+use web_sys::IdbCursor;
 
 use super::failure::failed;
 use crate::{
@@ -79,12 +81,12 @@ async fn last_rows(store: &ObjectStore<'_>, scan: &Scan) -> Result<Option<KeyRan
     if jump > 0 {
         cursor.advance_by(jump).await?;
     }
-    // A cursor that ran past the range has no key: all rows are wanted then.
-    let first = cursor.primary_key::<JsValue>().ok().flatten();
-    Ok(Some(match first {
-        Some(first) => from(first, scan),
-        None => bounds(scan),
-    }))
+    // A cursor that ran past the range answers null, and in Chromium keeps its last key: all rows are wanted then.
+    let reached: &IdbCursor = cursor.as_sys().as_ref();
+    if reached.request().result()?.is_null() {
+        return Ok(Some(bounds(scan)));
+    }
+    Ok(Some(from(reached.key()?, scan)))
 }
 
 fn bounds(scan: &Scan) -> KeyRange<JsValue> {

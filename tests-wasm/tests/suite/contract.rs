@@ -37,6 +37,6 @@ async fn indexed_db_agrees_with_memory() {
     for round in 0..6 {
         let seed = (js_sys::Date::now() as u64) << 8 | round;
         let store = IndexedDbStore::open(&fresh_name()).await.expect("opens");
-        contract::agree(&MemoryStore::new(), &store, seed, 60).await;
+        contract::agree(&MemoryStore::new(), &store, seed, 100).await;
     }
 }
