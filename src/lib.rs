@@ -1,12 +1,26 @@
 //! Inglenook: a Matrix homeserver that lives in a browser.
 
+mod accounts;
+mod client_api;
+mod client_event;
 pub mod config;
 pub mod error;
+pub mod event;
+mod filter;
 pub mod http;
+pub mod identity;
+pub mod log;
 pub mod ports;
+mod recent_requests;
+pub mod room_server;
 pub mod server;
 pub mod storage;
+mod typing;
+mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 
-pub use self::{config::Config, server::{Ports, Server}};
+pub use self::{
+    config::Config,
+    server::{Ports, Server},
+};

@@ -1,12 +1,22 @@
 //! The server: wires the rooms together and answers requests.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use crate::{
+    accounts::Accounts,
+    client_api,
     config::Config,
     error::Error,
     http::{Request, Response},
+    identity::Identity,
+    log::Log,
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    recent_requests::RecentRequests,
+    room_server::RoomServer,
+    typing::Typing,
 };
 
 /// The adapters of the world that the server runs in.
@@ -26,29 +36,69 @@ pub struct Ports {
 
 /// A homeserver.
 pub struct Server {
-    ports: Ports,
+    pub(crate) ports: Ports,
+    pub(crate) config: Config,
+    pub(crate) identity: Rc<Identity>,
+    pub(crate) log: Rc<Log>,
+    pub(crate) rooms: RoomServer,
+    pub(crate) accounts: Accounts,
+    pub(crate) typing: RefCell<Typing>,
+    pub(crate) recent_requests: RefCell<RecentRequests>,
+    pub(crate) started_at: u64,
     stopping: Cell<bool>,
 }
 
 impl Server {
     /// Claims the database, reads or makes the server's identity and is ready to answer.
-    pub async fn start(ports: Ports, _config: Config) -> Result<Rc<Self>, Error> {
+    pub async fn start(ports: Ports, config: Config) -> Result<Rc<Self>, Error> {
         ports.store.claim().await?;
-        Ok(Rc::new(Self { ports, stopping: Cell::new(false) }))
+        let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.server_name.as_deref()).await?);
+        let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
+        let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
+        Ok(Rc::new(Self {
+            accounts: Accounts::new(Rc::clone(&ports.store)),
+            started_at: ports.clock.now(),
+            ports,
+            config,
+            identity,
+            log,
+            rooms,
+            typing: RefCell::default(),
+            recent_requests: RefCell::default(),
+            stopping: Cell::new(false),
+        }))
     }
 
     /// Answers a request. Never fails: what goes wrong is in the response.
-    pub async fn handle(&self, _request: Request) -> Response {
-        Response::json(404, &serde_json::json!({ "errcode": "M_UNRECOGNIZED", "error": "There is no such endpoint." }))
+    pub async fn handle(self: &Rc<Self>, request: Request) -> Response {
+        client_api::answer(self, request).await
     }
 
-    /// Ends waiting polls at once and refuses what comes later, so that another instance can take over.
+    /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.log.wake();
+    }
+
+    /// Whether [`Server::stop`] was called.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
     }
 
     /// The server's name.
     pub fn name(&self) -> &str {
-        "localhost"
+        self.identity.server_name().as_str()
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub(crate) fn now(&self) -> u64 {
+        self.ports.clock.now()
+    }
+
+    /// `N` random bytes.
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.ports.entropy.fill(&mut bytes);
+        bytes
     }
 }

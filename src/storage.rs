@@ -7,10 +7,10 @@ mod memory;
 
 mod table;
 
+pub(crate) use self::key::KeyReader;
 pub use self::{
     batch::{Batch, Durability, Write},
     key::{Key, Row, Scan},
     memory::MemoryStore,
     table::{MIGRATIONS, Migration, Table},
 };
-pub(crate) use self::key::KeyReader;

@@ -55,11 +55,7 @@ impl MemoryStore {
         let database = self.database.borrow();
         let rows = database.rows.range((Bound::Included(key(&scan.start)), end));
         let row = |(key, value): (&Key, &Vec<u8>)| Row { key: key.bytes.clone(), value: value.clone() };
-        if scan.reverse {
-            rows.rev().take(scan.limit).map(row).collect()
-        } else {
-            rows.take(scan.limit).map(row).collect()
-        }
+        if scan.reverse { rows.rev().take(scan.limit).map(row).collect() } else { rows.take(scan.limit).map(row).collect() }
     }
 }
 

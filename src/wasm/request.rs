@@ -23,7 +23,8 @@ pub(super) fn read(request: &web_sys::Request, target: &str, body: Option<Uint8A
     Ok(Request { headers: headers(request), body, ..Request::new(method, target) })
 }
 
-fn refused(status: u16, errcode: &str, error: &str) -> Response {
+/// An answer that the server never sees.
+pub(super) fn refused(status: u16, errcode: &str, error: &str) -> Response {
     Response::json(status, &serde_json::json!({ "errcode": errcode, "error": error }))
 }
 

@@ -4,11 +4,22 @@ use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 use web_sys::{Headers, Response as FetchResponse, ResponseInit};
 
-use super::blobs::BrowserBlobs;
+use super::{
+    blobs::BrowserBlobs,
+    panic::{error, message},
+    request::refused,
+};
 use crate::http::{Body, Response};
 
-/// Makes the response; without its body where it answers a HEAD.
+/// Makes the response; without its body where it answers a HEAD. What cannot be read from the blobs is an answer as well.
 pub(super) async fn write(response: Response, head: bool, blobs: &BrowserBlobs) -> Result<FetchResponse, JsValue> {
+    match make(response, head, blobs).await {
+        Ok(made) => Ok(made),
+        Err(thrown) => make(refused(500, "M_UNKNOWN", &message(&thrown)), head, blobs).await,
+    }
+}
+
+async fn make(response: Response, head: bool, blobs: &BrowserBlobs) -> Result<FetchResponse, JsValue> {
     let init = ResponseInit::new();
     init.set_status(response.status);
     init.set_headers(&headers(&response)?.into());
@@ -44,8 +55,8 @@ fn length(body: &Body) -> Option<u64> {
 
 /// A part of a Blob, which the browser reads from the disk while it is sent.
 async fn stored(id: &str, start: u64, end: u64, init: &ResponseInit, blobs: &BrowserBlobs) -> Result<FetchResponse, JsValue> {
-    let found = blobs.find(id).await.map_err(|error| super::panic::error(&error.to_string()))?;
-    let blob = found.ok_or_else(|| super::panic::error("the blob is gone"))?;
+    let found = blobs.find(id).await.map_err(|failure| error(&failure.to_string()))?;
+    let blob = found.ok_or_else(|| error("the blob is gone"))?;
     let part = blob.slice_with_f64_and_f64(start as f64, end as f64)?;
     FetchResponse::new_with_opt_blob_and_init(Some(&part), init)
 }

@@ -103,7 +103,8 @@ impl ListStore {
     fn matching(&self, scan: &Scan) -> Vec<Row> {
         let inside = |key: &Key| key.table == scan.table && key.bytes >= scan.start && scan.end.as_ref().is_none_or(|end| key.bytes < *end);
         let rows = self.rows.borrow();
-        let mut found: Vec<_> = rows.iter().filter(|(key, _)| inside(key)).map(|(key, value)| Row { key: key.bytes.clone(), value: value.clone() }).collect();
+        let mut found: Vec<_> =
+            rows.iter().filter(|(key, _)| inside(key)).map(|(key, value)| Row { key: key.bytes.clone(), value: value.clone() }).collect();
         found.sort_by(|a, b| if scan.reverse { b.key.cmp(&a.key) } else { a.key.cmp(&b.key) });
         found.truncate(scan.limit);
         found

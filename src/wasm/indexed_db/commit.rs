@@ -37,7 +37,9 @@ pub(super) async fn batch(database: &Database, batch: Batch, epoch: u64) -> Resu
     let current = request_epoch(&transaction)?;
     issue(&transaction, &writes)?;
     // A request that failed has aborted the transaction, and the completion knows why.
-    if let Ok(row) = current.await && read_epoch(row) != epoch {
+    if let Ok(row) = current.await
+        && read_epoch(row) != epoch
+    {
         let _ = transaction.as_sys().abort();
         return Err(StoreError::Superseded);
     }

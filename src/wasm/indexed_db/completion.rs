@@ -2,7 +2,13 @@
 //!
 //! `commit()` is never called: in Firefox a request that fails after it leaves half a batch on the disk.
 
-use std::{cell::RefCell, future::Future, pin::Pin, rc::Rc, task::{Context, Poll}};
+use std::{
+    cell::RefCell,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use futures_channel::oneshot;
 use indexed_db_futures::{internals::SystemRepr, transaction::Transaction};
@@ -12,11 +18,13 @@ use web_sys::IdbTransaction;
 use super::failure::of_exception;
 use crate::ports::StoreError;
 
+type Listener = Closure<dyn FnMut()>;
+
 /// Completes when the transaction has. Make it before the transaction's first request is awaited.
 pub(in crate::wasm) struct Completion {
     transaction: IdbTransaction,
     outcome: oneshot::Receiver<Result<(), StoreError>>,
-    listeners: [(&'static str, Closure<dyn FnMut()>); 2],
+    listeners: [(&'static str, Listener); 2],
 }
 
 impl Completion {

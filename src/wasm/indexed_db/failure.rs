@@ -22,7 +22,9 @@ pub(super) fn of_exception(exception: &web_sys::DomException) -> StoreError {
 /// Says in words that can be shown why a database does not open.
 pub(super) fn not_opened(error: OpenDbError) -> StoreError {
     match error {
-        OpenDbError::UnsupportedEnvironment | OpenDbError::NullFactory => StoreError::Failed("this browser offers no IndexedDB here (a private window?)".into()),
+        OpenDbError::UnsupportedEnvironment | OpenDbError::NullFactory => {
+            StoreError::Failed("this browser offers no IndexedDB here (a private window?)".into())
+        }
         OpenDbError::Base(Error::DomException(exception)) => not_opened_because(exception),
         OpenDbError::Base(error) => failed(error),
         OpenDbError::VersionZero => StoreError::Failed(error.to_string()),

@@ -3,17 +3,12 @@
 use std::collections::BTreeSet;
 
 use indexed_db_futures::{
-    Build, BuildPrimitive, KeyRange,
-    cursor::CursorDirection,
-    database::Database,
-    error::Error,
-    internals::SystemRepr,
-    object_store::ObjectStore,
-    prelude::QuerySource,
+    Build, BuildPrimitive, KeyRange, cursor::CursorDirection, database::Database, error::Error, internals::SystemRepr,
+    object_store::ObjectStore, prelude::QuerySource,
 };
-use js_sys::Uint8Array;
-use wasm_bindgen::JsValue;
-use web_sys::IdbCursor;
+use js_sys::{Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::IdbRequest;
 
 use super::failure::failed;
 use crate::{
@@ -82,11 +77,11 @@ async fn last_rows(store: &ObjectStore<'_>, scan: &Scan) -> Result<Option<KeyRan
         cursor.advance_by(jump).await?;
     }
     // A cursor that ran past the range answers null, and in Chromium keeps its last key: all rows are wanted then.
-    let reached: &IdbCursor = cursor.as_sys().as_ref();
-    if reached.request().result()?.is_null() {
+    let request: IdbRequest = Reflect::get(cursor.as_sys(), &"request".into())?.unchecked_into();
+    if request.result()?.is_null() {
         return Ok(Some(bounds(scan)));
     }
-    Ok(Some(from(reached.key()?, scan)))
+    Ok(Some(from(cursor.as_sys().key()?, scan)))
 }
 
 fn bounds(scan: &Scan) -> KeyRange<JsValue> {

@@ -1,6 +1,6 @@
 //! How many rows and bytes each table has, counted page by page.
 
-use indexed_db_futures::{Build, database::Database, KeyRange};
+use indexed_db_futures::{Build, KeyRange, database::Database};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 

@@ -22,7 +22,10 @@ async fn blobs() -> (BrowserBlobs, Rc<Bodies>) {
 
 /// A POST of so many bytes, each its own position modulo 251.
 fn upload(length: u32) -> Request {
-    script(&format!("new Request(self.origin + '/', {{ method: 'POST', body: Uint8Array.from({{ length: {length} }}, (_, index) => index % 251) }})")).unchecked_into()
+    script(&format!(
+        "new Request(self.origin + '/', {{ method: 'POST', body: Uint8Array.from({{ length: {length} }}, (_, index) => index % 251) }})"
+    ))
+    .unchecked_into()
 }
 
 /// A request with a body that comes in pieces and may break off. Not every browser can make one, so it is a likeness.

@@ -5,7 +5,10 @@ use std::rc::Rc;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use inglenook::{
     ports::Store,
-    storage::{MemoryStore, contract::{self, Ground}},
+    storage::{
+        MemoryStore,
+        contract::{self, Ground},
+    },
     wasm::IndexedDbStore,
 };
 use wasm_bindgen_test::wasm_bindgen_test;

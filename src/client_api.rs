@@ -1,0 +1,56 @@
+//! The client-server API: the route table, and what every request goes through before and after its handler.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/>
+
+mod call;
+mod route;
+
+use std::rc::Rc;
+
+pub(crate) use self::{
+    call::{Call, Caller},
+    route::{Access, Handler, Route, handler},
+};
+use crate::{
+    error::Error,
+    http::{Body, Method, Request, Response},
+    recent_requests::AnsweredRequest,
+    server::Server,
+};
+
+/// All routes, one slice for each section of the specification.
+const ROUTES: &[&[Route]] = &[];
+
+/// Any web page may ask, since a token and not an origin says who asks.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients>
+const CORS: [(&str, &str); 3] = [
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    ("access-control-allow-headers", "X-Requested-With, Content-Type, Authorization"),
+];
+
+/// Answers a request of the client-server API.
+pub(crate) async fn answer(server: &Rc<Server>, request: Request) -> Response {
+    let (at, method, path) = (server.now(), request.method, request.path.clone());
+    let mut response = dispatch(server, request).await.unwrap_or_else(|error| error.response());
+    for (name, value) in CORS {
+        response.headers.insert(name.into(), value.into());
+    }
+    if method == Method::Head {
+        response.body = Body::Empty;
+    }
+    let millis = server.now().saturating_sub(at);
+    server.recent_requests.borrow_mut().remember(AnsweredRequest { at, method: method.as_str(), path, status: response.status, millis });
+    response
+}
+
+async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Error> {
+    if request.method == Method::Options {
+        return Ok(Response::empty());
+    }
+    let (route, params) = route::find(ROUTES, request.method, &request.path)?;
+    let call = Call::new(Rc::clone(server), request, params)?;
+    let call = call.authenticate(route.access).await?;
+    (route.handler)(call).await
+}

@@ -1,0 +1,166 @@
+//! A call: a request on its way to its handler, with what handlers ask of it.
+
+use std::rc::Rc;
+
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Access, route::Params};
+use crate::{
+    accounts::Session,
+    error::Error,
+    http::{Body, Request},
+    room_server::Room,
+    server::Server,
+};
+
+/// The largest JSON body: an event and what may stand around it, with room for many small ones.
+const MAX_JSON_BYTES: usize = 1 << 20;
+
+/// Who calls, for a route that needs an access token.
+pub(crate) type Caller = Session;
+
+/// A request with its parameters.
+pub(crate) struct Call {
+    pub(crate) server: Rc<Server>,
+    pub(crate) request: Request,
+    params: Params,
+    query: Vec<(String, String)>,
+    caller: Option<Caller>,
+}
+
+impl Call {
+    pub(super) fn new(server: Rc<Server>, request: Request, params: Params) -> Result<Self, Error> {
+        let query = form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
+        Ok(Self { server, request, params, query, caller: None })
+    }
+
+    /// <https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens>
+    pub(super) async fn authenticate(mut self, access: Access) -> Result<Self, Error> {
+        if access == Access::Public {
+            return Ok(self);
+        }
+        match self.token().map(str::to_owned) {
+            Some(token) => self.caller = Some(self.session(&token).await?),
+            None if access == Access::OptionalToken => {}
+            None => return Err(Error::refused(401, "M_MISSING_TOKEN", "This needs an access token.")),
+        }
+        Ok(self)
+    }
+
+    async fn session(&self, token: &str) -> Result<Session, Error> {
+        let unknown = |soft: bool, message: &str| Err(Error::refused(401, "M_UNKNOWN_TOKEN", message).with("soft_logout", soft));
+        match self.server.accounts.session(token).await? {
+            None => unknown(false, "This access token is not known; log in again."),
+            Some(session) if session.expires.is_some_and(|expires| expires <= self.server.now()) => {
+                unknown(true, "This access token has expired; refresh it.")
+            }
+            Some(session) => Ok(session),
+        }
+    }
+
+    /// The access token, from the header or, for old clients, the query.
+    pub(crate) fn token(&self) -> Option<&str> {
+        let from_header = self.request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
+        from_header.or_else(|| self.query("access_token"))
+    }
+
+    /// The parameter at this place of the path.
+    pub(crate) fn param(&self, index: usize) -> &str {
+        self.params.get(index).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The room ID at this place of the path.
+    pub(crate) fn room_id(&self, index: usize) -> Result<OwnedRoomId, Error> {
+        let text = self.param(index);
+        ruma::RoomId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no room ID.")))
+    }
+
+    /// The user ID at this place of the path.
+    pub(crate) fn user_id(&self, index: usize) -> Result<OwnedUserId, Error> {
+        let text = self.param(index);
+        UserId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no user ID.")))
+    }
+
+    /// The event ID at this place of the path.
+    pub(crate) fn event_id(&self, index: usize) -> Result<OwnedEventId, Error> {
+        let text = self.param(index);
+        ruma::EventId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no event ID.")))
+    }
+
+    /// A query parameter.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a query parameter that may stand several times.
+    pub(crate) fn query_all(&self, name: &str) -> Vec<&str> {
+        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// A query parameter that is a number.
+    pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
+        let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));
+        self.query(name).map(number).transpose()
+    }
+
+    /// A query parameter that is a truth value.
+    pub(crate) fn query_bool(&self, name: &str) -> Result<Option<bool>, Error> {
+        let truth = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be true or false.")));
+        self.query(name).map(truth).transpose()
+    }
+
+    /// Who calls.
+    pub(crate) fn caller(&self) -> Result<&Caller, Error> {
+        self.caller.as_ref().ok_or_else(|| Error::refused(401, "M_MISSING_TOKEN", "This needs an access token."))
+    }
+
+    /// The user who calls.
+    pub(crate) fn user(&self) -> Result<&UserId, Error> {
+        Ok(&self.caller()?.user)
+    }
+
+    /// Refuses a call about another user's data.
+    pub(crate) fn only_for(&self, user: &UserId) -> Result<(), Error> {
+        if self.user()? == user { Ok(()) } else { Err(Error::forbidden("This belongs to somebody else.")) }
+    }
+
+    /// The JSON body; an empty body counts as an empty object.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#api-standards>
+    pub(crate) fn json(&self) -> Result<Value, Error> {
+        let bytes = match &self.request.body {
+            Body::Empty => return Ok(Value::Object(serde_json::Map::new())),
+            Body::Bytes(bytes) if bytes.is_empty() => return Ok(Value::Object(serde_json::Map::new())),
+            Body::Bytes(bytes) => bytes,
+            Body::Incoming(_) | Body::Stored { .. } => return Err(Error::bug("a JSON body was not read")),
+        };
+        if bytes.len() > MAX_JSON_BYTES {
+            return Err(Error::too_large("This body is too large."));
+        }
+        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Error::bad_json(format!("The body is not of the right shape: {error}.")),
+            _ => Error::refused(400, "M_NOT_JSON", format!("The body is not JSON: {error}.")),
+        })
+    }
+
+    /// The JSON body as `T`.
+    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        serde_json::from_value(self.json()?).map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
+    }
+
+    /// The JSON body as an object.
+    pub(crate) fn json_object(&self) -> Result<serde_json::Map<String, Value>, Error> {
+        match self.json()? {
+            Value::Object(object) => Ok(object),
+            _ => Err(Error::bad_json("The body must be a JSON object.")),
+        }
+    }
+
+    /// The room at this place of the path, whoever asks.
+    pub(crate) async fn room(&self, index: usize) -> Result<Rc<Room>, Error> {
+        let id = self.room_id(index)?;
+        self.server.rooms.room(&id).await?.ok_or_else(|| Error::not_found("This server does not know that room."))
+    }
+}

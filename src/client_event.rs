@@ -1,0 +1,108 @@
+//! Events as clients see them: without what only servers need, with what this server knows beside.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
+
+use std::sync::Arc;
+
+use ruma::{UserId, events::StateEventType};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use crate::room_server::{Need, View, stored::StoredEvent};
+
+/// Who looks at an event.
+#[derive(Clone, Copy)]
+pub(crate) struct Viewer<'a> {
+    pub(crate) user: &'a UserId,
+    pub(crate) device: &'a str,
+    /// The time, in milliseconds since the Unix epoch.
+    pub(crate) now: u64,
+}
+
+/// Whether an event names its room: it does everywhere but in a sync response, which is ordered by room.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoomId {
+    Named,
+    Implied,
+}
+
+/// An event as this viewer sees it.
+pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
+    let mut value = bare_event(event, room_id);
+    let mut unsigned = Map::new();
+    unsigned.insert("age".into(), viewer.now.saturating_sub(event.pdu.origin_server_ts).into());
+    if let Some((device, transaction)) = &event.decided.transaction
+        && *event.pdu.sender == *viewer.user
+        && device == viewer.device
+    {
+        unsigned.insert("transaction_id".into(), transaction.as_str().into());
+    }
+    if let Some(replaced) = event.decided.replaces {
+        let replaced = view.event(replaced)?;
+        unsigned.insert("replaces_state".into(), replaced.pdu.event_id.as_str().into());
+        unsigned.insert("prev_content".into(), content(&replaced.pdu.content));
+    }
+    if let Some(redaction) = event.decided.redacted_by {
+        unsigned.insert("redacted_because".into(), bare_event(&*view.event(redaction)?, RoomId::Named).into());
+    }
+    unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
+    value.insert("unsigned".into(), unsigned.into());
+    Ok(value.into())
+}
+
+/// The membership of the viewer at the time of the event; the event's own, if it is about the viewer.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#room-event-format> (`unsigned.membership`)
+fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<String, Need> {
+    let member = event.decided.after.event(view, &StateEventType::RoomMember, user.as_str())?;
+    let membership = member.map(|number| view.event(number)).transpose()?.and_then(|event| event.pdu.content_str("membership"));
+    Ok(membership.unwrap_or_else(|| "leave".into()))
+}
+
+/// A state event in the form that invitations and knocks carry.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+pub(crate) fn stripped_event(event: &Arc<StoredEvent>) -> Value {
+    let pdu = &event.pdu;
+    json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
+}
+
+fn bare_event(event: &StoredEvent, room_id: RoomId) -> Map<String, Value> {
+    let pdu = &event.pdu;
+    let mut value = Map::new();
+    value.insert("type".into(), pdu.kind.to_string().into());
+    value.insert("event_id".into(), pdu.event_id.as_str().into());
+    value.insert("sender".into(), pdu.sender.as_str().into());
+    value.insert("origin_server_ts".into(), pdu.origin_server_ts.into());
+    value.insert("content".into(), content(&pdu.content));
+    if let Some(state_key) = &pdu.state_key {
+        value.insert("state_key".into(), state_key.as_str().into());
+    }
+    if room_id == RoomId::Named {
+        value.insert("room_id".into(), pdu.room_id.as_str().into());
+    }
+    if let Some(redacts) = redacts(event) {
+        // At both places, whichever the room version has, for clients of all ages.
+        if let Some(content) = value.get_mut("content").and_then(Value::as_object_mut) {
+            content.insert("redacts".into(), redacts.clone().into());
+        }
+        value.insert("redacts".into(), redacts.into());
+    }
+    value
+}
+
+fn redacts(event: &StoredEvent) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Redaction {
+        redacts: Option<String>,
+    }
+    event.pdu.redacts.as_ref().map(ToString::to_string).or_else(|| {
+        // A redaction that was redacted itself keeps naming its target where the room version keeps the field.
+        let is_redaction = event.pdu.kind.to_string() == "m.room.redaction";
+        is_redaction.then(|| serde_json::from_str::<Redaction>(event.pdu.json.get()).ok()?.redacts).flatten()
+    })
+}
+
+fn content(raw: &RawValue) -> Value {
+    serde_json::from_str(raw.get()).unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! From JSON of unknown worth to an event whose format, hashes and signatures are right.
+
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId,
+    canonical_json::redact,
+    serde::Base64,
+    signatures::{self, Verified},
+    state_res::check_pdu_format,
+};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::{Pdu, RoomVersion};
+
+/// Verification keys: server name, then key ID.
+pub type PublicKeys = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Base64>>;
+
+/// Why JSON is no event of that room version. Such an event is dropped, not stored.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Unfit {
+    /// It is not JSON that an event may have.
+    #[error("not canonical JSON: {0}")]
+    Json(String),
+    /// A field is missing, too long or of the wrong type.
+    #[error("wrong format: {0}")]
+    Format(String),
+    /// A signature is missing or wrong.
+    #[error("wrong signature: {0}")]
+    Signature(String),
+}
+
+/// An event as it came in, parsed and no more.
+#[derive(Clone, Debug)]
+pub struct RawPdu(CanonicalJsonObject);
+
+/// An event with the right format, hashes and signatures, redacted where its content hash did not match.
+#[derive(Clone, Debug)]
+pub struct CheckedPdu(Pdu);
+
+impl RawPdu {
+    /// Parses JSON that may be an event.
+    pub fn parse(json: &[u8]) -> Result<Self, Unfit> {
+        let object = serde_json::from_slice(json).map_err(|error| Unfit::Json(error.to_string()))?;
+        Ok(Self(object))
+    }
+
+    /// The room that the event says it is in.
+    pub fn room_id(&self) -> Option<&str> {
+        self.0.get("room_id").and_then(CanonicalJsonValue::as_str)
+    }
+
+    /// The servers whose signatures the event needs.
+    pub fn signers(&self, version: &RoomVersion) -> Result<Vec<String>, Unfit> {
+        let servers = signatures::required_server_signatures_to_verify_event(&self.0, &version.rules.signatures);
+        let servers = servers.map_err(|error| Unfit::Signature(error.to_string()))?;
+        Ok(servers.into_iter().map(|server| server.to_string()).collect())
+    }
+
+    /// Checks format, signatures and content hash: the first three checks on receipt of a PDU.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
+    pub fn check(mut self, version: &RoomVersion, keys: &PublicKeys) -> Result<CheckedPdu, Unfit> {
+        self.0.remove("unsigned");
+        check_pdu_format(&self.0, &version.rules.event_format).map_err(Unfit::Format)?;
+        let verified = signatures::verify_event(keys, &self.0, &version.rules).map_err(|error| Unfit::Signature(error.to_string()))?;
+        if verified == Verified::Signatures {
+            self.0 = redact(self.0, &version.rules.redaction, None).map_err(|error| Unfit::Format(error.to_string()))?;
+        }
+        CheckedPdu::of(&self.0, version)
+    }
+}
+
+impl CheckedPdu {
+    /// An event that this server has just built and signed.
+    pub(super) fn of(object: &CanonicalJsonObject, version: &RoomVersion) -> Result<Self, Unfit> {
+        let event_id = event_id(object, version)?;
+        let json = serde_json::to_string(object).and_then(RawValue::from_string).map_err(|error| Unfit::Json(error.to_string()))?;
+        let pdu = Pdu::read(event_id, json, version).map_err(|error| Unfit::Format(error.to_string()))?;
+        Ok(Self(pdu))
+    }
+
+    /// The event.
+    pub fn pdu(&self) -> &Pdu {
+        &self.0
+    }
+
+    /// The event, given away.
+    pub fn into_pdu(self) -> Pdu {
+        self.0
+    }
+}
+
+/// The ID that the event has by its room version: spelt out in versions 1 and 2, its reference hash later.
+pub(super) fn event_id(object: &CanonicalJsonObject, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
+    let id = if version.rules.event_format.require_event_id {
+        object.get("event_id").and_then(CanonicalJsonValue::as_str).unwrap_or_default().to_owned()
+    } else {
+        let hash = signatures::reference_hash(object, &version.rules).map_err(|error| Unfit::Format(error.to_string()))?;
+        format!("${hash}")
+    };
+    EventId::parse(id).map_err(|error| Unfit::Format(format!("event_id: {error}")))
+}

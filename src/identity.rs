@@ -1,0 +1,104 @@
+//! The server's identity: its name, its signing key, and the incarnation that its tokens carry.
+
+use base32ct::{Base32Unpadded, Encoding};
+use ed25519_dalek::{Signer, SigningKey};
+use ruma::{
+    OwnedServerName, ServerName, SigningKeyId,
+    serde::Base64,
+    signatures::{KeyPair, Signature},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::Error,
+    ports::{Entropy, Store},
+    storage::{Batch, Key, Table},
+};
+
+/// The ID of every Inglenook server's key. A name that is made of the key leaves nothing to rotate to, so it is the same everywhere.
+pub const KEY_ID: &str = "ed25519:1";
+
+const ROW: &str = "identity";
+
+/// Who this server is.
+pub struct Identity {
+    server_name: OwnedServerName,
+    key: SigningKey,
+    incarnation: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIdentity {
+    server_name: OwnedServerName,
+    seed: Base64,
+    incarnation: String,
+}
+
+impl Identity {
+    /// Reads the identity, or makes one: named `server_name`, or by its own key where that is `None`.
+    pub async fn load_or_make(store: &dyn Store, entropy: &dyn Entropy, server_name: Option<&str>) -> Result<Self, Error> {
+        let key = Key::new(Table::Meta).text(ROW);
+        if let Some(Some(row)) = store.get_many(std::slice::from_ref(&key)).await?.pop() {
+            return Self::read(&row);
+        }
+        let identity = Self::make(entropy, server_name)?;
+        let mut batch = Batch::new();
+        batch.put_json(key, &identity.stored());
+        store.commit(batch).await?;
+        Ok(identity)
+    }
+
+    /// A new identity.
+    pub fn make(entropy: &dyn Entropy, server_name: Option<&str>) -> Result<Self, Error> {
+        let mut seed = [0; 32];
+        entropy.fill(&mut seed);
+        let mut incarnation = [0; 4];
+        entropy.fill(&mut incarnation);
+        let key = SigningKey::from_bytes(&seed);
+        let server_name = server_name.map_or_else(|| name_of_key(&key.verifying_key().to_bytes()), str::to_owned);
+        let server_name = ServerName::parse(&server_name)
+            .map_err(|error| Error::invalid_param(format!("{server_name:?} is no server name: {error}.")))?;
+        Ok(Self { server_name, key, incarnation: format!("{:08x}", u32::from_be_bytes(incarnation)) })
+    }
+
+    fn read(row: &[u8]) -> Result<Self, Error> {
+        let stored: StoredIdentity = serde_json::from_slice(row).map_err(|error| Error::bug(format!("the stored identity: {error}")))?;
+        let seed = stored.seed.as_bytes().try_into().map_err(|_| Error::bug("the stored key is not 32 bytes long"))?;
+        Ok(Self { server_name: stored.server_name, key: SigningKey::from_bytes(&seed), incarnation: stored.incarnation })
+    }
+
+    fn stored(&self) -> StoredIdentity {
+        StoredIdentity {
+            server_name: self.server_name.clone(),
+            seed: Base64::new(self.key.to_bytes().to_vec()),
+            incarnation: self.incarnation.clone(),
+        }
+    }
+
+    /// The server's name.
+    pub fn server_name(&self) -> &OwnedServerName {
+        &self.server_name
+    }
+
+    /// A random part that tells this database's tokens from those of a copy or an earlier life under the same name.
+    pub fn incarnation(&self) -> &str {
+        &self.incarnation
+    }
+
+    /// The public half of the signing key, 32 bytes.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+}
+
+impl KeyPair for Identity {
+    fn sign(&self, message: &[u8]) -> Signature {
+        let key_id = SigningKeyId::parse(KEY_ID).unwrap_or_else(|_| unreachable!("the key ID is a constant"));
+        Signature::new(key_id, self.key.sign(message).to_bytes().to_vec())
+    }
+}
+
+/// The server name that is made of a public key: 52 letters and digits.
+pub fn name_of_key(public_key: &[u8; 32]) -> String {
+    Base32Unpadded::encode_string(public_key)
+}

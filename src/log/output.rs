@@ -1,0 +1,74 @@
+//! What the log says happened.
+
+use ruma::{OwnedRoomId, OwnedUserId};
+use serde::{Deserialize, Serialize};
+
+use crate::room_server::{EventNumber, RoomNumber};
+
+/// One entry of the log. Readers look up the rest by the numbers and names in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "k")]
+pub enum Output {
+    /// A room got an event that clients are told of.
+    #[serde(rename = "event")]
+    Event {
+        /// The room.
+        #[serde(rename = "r")]
+        room: RoomNumber,
+        /// The event.
+        #[serde(rename = "e")]
+        event: EventNumber,
+        /// Events that came into the current state.
+        #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+        added: Vec<EventNumber>,
+        /// Events that went out of the current state.
+        #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<EventNumber>,
+        /// Local users whose membership it changes: they are told even if they are not in the room.
+        #[serde(rename = "u", default, skip_serializing_if = "Vec::is_empty")]
+        users: Vec<OwnedUserId>,
+    },
+    /// A user's account data changed, for all rooms or one.
+    #[serde(rename = "account_data")]
+    AccountData {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// The room, or `None` for the account as a whole.
+        #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+        room: Option<OwnedRoomId>,
+    },
+    /// Somebody has read a room up to some event.
+    #[serde(rename = "receipt")]
+    Receipt {
+        /// The room.
+        #[serde(rename = "r")]
+        room: RoomNumber,
+        /// Who has read.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// Whether only the user themselves are told.
+        #[serde(rename = "p")]
+        private: bool,
+    },
+    /// A user's devices or their names changed.
+    #[serde(rename = "devices")]
+    Devices {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+    },
+    /// A user began or ceased to sync, or did something after a while.
+    #[serde(rename = "activity")]
+    Activity {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// Whether a client of theirs is waiting for news.
+        #[serde(rename = "s")]
+        syncing: bool,
+        /// When they were last active, in milliseconds since the Unix epoch.
+        #[serde(rename = "t")]
+        last_active: u64,
+    },
+}

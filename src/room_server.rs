@@ -1,0 +1,34 @@
+//! The room server: the one that decides on each event and appends it to the log.
+//!
+//! Load, decide, commit, notify. Under the room's lock a *draft* is decided by pure functions over a [`View`]; what the view
+//! does not hold yet comes back as a [`Need`], is loaded, and the decision is made again. A decision that holds is committed
+//! as one batch, and only then seen by readers.
+
+mod accept;
+mod auth;
+pub(crate) mod cache;
+pub(crate) mod commit;
+pub(crate) mod draft;
+mod graph;
+pub(crate) mod head;
+pub(crate) mod number;
+pub(crate) mod power;
+mod receive;
+pub(crate) mod redact;
+mod resolve;
+mod resolve_v1;
+pub(crate) mod room;
+mod shell;
+pub(crate) mod snapshot;
+pub(crate) mod stored;
+pub(crate) mod view;
+
+pub use self::{
+    draft::Draft,
+    number::{EventNumber, Position, RoomNumber},
+    power::PowerLevels,
+    receive::{Input, InputKind, Verdict},
+    room::Room,
+    shell::RoomServer,
+    view::{Need, Undecided, View},
+};

@@ -1,0 +1,237 @@
+//! From decided drafts to the rows of one batch.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    draft::{Appended, Draft, MemberChange},
+    head::Head,
+    number::{EventNumber, Position, RoomNumber},
+    snapshot::{Difference, Node, NodeId, Snapshot},
+    stored::StoredEvent,
+};
+use crate::{
+    event::Pdu,
+    log::{Output, Positions},
+    storage::{Batch, Key, Table},
+};
+
+/// A local user's membership of a room, as the user's own list of rooms holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserRoom {
+    /// The membership.
+    #[serde(rename = "m")]
+    pub membership: String,
+    /// The membership event.
+    #[serde(rename = "e")]
+    pub event: EventNumber,
+    /// Where in the log it came about.
+    #[serde(rename = "p")]
+    pub position: Position,
+    /// Whether the user has asked to forget the room after leaving it.
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
+}
+
+/// How one event relates to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RelationRow {
+    #[serde(rename = "r")]
+    pub(crate) rel_type: String,
+    #[serde(rename = "k")]
+    pub(crate) kind: String,
+    #[serde(rename = "s")]
+    pub(crate) sender: OwnedUserId,
+}
+
+/// What a commit leaves behind in memory once it is durable.
+pub(super) struct Committed {
+    head: Head,
+    events: Vec<Arc<StoredEvent>>,
+    nodes: Vec<(NodeId, std::rc::Rc<Node>)>,
+}
+
+impl Draft<'_> {
+    /// Assigns positions and writes all rows.
+    pub(super) fn write(&mut self, positions: &mut Positions, batch: &mut Batch) -> Committed {
+        let room = self.room.number;
+        let fresh = self.view.take_fresh();
+        let is_new_room = self.room.head().extremities.is_empty();
+        let users = self.local_users();
+        let mut places = BTreeMap::new();
+        for appended in &self.appended {
+            if let Some((difference, current)) = &appended.output {
+                let users = users.get(&appended.event).cloned().unwrap_or_default();
+                let position = positions.assign(output(room, appended.event, difference, users));
+                self.head.position = position;
+                places.insert(appended.event, position);
+                batch.put(room_log_key(room, position), room_log_row(appended.event, *current));
+            }
+        }
+        let events: Vec<_> = fresh.events.into_values().map(|event| placed(event, &places)).collect();
+        let nodes = fresh.nodes.into_iter().map(|(id, (node, encoded))| {
+            batch.put(Key::new(Table::StateNodes).raw(id.as_bytes()), encoded);
+            (id, node)
+        });
+        let nodes = nodes.collect();
+        self.write_events(&events, batch);
+        self.write_members(&places, batch);
+        if is_new_room {
+            batch.put_json(Key::new(Table::Rooms).text(self.room.id.as_str()), &self.room.row());
+        }
+        batch.put_json(Key::new(Table::Heads).number(room.0), &self.head);
+        batch.append(std::mem::take(&mut self.rows));
+        Committed { head: std::mem::take(&mut self.head), events, nodes }
+    }
+
+    fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
+        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).collect();
+        for event in events {
+            let room = self.room.number;
+            batch.put(Key::new(Table::Events).number(event.number.0), event.encode());
+            // A redacted event is here again, with its other rows already written.
+            let redacted_before = event.decided.redacted_by.is_some() && !appended.contains_key(&event.number);
+            if !redacted_before {
+                batch.put(event_id_key(event.pdu.event_id.as_str(), room), event.number.0.to_be_bytes());
+            }
+            if appended.get(&event.number).is_some_and(|appended| appended.in_timeline) {
+                batch.put(timeline_key(room, event.pdu.depth, event.number), []);
+                if let (Some(key), Some(row)) = (relation_key(room, &event.pdu, event.number), relation_row(&event.pdu)) {
+                    batch.put_json(key, &row);
+                }
+            }
+        }
+    }
+
+    fn write_members(&self, places: &BTreeMap<EventNumber, Position>, batch: &mut Batch) {
+        for (user, MemberChange { before, after }) in &self.members {
+            if let Some(before) = before {
+                batch.delete(member_key(self.room.number, before, user));
+            }
+            let Some((membership, event)) = after else { continue };
+            batch.put(member_key(self.room.number, membership, user), event.0.to_be_bytes());
+            if self.is_local(user) {
+                let position = places.get(event).copied().unwrap_or(self.head.position);
+                let row = UserRoom { membership: membership.clone(), event: *event, position, forgotten: false };
+                batch.put_json(user_room_key(user, self.room.number), &row);
+            }
+        }
+    }
+
+    /// The local users whose membership each event changes.
+    fn local_users(&self) -> BTreeMap<EventNumber, Vec<OwnedUserId>> {
+        let mut users: BTreeMap<EventNumber, Vec<OwnedUserId>> = BTreeMap::new();
+        for (user, change) in &self.members {
+            if let (Some((_, event)), true) = (&change.after, self.is_local(user)) {
+                users.entry(*event).or_default().push(user.clone());
+            }
+        }
+        users
+    }
+
+    fn is_local(&self, user: &UserId) -> bool {
+        user.server_name() == self.context.identity.server_name()
+    }
+}
+
+impl Committed {
+    /// Shows the commit to readers.
+    pub(super) fn publish(self, room: &super::room::Room, cache: &super::cache::Cache) {
+        for event in self.events {
+            cache.keep_event(event);
+        }
+        for (id, node) in self.nodes {
+            cache.keep_node(id, node);
+        }
+        room.set_head(self.head);
+    }
+}
+
+fn placed(event: Arc<StoredEvent>, places: &BTreeMap<EventNumber, Position>) -> Arc<StoredEvent> {
+    match places.get(&event.number) {
+        Some(position) => {
+            let mut event = (*event).clone();
+            event.decided.position = *position;
+            Arc::new(event)
+        }
+        None => event,
+    }
+}
+
+fn output(room: RoomNumber, event: EventNumber, difference: &Difference, users: Vec<OwnedUserId>) -> Output {
+    let added = difference.values().filter_map(|(_, after)| *after).collect();
+    let removed = difference.values().filter_map(|(before, _)| *before).collect();
+    Output::Event { room, event, added, removed, users }
+}
+
+fn room_log_row(event: EventNumber, current: Snapshot) -> Vec<u8> {
+    [event.0.to_be_bytes().as_slice(), &current.to_bytes()].concat()
+}
+
+/// The event of a row of the room's log, and the current state behind it.
+pub(crate) fn read_room_log_row(row: &[u8]) -> Option<(EventNumber, Snapshot)> {
+    let (number, state) = row.split_first_chunk::<8>()?;
+    Some((EventNumber(u64::from_be_bytes(*number)), Snapshot::from_bytes(state)?))
+}
+
+pub(crate) fn room_log_key(room: RoomNumber, position: Position) -> Key {
+    Key::new(Table::RoomLog).number(room.0).number(position.0)
+}
+
+pub(crate) fn timeline_key(room: RoomNumber, depth: u64, event: EventNumber) -> Key {
+    Key::new(Table::Timeline).number(room.0).number(depth).number(event.0)
+}
+
+pub(crate) fn event_id_key(event_id: &str, room: RoomNumber) -> Key {
+    Key::new(Table::EventIds).text(event_id).number(room.0)
+}
+
+pub(crate) fn member_key(room: RoomNumber, membership: &str, user: &UserId) -> Key {
+    members_prefix(room, membership).text(user.as_str())
+}
+
+pub(crate) fn members_prefix(room: RoomNumber, membership: &str) -> Key {
+    Key::new(Table::Members).number(room.0).text(membership)
+}
+
+pub(crate) fn user_room_key(user: &UserId, room: RoomNumber) -> Key {
+    Key::new(Table::UserRooms).text(user.as_str()).number(room.0)
+}
+
+pub(crate) fn relations_prefix(room: RoomNumber, target: &str) -> Key {
+    Key::new(Table::Relations).number(room.0).text(target)
+}
+
+#[derive(Default, Deserialize)]
+struct Relating {
+    #[serde(rename = "m.relates_to")]
+    relates_to: Option<RelatesTo>,
+}
+
+#[derive(Deserialize)]
+struct RelatesTo {
+    rel_type: Option<String>,
+    event_id: Option<String>,
+}
+
+fn relation(pdu: &Pdu) -> Option<(String, String)> {
+    let relates_to = pdu.content_as::<Relating>().relates_to?;
+    Some((relates_to.rel_type?, relates_to.event_id?))
+}
+
+/// The key under which an event's relation to another is found.
+pub(super) fn relation_key(room: RoomNumber, pdu: &Pdu, event: EventNumber) -> Option<Key> {
+    // State events cannot be related by clients, and what is no state event is spared the parsing where it says nothing.
+    if !pdu.content.get().contains("m.relates_to") {
+        return None;
+    }
+    let (_, target) = relation(pdu)?;
+    Some(relations_prefix(room, &target).number(event.0))
+}
+
+fn relation_row(pdu: &Pdu) -> Option<RelationRow> {
+    let (rel_type, _) = relation(pdu)?;
+    Some(RelationRow { rel_type, kind: pdu.kind.to_string(), sender: pdu.sender.clone() })
+}

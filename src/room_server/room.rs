@@ -1,0 +1,51 @@
+//! A room in memory: its number, version and head, and the lock under which it is changed.
+
+use std::{cell::RefCell, rc::Rc};
+
+use futures_util::lock::Mutex;
+use ruma::OwnedRoomId;
+use serde::{Deserialize, Serialize};
+
+use super::{head::Head, number::RoomNumber};
+use crate::event::RoomVersion;
+
+/// A room of this database.
+pub struct Room {
+    /// Its number.
+    pub number: RoomNumber,
+    /// Its ID.
+    pub id: OwnedRoomId,
+    /// Its version.
+    pub version: RoomVersion,
+    head: RefCell<Rc<Head>>,
+    /// Held from loading what a decision needs until its commit is done.
+    pub(crate) lock: Mutex<()>,
+}
+
+/// A room as the table of rooms holds it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RoomRow {
+    #[serde(rename = "n")]
+    pub(crate) number: RoomNumber,
+    #[serde(rename = "v")]
+    pub(crate) version: String,
+}
+
+impl Room {
+    pub(crate) fn new(number: RoomNumber, id: OwnedRoomId, version: RoomVersion, head: Head) -> Self {
+        Self { number, id, version, head: RefCell::new(Rc::new(head)), lock: Mutex::new(()) }
+    }
+
+    /// The head as of the last commit.
+    pub fn head(&self) -> Rc<Head> {
+        Rc::clone(&self.head.borrow())
+    }
+
+    pub(crate) fn set_head(&self, head: Head) {
+        *self.head.borrow_mut() = Rc::new(head);
+    }
+
+    pub(crate) fn row(&self) -> RoomRow {
+        RoomRow { number: self.number, version: self.version.id.to_string() }
+    }
+}

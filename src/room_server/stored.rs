@@ -1,0 +1,118 @@
+//! A stored event: the PDU, and what the room server decided about it.
+
+use std::sync::Arc;
+
+use ruma::{EventId, OwnedEventId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    number::{EventNumber, Position, RoomNumber},
+    snapshot::Snapshot,
+};
+use crate::{
+    error::Error,
+    event::{Pdu, RoomVersion},
+};
+
+/// What became of an event on receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Part of the room.
+    #[serde(rename = "a")]
+    Accepted,
+    /// Allowed by its own place in the graph, but not by the current state: kept, not shown, and nothing builds on it.
+    #[serde(rename = "s")]
+    SoftFailed,
+    /// Not allowed: kept, so that it need not be judged again.
+    #[serde(rename = "r")]
+    Rejected,
+    /// Known only because other events name it: no state before it is known.
+    #[serde(rename = "o")]
+    Outlier,
+}
+
+/// A stored event.
+#[derive(Clone, Debug)]
+pub struct StoredEvent {
+    /// Its number.
+    pub number: EventNumber,
+    /// Its room.
+    pub room: RoomNumber,
+    /// The event, redacted if it was.
+    pub pdu: Arc<Pdu>,
+    /// What the room server decided.
+    pub decided: Decided,
+}
+
+/// What the room server decided about an event, and learnt since.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Decided {
+    /// What became of it on receipt.
+    #[serde(rename = "s")]
+    pub status: Status,
+    /// Where in the log it is; zero for what clients are not told.
+    #[serde(rename = "p")]
+    pub position: Position,
+    /// The room's state before it.
+    #[serde(rename = "b")]
+    pub before: Snapshot,
+    /// The room's state after it.
+    #[serde(rename = "a")]
+    pub after: Snapshot,
+    /// The state event in whose place it came.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<EventNumber>,
+    /// The redaction that redacted it.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub redacted_by: Option<EventNumber>,
+    /// The device and transaction that sent it from here.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<(String, String)>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    i: &'a EventId,
+    r: RoomNumber,
+    d: &'a Decided,
+    e: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct OwnedRow {
+    i: OwnedEventId,
+    r: RoomNumber,
+    d: Decided,
+    e: Box<RawValue>,
+}
+
+impl StoredEvent {
+    /// The event as its row holds it.
+    pub fn encode(&self) -> Vec<u8> {
+        let row = Row { i: &self.pdu.event_id, r: self.room, d: &self.decided, e: &self.pdu.json };
+        serde_json::to_vec(&row).unwrap_or_default()
+    }
+
+    /// The room that a row's event is in, before the room's version is known.
+    pub fn room_of(row: &[u8]) -> Option<RoomNumber> {
+        #[derive(Deserialize)]
+        struct RoomOnly {
+            r: RoomNumber,
+        }
+        serde_json::from_slice::<RoomOnly>(row).ok().map(|row| row.r)
+    }
+
+    /// The event of a row.
+    pub fn decode(number: EventNumber, row: &[u8], version: &RoomVersion) -> Result<Self, Error> {
+        let row: OwnedRow = serde_json::from_slice(row).map_err(|error| Error::bug(format!("stored event {}: {error}", number.0)))?;
+        let mut pdu = Pdu::read(row.i, row.e, version)?;
+        pdu.rejected = row.d.status == Status::Rejected;
+        Ok(Self { number, room: row.r, pdu: Arc::new(pdu), decided: row.d })
+    }
+
+    /// Whether clients may ever see it.
+    pub fn is_shown(&self) -> bool {
+        self.decided.status == Status::Accepted
+    }
+}

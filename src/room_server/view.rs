@@ -1,0 +1,194 @@
+//! What a decision can see: an in-memory view of stored rows, which says what it lacks instead of fetching it.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
+
+use ruma::{EventId, OwnedEventId};
+
+use super::{
+    cache::Cache,
+    number::EventNumber,
+    snapshot::{Node, NodeId},
+    stored::StoredEvent,
+};
+use crate::{error::Error, storage::Key};
+
+/// Rows that must be loaded before the same question can be answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Nodes of state trees.
+    pub nodes: BTreeSet<NodeId>,
+    /// Events by number.
+    pub events: BTreeSet<EventNumber>,
+    /// Events by ID, in the view's room.
+    pub ids: BTreeSet<OwnedEventId>,
+    /// Other rows.
+    pub rows: BTreeSet<Key>,
+}
+
+impl Need {
+    /// Adds what another question needs.
+    pub fn merge(&mut self, other: Self) {
+        self.nodes.extend(other.nodes);
+        self.events.extend(other.events);
+        self.ids.extend(other.ids);
+        self.rows.extend(other.rows);
+    }
+
+    /// Whether nothing is needed.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.events.is_empty() && self.ids.is_empty() && self.rows.is_empty()
+    }
+}
+
+/// Why a decision could not be made.
+#[derive(Debug)]
+pub enum Undecided {
+    /// Something must be loaded first; then the decision is made again.
+    Need(Need),
+    /// It will not be done.
+    Refused(Error),
+}
+
+impl From<Need> for Undecided {
+    fn from(need: Need) -> Self {
+        Self::Need(need)
+    }
+}
+
+impl From<Error> for Undecided {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A view of the database, with what a decision has made on top.
+pub struct View<'a> {
+    cache: &'a Cache,
+    loaded: RefCell<Loaded>,
+    fresh: RefCell<Fresh>,
+}
+
+/// What was loaded for this view, pinned until the decision is made.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub(crate) nodes: BTreeMap<NodeId, Rc<Node>>,
+    pub(crate) events: BTreeMap<EventNumber, Arc<StoredEvent>>,
+    pub(crate) ids: BTreeMap<OwnedEventId, Option<EventNumber>>,
+    pub(crate) rows: BTreeMap<Key, Option<Vec<u8>>>,
+}
+
+/// What the decision has made and its commit must write.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    pub(crate) nodes: BTreeMap<NodeId, (Rc<Node>, Vec<u8>)>,
+    pub(crate) events: BTreeMap<EventNumber, Arc<StoredEvent>>,
+    pub(crate) ids: BTreeMap<OwnedEventId, EventNumber>,
+}
+
+impl<'a> View<'a> {
+    /// A view that has loaded nothing yet.
+    pub fn new(cache: &'a Cache) -> Self {
+        Self { cache, loaded: RefCell::default(), fresh: RefCell::default() }
+    }
+
+    /// A node of a state tree.
+    pub fn node(&self, id: NodeId) -> Result<Rc<Node>, Need> {
+        if let Some((node, _)) = self.fresh.borrow().nodes.get(&id) {
+            return Ok(Rc::clone(node));
+        }
+        if let Some(node) = self.loaded.borrow().nodes.get(&id) {
+            return Ok(Rc::clone(node));
+        }
+        self.cache.node(id).ok_or_else(|| Need { nodes: [id].into(), ..Need::default() })
+    }
+
+    /// Several nodes, asking for all that are missing at once.
+    pub fn nodes(&self, ids: impl Iterator<Item = NodeId>) -> Result<Vec<Rc<Node>>, Need> {
+        collect(ids, |id| self.node(id))
+    }
+
+    /// An event by number.
+    pub fn event(&self, number: EventNumber) -> Result<Arc<StoredEvent>, Need> {
+        if let Some(event) = self.fresh.borrow().events.get(&number) {
+            return Ok(Arc::clone(event));
+        }
+        if let Some(event) = self.loaded.borrow().events.get(&number) {
+            return Ok(Arc::clone(event));
+        }
+        self.cache.event(number).ok_or_else(|| Need { events: [number].into(), ..Need::default() })
+    }
+
+    /// Several events, asking for all that are missing at once.
+    pub fn events(&self, numbers: impl Iterator<Item = EventNumber>) -> Result<Vec<Arc<StoredEvent>>, Need> {
+        collect(numbers, |number| self.event(number))
+    }
+
+    /// The number of an event of the room, or `None` where it is not stored.
+    pub fn number(&self, id: &EventId) -> Result<Option<EventNumber>, Need> {
+        if let Some(number) = self.fresh.borrow().ids.get(id) {
+            return Ok(Some(*number));
+        }
+        let loaded = self.loaded.borrow().ids.get(id).copied();
+        loaded.ok_or_else(|| Need { ids: [id.to_owned()].into(), ..Need::default() })
+    }
+
+    /// An event of the room by ID, or `None` where it is not stored.
+    pub fn event_by_id(&self, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Need> {
+        self.number(id)?.map(|number| self.event(number)).transpose()
+    }
+
+    /// Several events of the room by ID, asking for all that are missing at once.
+    pub fn events_by_id<'b>(&self, ids: impl Iterator<Item = &'b OwnedEventId>) -> Result<Vec<Option<Arc<StoredEvent>>>, Need> {
+        collect(ids, |id| self.event_by_id(id))
+    }
+
+    /// Any other row, as it was before this decision.
+    pub fn row(&self, key: &Key) -> Result<Option<Vec<u8>>, Need> {
+        let row = self.loaded.borrow().rows.get(key).cloned();
+        row.ok_or_else(|| Need { rows: [key.clone()].into(), ..Need::default() })
+    }
+
+    pub(crate) fn add_node(&self, id: NodeId, node: Node, encoded: Vec<u8>) {
+        self.fresh.borrow_mut().nodes.insert(id, (Rc::new(node), encoded));
+    }
+
+    pub(crate) fn add_event(&self, event: StoredEvent) {
+        let mut fresh = self.fresh.borrow_mut();
+        fresh.ids.insert(event.pdu.event_id.clone(), event.number);
+        fresh.events.insert(event.number, Arc::new(event));
+    }
+
+    pub(crate) fn load(&self, more: Loaded) {
+        let mut loaded = self.loaded.borrow_mut();
+        loaded.nodes.extend(more.nodes);
+        loaded.events.extend(more.events);
+        loaded.ids.extend(more.ids);
+        loaded.rows.extend(more.rows);
+    }
+
+    /// Forgets what a decision has made, before it is made again.
+    pub(crate) fn forget_fresh(&self) {
+        *self.fresh.borrow_mut() = Fresh::default();
+    }
+
+    pub(crate) fn take_fresh(&self) -> Fresh {
+        self.fresh.take()
+    }
+}
+
+fn collect<K, T>(keys: impl Iterator<Item = K>, find: impl Fn(K) -> Result<T, Need>) -> Result<Vec<T>, Need> {
+    let mut found = Vec::new();
+    let mut need = Need::default();
+    for key in keys {
+        match find(key) {
+            Ok(value) => found.push(value),
+            Err(more) => need.merge(more),
+        }
+    }
+    if need.is_empty() { Ok(found) } else { Err(need) }
+}

@@ -1,0 +1,51 @@
+//! History visibility: whether a user may see an event.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
+
+use ruma::{UserId, events::StateEventType};
+
+use crate::room_server::{Need, View, snapshot::Snapshot, stored::StoredEvent};
+
+/// Whether a user may see an event, by the state at it and the user's membership since.
+///
+/// `joined_since` tells whether the user joined the room at some time after the event.
+pub(crate) fn is_visible(view: &View<'_>, event: &StoredEvent, user: &UserId, joined_since: bool) -> Result<bool, Need> {
+    let state = event.decided.before;
+    let after = event.decided.after;
+    // A change of visibility or of the user's own membership is seen by whoever may see it before or after.
+    let before = Seen::at(view, state, user)?;
+    if before.allows(joined_since) {
+        return Ok(true);
+    }
+    let changes_sight = event.pdu.is_state("m.room.history_visibility", "") || event.pdu.is_state("m.room.member", user.as_str());
+    Ok(changes_sight && Seen::at(view, after, user)?.allows(joined_since))
+}
+
+/// What decides over sight in one state.
+struct Seen {
+    visibility: String,
+    membership: Option<String>,
+}
+
+impl Seen {
+    fn at(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<Self, Need> {
+        let visibility = content(view, state, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+        let membership = content(view, state, &StateEventType::RoomMember, user.as_str(), "membership")?;
+        Ok(Self { visibility: visibility.unwrap_or_else(|| "shared".into()), membership })
+    }
+
+    fn allows(&self, joined_since: bool) -> bool {
+        let membership = self.membership.as_deref();
+        match self.visibility.as_str() {
+            "world_readable" => true,
+            "invited" => matches!(membership, Some("join" | "invite")),
+            "joined" => membership == Some("join"),
+            _ => membership == Some("join") || joined_since,
+        }
+    }
+}
+
+fn content(view: &View<'_>, state: Snapshot, kind: &StateEventType, state_key: &str, field: &str) -> Result<Option<String>, Need> {
+    let Some(number) = state.event(view, kind, state_key)? else { return Ok(None) };
+    Ok(view.event(number)?.pdu.content_str(field))
+}

@@ -1,0 +1,100 @@
+// The page: starts the node, then shows one column, or two side by side, each a place of one account.
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { accountNamed, accounts, onAccountsChange } from "./accounts.js";
+import { Column, useChanges } from "./hooks.js";
+import { openNode } from "./node.js";
+import { MOST_COLUMNS, hashOf, placesOf } from "./route.js";
+import { unreadInAll } from "./rooms.js";
+import { sessionOf } from "./session.js";
+import { AccountColumn } from "./views/column.jsx";
+import { FirstRun } from "./views/first-run.jsx";
+import { NodeFailed, Starting } from "./views/states.jsx";
+import { Notices } from "./views/notices.jsx";
+
+function App() {
+  const [opening, setOpening] = useState({});
+  useEffect(() => {
+    openNode().then((node) => setOpening({ node }), (error) => setOpening({ error }));
+  }, []);
+  if (opening.error) return <NodeFailed error={opening.error} />;
+  return opening.node ? <Columns node={opening.node} /> : <Starting />;
+}
+
+function Columns({ node }) {
+  const [places, goTo] = usePlaces();
+  const [, renderAccounts] = useState();
+  useEffect(() => onAccountsChange(() => renderAccounts({})), []);
+  useChanges(node, "statechange");
+  if (node.state === "failed") return <NodeFailed />;
+  return (
+    <div class="columns" data-columns={places.length}>
+      {places.map((place, index) => (
+        <OneColumn key={place.account ?? "join"} node={node} places={places} index={index} goTo={goTo} />
+      ))}
+      <Notices />
+    </div>
+  );
+}
+
+function OneColumn({ node, places, index, goTo }) {
+  const place = places[index];
+  const replaceAt = (change) => places.map((other, at) => (at === index ? change : other));
+  const go = (change, options) => goTo(replaceAt({ ...place, ...change }), options);
+  const beside = (other) => goTo([...places.slice(0, MOST_COLUMNS - 1), other]);
+  const close = places.length > 1 ? () => goTo(places.filter((_, at) => at !== index)) : null;
+  const account = place.account && accountNamed(place.account);
+  if (!account) {
+    return <FirstRun node={node} onDone={(next) => goTo(replaceAt(next), { replace: true })} onClose={close ?? closeToFirst(goTo)} />;
+  }
+  const session = sessionOf(node, account);
+  const elsewhere = places.flatMap((other, at) => (at === index ? [] : [other.account]));
+  return (
+    <Column.Provider value={{ node, session, place, go, beside, close, elsewhere }}>
+      <UnreadInTitle session={session} />
+      <AccountColumn />
+    </Column.Provider>
+  );
+}
+
+/** From "add an account" back to the accounts that are there. */
+function closeToFirst(goTo) {
+  const [first] = accounts();
+  return first && (() => goTo([{ account: first.localpart, view: "home" }]));
+}
+
+function UnreadInTitle({ session }) {
+  useChanges(session, "change");
+  const unread = unreadInAll(session.client);
+  useEffect(() => {
+    document.title = unread ? `(${unread}) Inglenook` : "Inglenook";
+  }, [unread]);
+  return null;
+}
+
+/** The places in the address bar, never none. */
+function usePlaces() {
+  const [places, setPlaces] = useState(currentPlaces);
+  useEffect(() => {
+    const follow = () => setPlaces(currentPlaces());
+    addEventListener("hashchange", follow);
+    return () => removeEventListener("hashchange", follow);
+  }, []);
+  const goTo = (next, { replace = false } = {}) => {
+    const hash = hashOf(next);
+    if (hash === location.hash) return;
+    if (replace) history.replaceState(null, "", hash);
+    else history.pushState(null, "", hash);
+    setPlaces(currentPlaces());
+  };
+  return [places, goTo];
+}
+
+function currentPlaces() {
+  const places = placesOf(location.hash);
+  if (places.length) return places;
+  const [first] = accounts();
+  return [first ? { account: first.localpart, view: "home" } : { account: null, view: "join" }];
+}
+
+render(<App />, document.getElementById("app"));

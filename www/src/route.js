@@ -1,0 +1,38 @@
+// Places and their addresses: every view has a hash, so that "back" works, and so has each of two columns side by side.
+
+/**
+ * `#/@ada/room/!id/members` is a place; two places are joined by `&`.
+ * @typedef {{account: string|null, view: "home"|"room"|"explore"|"create"|"profile"|"join", roomId?: string,
+ *   panel?: "members"|"settings"|"invite"|"server"}} Place
+ */
+
+/** Two conversations fit beside each other; a third would only be narrow. */
+export const MOST_COLUMNS = 2;
+
+/** @returns {Place[]} */
+export function placesOf(hash) {
+  return hash.replace(/^#/, "").split("&").filter(Boolean).slice(0, MOST_COLUMNS).map(placeOf);
+}
+
+function placeOf(path) {
+  const [account, view, ...rest] = path.split("/").filter(Boolean).map(decodeURIComponent);
+  if (!account?.startsWith("@")) return { account: null, view: "join" };
+  const roomId = view === "room" ? rest.shift() : undefined;
+  return { account: account.slice(1), view: view ?? "home", roomId, panel: rest[0] };
+}
+
+/** @param {Place[]} places */
+export function hashOf(places) {
+  return `#${places.map(pathOf).join("&")}`;
+}
+
+function pathOf({ account, view, roomId, panel }) {
+  if (!account) return "/join";
+  return "/" + [`@${account}`, view, roomId, panel].filter(Boolean).map(encodeURIComponent).join("/").replace("%40", "@");
+}
+
+/** How far into the column a place is: what a narrow column shows. */
+export function depthOf({ view, panel }) {
+  if (panel) return "panel";
+  return view === "home" ? "rooms" : "main";
+}

@@ -1,0 +1,116 @@
+// One running matrix-js-sdk client for each account in use, and whether it is up to date with the node.
+import { ClientEvent, HttpApiEvent, RoomMemberEvent, RoomEvent, RoomStateEvent, MatrixEventEvent, createClient } from "matrix-js-sdk";
+import { logger } from "matrix-js-sdk/lib/logger.js";
+import { accounts, signIn, updateAccount } from "./accounts.js";
+
+logger.setLevel("error");
+
+/** Under the 30 s after which a browser ends an idle service worker. */
+const POLL_MILLIS = 25_000;
+const MESSAGES_AT_FIRST = 30;
+
+/** Whatever changes what is on the screen. */
+const EVENTS = [
+  ClientEvent.Room, ClientEvent.DeleteRoom, ClientEvent.AccountData,
+  RoomEvent.Timeline, RoomEvent.TimelineReset, RoomEvent.LocalEchoUpdated, RoomEvent.Redaction, RoomEvent.RedactionCancelled,
+  RoomEvent.Receipt, RoomEvent.Name, RoomEvent.Tags, RoomEvent.MyMembership, RoomEvent.UnreadNotifications, RoomEvent.AccountData,
+  RoomStateEvent.Events, RoomMemberEvent.Typing, RoomMemberEvent.Membership, RoomMemberEvent.Name, MatrixEventEvent.Replaced,
+];
+
+/** @type {Map<string, Session>} */
+const sessions = new Map();
+
+/** @returns {Session} the account's session, started when it is first asked for */
+export function sessionOf(node, account) {
+  const known = sessions.get(account.userId);
+  if (known) return known;
+  const session = new Session(node, account);
+  sessions.set(account.userId, session);
+  session.start();
+  return session;
+}
+
+/** Ends the session of an account that is being let go; the server forgets its device. */
+export async function endSession(userId) {
+  const session = sessions.get(userId);
+  sessions.delete(userId);
+  await session?.client.logout(true).catch(() => session.client.stopClient());
+}
+
+/** Emits `change`, at most once in a frame's time, for whatever changed. */
+export class Session extends EventTarget {
+  /** @type {"starting"|"ready"|"waiting"|"signed-out"} */
+  state = "starting";
+
+  constructor(node, account) {
+    super();
+    this.node = node;
+    this.open(account);
+  }
+
+  get userId() {
+    return this.account.userId;
+  }
+
+  open(account) {
+    this.account = account;
+    this.client = createClient({
+      baseUrl: this.node.baseUrl,
+      userId: account.userId,
+      accessToken: account.accessToken,
+      deviceId: account.deviceId,
+      disableVoip: true,
+      timelineSupport: true,
+    });
+    for (const event of EVENTS) this.client.on(event, this.changed);
+    this.client.on(ClientEvent.Sync, this.synced);
+    this.client.on(HttpApiEvent.SessionLoggedOut, this.signInAgain);
+  }
+
+  start() {
+    return this.client.startClient({
+      initialSyncLimit: MESSAGES_AT_FIRST,
+      pollTimeout: POLL_MILLIS,
+      lazyLoadMembers: true,
+      disablePresence: true,
+    });
+  }
+
+  synced = (sync) => {
+    // There are no calls here, and the SDK's listener for them complains of every room it has yet to meet.
+    if (sync === "PREPARED") queueMicrotask(() => this.client.matrixRTC.stop());
+    if (sync === "PREPARED" || sync === "SYNCING" || sync === "CATCHUP") this.state = "ready";
+    else if (sync === "RECONNECTING" || sync === "ERROR") this.state = this.state === "starting" ? "starting" : "waiting";
+    this.keepProfile();
+    this.changed();
+  };
+
+  /** The switcher shows an account's name and picture without a session. */
+  keepProfile() {
+    const me = this.client.getUser(this.userId);
+    if (me?.displayName) updateAccount(this.userId, { name: me.displayName, avatar: me.avatarUrl });
+  }
+
+  /** The password is kept here, so that a token which the server dropped costs the person nothing. */
+  signInAgain = async () => {
+    this.client.stopClient();
+    this.client.removeAllListeners();
+    if (!accounts().some(({ userId }) => userId === this.userId)) return;
+    try {
+      this.open(await signIn(this.node, this.userId, this.account.password, this.account.deviceId));
+      this.state = "starting";
+      await this.start();
+    } catch {
+      this.state = "signed-out";
+    }
+    this.changed();
+  };
+
+  changed = () => {
+    if (this.pending) return;
+    this.pending = setTimeout(() => {
+      this.pending = null;
+      this.dispatchEvent(new Event("change"));
+    }, 16);
+  };
+}

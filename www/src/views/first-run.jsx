@@ -1,0 +1,65 @@
+// Making an account: one field and a button; or signing in to an account that the server has already.
+import { useState } from "preact/hooks";
+import { createAccount, signIn } from "../accounts.js";
+import { useAction } from "../hooks.js";
+import { Hearth, IconButton } from "./icons.jsx";
+import { ErrorLine } from "./states.jsx";
+
+/** Longer names would not be shown in full anywhere. */
+const LONGEST_NAME = 64;
+
+export function FirstRun({ node, onDone, onClose }) {
+  const [known, setKnown] = useState(false);
+  return (
+    <main class="screen first-run">
+      {onClose && <IconButton class="corner" icon="close" label="Close" onClick={onClose} />}
+      <Hearth />
+      <h1>{onClose ? "Another account" : "Inglenook"}</h1>
+      <p class="lead">{onClose ? "On the same server, as another person." : "A chat whose server runs right here, in this page."}</p>
+      {known ? <KnownAccount node={node} onDone={onDone} /> : <NewAccount node={node} onDone={onDone} />}
+      <button type="button" class="link" onClick={() => setKnown(!known)}>
+        {known ? "Make a new account" : "I have an account on this server"}
+      </button>
+    </main>
+  );
+}
+
+function NewAccount({ node, onDone }) {
+  const [name, setName] = useState("");
+  const [create, busy, error] = useAction(async () => {
+    const { account, roomId } = await createAccount(node, name.trim());
+    // Asked for now that there is something to keep; the answer is shown under "your server".
+    node.requestPersistence().catch(() => false);
+    onDone({ account: account.localpart, view: "room", roomId });
+  });
+  return (
+    <form class="stack card" onSubmit={(event) => (event.preventDefault(), create())}>
+      <label class="field">
+        <span>What should people call you?</span>
+        <input data-testid="name-field" value={name} onInput={({ target }) => setName(target.value)} maxLength={LONGEST_NAME} autoComplete="nickname" autofocus required pattern=".*\S.*" />
+      </label>
+      <button class="button primary" data-testid="create-account" disabled={busy}>{busy ? "Making a place for you…" : "Start talking"}</button>
+      <ErrorLine error={error} />
+      <p class="quiet">
+        No e-mail, no password to invent. Your messages stay in this browser, and it may ask whether to keep them: say yes, or it can clear them when space runs short.
+      </p>
+    </form>
+  );
+}
+
+function KnownAccount({ node, onDone }) {
+  const [enter, busy, error] = useAction(async (event) => {
+    event.preventDefault();
+    const form = new FormData(event.target);
+    const account = await signIn(node, form.get("user").trim(), form.get("password"));
+    onDone({ account: account.localpart, view: "home" });
+  });
+  return (
+    <form class="stack card" onSubmit={enter}>
+      <label class="field"><span>Username</span><input name="user" autoComplete="username" autoCapitalize="none" autofocus required /></label>
+      <label class="field"><span>Password</span><input name="password" type="password" autoComplete="current-password" required /></label>
+      <button class="button primary" disabled={busy}>{busy ? "Signing in…" : "Sign in"}</button>
+      <ErrorLine error={error} />
+    </form>
+  );
+}
