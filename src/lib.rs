@@ -17,6 +17,8 @@ pub mod server;
 pub mod storage;
 mod typing;
 mod visibility;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
 
 pub use self::{
     config::Config,
