@@ -6,6 +6,7 @@ mod client_event;
 pub mod config;
 pub mod error;
 pub mod event;
+mod filter;
 pub mod http;
 pub mod identity;
 pub mod log;
@@ -16,6 +17,8 @@ pub mod server;
 pub mod storage;
 mod typing;
 mod visibility;
+#[cfg(target_arch = "wasm32")]
+pub mod wasm;
 
 pub use self::{
     config::Config,

@@ -1,6 +1,6 @@
 // What the room list says of each room: in which section it stands, its last words, and what is unread.
 import { EventType, NotificationCountType } from "matrix-js-sdk";
-import { bodyOf } from "./text.js";
+import { gistOf } from "./text.js";
 
 const FAVOURITE = "m.favourite";
 const SHOWN = new Set(["join", "invite", "knock"]);
@@ -43,7 +43,7 @@ export function lastWords(room, me) {
   if (!event) return null;
   const sender = event.getSender() === me ? "You" : (room.getMember(event.getSender())?.rawDisplayName ?? event.getSender());
   const notice = event.getContent().msgtype === "m.notice";
-  return { words: notice ? bodyOf(event) : `${sender}: ${bodyOf(event)}`, time: event.getTs() };
+  return { words: notice ? gistOf(event) : `${sender}: ${gistOf(event)}`, time: event.getTs() };
 }
 
 const isMessage = (event) =>

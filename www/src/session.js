@@ -52,6 +52,16 @@ export class Session extends EventTarget {
     return this.account.userId;
   }
 
+  /** The profile's name; until the server has told it, the one that is kept here. */
+  get name() {
+    const name = this.client.getUser(this.userId)?.displayName;
+    return name && name !== this.userId ? name : this.account.name;
+  }
+
+  get avatar() {
+    return this.client.getUser(this.userId)?.avatarUrl ?? this.account.avatar;
+  }
+
   open(account) {
     this.account = account;
     this.client = createClient({
@@ -77,6 +87,8 @@ export class Session extends EventTarget {
   }
 
   synced = (sync) => {
+    // There are no calls here, and the SDK's listener for them complains of every room it has yet to meet.
+    if (sync === "PREPARED") queueMicrotask(() => this.client.matrixRTC.stop());
     if (sync === "PREPARED" || sync === "SYNCING" || sync === "CATCHUP") this.state = "ready";
     else if (sync === "RECONNECTING" || sync === "ERROR") this.state = this.state === "starting" ? "starting" : "waiting";
     this.keepProfile();
@@ -85,8 +97,7 @@ export class Session extends EventTarget {
 
   /** The switcher shows an account's name and picture without a session. */
   keepProfile() {
-    const me = this.client.getUser(this.userId);
-    if (me?.displayName) updateAccount(this.userId, { name: me.displayName, avatar: me.avatarUrl });
+    if (this.state === "ready") updateAccount(this.userId, { name: this.name, avatar: this.avatar });
   }
 
   /** The password is kept here, so that a token which the server dropped costs the person nothing. */

@@ -13,6 +13,9 @@ export function bodyOf(event) {
   return withoutQuote(event, body);
 }
 
+/** @returns {string} the same in one line, as a list or a quotation has room for */
+export const gistOf = (event) => bodyOf(event).replace(/```\w*|`/g, "").replace(/\s+/g, " ").trim();
+
 /** Older clients repeat what they reply to: https://spec.matrix.org/v1.12/client-server-api/#fallbacks-for-rich-replies */
 function withoutQuote(event, body) {
   if (!event.replyEventId || !body.startsWith("> ")) return body;

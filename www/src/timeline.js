@@ -80,7 +80,7 @@ export function readersByKey(room, items, me) {
   let key = null;
   for (const event of room.getLiveTimeline().getEvents()) {
     key = keyOf.get(event.getId()) ?? key;
-    const users = room.getUsersReadUpTo(event).filter((userId) => userId !== me);
+    const users = room.getUsersReadUpTo(event).filter((userId) => userId !== me && userId !== event.getSender());
     if (key && users.length) readers.set(key, [...(readers.get(key) ?? []), ...users]);
   }
   return readers;

@@ -26,9 +26,7 @@ pub(crate) fn run(target: Option<Target>, arguments: &[OsString]) -> Result<()> 
 
 fn native(arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new("cargo");
-    command
-        .current_dir(workspace::root()?)
-        .args(["bench", "--bench", "server", "--"]);
+    command.current_dir(workspace::root()?).args(["bench", "--bench", "server", "--"]);
     process::run(command.args(arguments))
 }
 
@@ -38,9 +36,6 @@ fn browser(arguments: &[OsString]) -> Result<()> {
     package::build()?;
     package::build_demo()?;
     let mut command = tools.command("node");
-    command
-        .current_dir(workspace::root()?)
-        .arg("tests-wasm/bench/run.mjs")
-        .args(arguments);
+    command.current_dir(workspace::root()?).arg("tests-wasm/bench/run.mjs").args(arguments);
     process::run(command.env("CHROMIUM", &browsers.chromium))
 }

@@ -23,21 +23,11 @@ type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 const STEPS: [Step; 11] = [
     ("fmt", "fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("lint", "clippy", |_| clippy()),
-    ("lint", "clippy for wasm", |machine| {
-        clippy_for_wasm(machine.tools()?)
-    }),
-    ("native", "native", |_| {
-        cargo(&["test", "--workspace", "--exclude", BROWSER_CRATE])
-    }),
-    ("wasm", "chromium", |machine| {
-        machine.wasm_tests(Engine::Chromium)
-    }),
-    ("wasm", "firefox", |machine| {
-        machine.wasm_tests(Engine::Firefox)
-    }),
-    ("wasm", "webkit", |machine| {
-        machine.wasm_tests(Engine::WebKit)
-    }),
+    ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
+    ("native", "native", |_| cargo(&["test", "--workspace", "--exclude", BROWSER_CRATE])),
+    ("wasm", "chromium", |machine| machine.wasm_tests(Engine::Chromium)),
+    ("wasm", "firefox", |machine| machine.wasm_tests(Engine::Firefox)),
+    ("wasm", "webkit", |machine| machine.wasm_tests(Engine::WebKit)),
     ("browser", "package", |_| package::build()),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
@@ -62,29 +52,17 @@ pub(crate) fn run(chosen: &[String]) -> Result<()> {
 fn select(chosen: &[String]) -> Result<Vec<Step>> {
     let names = |step: &Step| [step.0, step.1];
     for part in chosen {
-        if !STEPS
-            .iter()
-            .any(|step| names(step).contains(&part.as_str()))
-        {
+        if !STEPS.iter().any(|step| names(step).contains(&part.as_str())) {
             bail!("`{part}` is no part of the tests");
         }
     }
-    let is_chosen = |step: &Step| {
-        names(step)
-            .iter()
-            .any(|name| chosen.iter().any(|part| part == name))
-    };
-    Ok(STEPS
-        .into_iter()
-        .filter(|step| chosen.is_empty() || is_chosen(step))
-        .collect())
+    let is_chosen = |step: &Step| names(step).iter().any(|name| chosen.iter().any(|part| part == name));
+    Ok(STEPS.into_iter().filter(|step| chosen.is_empty() || is_chosen(step)).collect())
 }
 
 /// The slow installations get a line of their own in the table.
 fn prepare(machine: &mut Machine, steps: &[Step], times: &mut Vec<(&str, Duration)>) -> Result<()> {
-    let in_browsers = steps
-        .iter()
-        .any(|(part, ..)| matches!(*part, "wasm" | "browser"));
+    let in_browsers = steps.iter().any(|(part, ..)| matches!(*part, "wasm" | "browser"));
     let in_wasm = in_browsers || steps.iter().any(|(_, name, _)| *name == "clippy for wasm");
     if !in_wasm {
         return Ok(());
@@ -98,20 +76,12 @@ fn prepare(machine: &mut Machine, steps: &[Step], times: &mut Vec<(&str, Duratio
     })
 }
 
-fn timed<'a>(
-    name: &'a str,
-    times: &mut Vec<(&'a str, Duration)>,
-    action: impl FnOnce() -> Result<()>,
-) -> Result<()> {
+fn timed<'a>(name: &'a str, times: &mut Vec<(&'a str, Duration)>, action: impl FnOnce() -> Result<()>) -> Result<()> {
     println!("\n=== {name} ===");
     let started = Instant::now();
     let outcome = action();
     let took = started.elapsed();
-    println!(
-        "=== {name}: {} in {} ===",
-        if outcome.is_ok() { "ok" } else { "failed" },
-        seconds(took)
-    );
+    println!("=== {name}: {} in {} ===", if outcome.is_ok() { "ok" } else { "failed" }, seconds(took));
     times.push((name, took));
     outcome.with_context(|| format!("step `{name}`"))
 }
@@ -130,11 +100,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
-    process::run(
-        Command::new("cargo")
-            .current_dir(workspace::root()?)
-            .args(arguments),
-    )
+    process::run(Command::new("cargo").current_dir(workspace::root()?).args(arguments))
 }
 
 fn clippy() -> Result<()> {
@@ -144,24 +110,20 @@ fn clippy() -> Result<()> {
 
 /// The distribution's compiler has no clippy of its own: there the compiler's warnings have to do.
 fn clippy_for_wasm(tools: &Tools) -> Result<()> {
-    let only_check = ["rustc", "--profile", "check"];
-    let first: &[&str] = match tools.toolchain {
-        WasmToolchain::Default => &["clippy"],
-        WasmToolchain::Distribution(_) => &only_check,
-    };
-    let target = [
-        "--target",
-        "wasm32-unknown-unknown",
-        "--package",
-        "inglenook",
-        "--lib",
-    ];
+    let server = ["--package", "inglenook", "--lib"];
+    match tools.toolchain {
+        WasmToolchain::Default => {
+            lint_for_wasm(tools, &["clippy"], &server)?;
+            lint_for_wasm(tools, &["clippy"], &["--package", BROWSER_CRATE, "--tests"])
+        }
+        WasmToolchain::Distribution(_) => lint_for_wasm(tools, &["rustc", "--profile", "check"], &server),
+    }
+}
+
+fn lint_for_wasm(tools: &Tools, lint: &[&str], what: &[&str]) -> Result<()> {
     let mut command = tools.command("cargo");
-    command
-        .current_dir(workspace::root()?)
-        .args(first)
-        .args(target);
-    process::run(command.args(["--", "--deny", "warnings"]))
+    command.current_dir(workspace::root()?).args(lint).args(["--target", "wasm32-unknown-unknown"]);
+    process::run(command.args(what).args(["--", "--deny", "warnings"]))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -193,33 +155,18 @@ impl Machine {
         let mut command = self.tools()?.command(&browsers.wasm_pack.to_string_lossy());
         command.current_dir(workspace::root()?.join(BROWSER_CRATE));
         command.args(["test", "--headless", "--mode", "no-install"]);
-        command.env(
-            "WASM_BINDGEN_TEST_WEBDRIVER_JSON",
-            drivers::write_capabilities(browsers)?,
-        );
+        command.env("WASM_BINDGEN_TEST_WEBDRIVER_JSON", drivers::write_capabilities(browsers)?);
         command.env("WASM_BINDGEN_TEST_TIMEOUT", RUNNER_LIMIT_SECONDS);
         command.env("WASM_BINDGEN_TEST_DRIVER_TIMEOUT", DRIVER_LIMIT_SECONDS);
         match engine {
-            Engine::Chromium => run_with(
-                &mut command,
-                ["--chrome", "--chromedriver"],
-                &browsers.chromedriver,
-            ),
-            Engine::Firefox => run_with(
-                &mut command,
-                ["--firefox", "--geckodriver"],
-                &browsers.geckodriver,
-            ),
+            Engine::Chromium => run_with(&mut command, ["--chrome", "--chromedriver"], &browsers.chromedriver),
+            Engine::Firefox => run_with(&mut command, ["--firefox", "--geckodriver"], &browsers.geckodriver),
             Engine::WebKit if !browsers.webkit => skip("WebKit's driver is for Linux only"),
             Engine::WebKit => {
                 // The runner knows the protocol under Safari's name, and starts no driver where it is given one.
                 let driver = Driver::webkit()?;
                 command.env("SAFARIDRIVER_REMOTE", &driver.url);
-                run_with(
-                    &mut command,
-                    ["--safari", "--safaridriver"],
-                    Path::new("remote"),
-                )
+                run_with(&mut command, ["--safari", "--safaridriver"], Path::new("remote"))
             }
         }
     }
@@ -229,18 +176,10 @@ impl Machine {
     fn playwright(&mut self) -> Result<()> {
         let browsers = self.browsers()?;
         let firefox = Driver::firefox(browsers)?;
-        let webkit = if browsers.webkit {
-            Some(Driver::webkit()?)
-        } else {
-            None
-        };
+        let webkit = if browsers.webkit { Some(Driver::webkit()?) } else { None };
         let mut command = self.tools()?.command("npx");
-        command
-            .current_dir(workspace::root()?.join(BROWSER_CRATE))
-            .args(["playwright", "test"]);
-        command
-            .env("CHROMIUM", &browsers.chromium)
-            .env("FIREFOX_DRIVER_URL", &firefox.url);
+        command.current_dir(workspace::root()?.join(BROWSER_CRATE)).args(["playwright", "test"]);
+        command.env("CHROMIUM", &browsers.chromium).env("FIREFOX_DRIVER_URL", &firefox.url);
         if let Some(webkit) = &webkit {
             command.env("WEBKIT_DRIVER_URL", &webkit.url);
         }
@@ -263,11 +202,7 @@ mod tests {
 
     fn selected(parts: &[&str]) -> Vec<&'static str> {
         let parts: Vec<_> = parts.iter().map(|part| (*part).to_owned()).collect();
-        select(&parts)
-            .unwrap()
-            .into_iter()
-            .map(|(_, name, _)| name)
-            .collect()
+        select(&parts).unwrap().into_iter().map(|(_, name, _)| name).collect()
     }
 
     #[test]

@@ -19,12 +19,7 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            port: 8090,
-            base: "/".to_owned(),
-            open: true,
-            build: true,
-        }
+        Self { port: 8090, base: "/".to_owned(), open: true, build: true }
     }
 }
 
@@ -37,19 +32,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let folder = workspace::root()?.join("www/dist");
     if !folder.join("index.html").is_file() {
-        bail!(
-            "{} is missing: build it with `cargo xtask demo`",
-            folder.join("index.html").display()
-        );
+        bail!("{} is missing: build it with `cargo xtask demo`", folder.join("index.html").display());
     }
     let site = Site::new(folder, &options.base);
     let last = options.port.saturating_add(FURTHER_PORTS);
-    let (listener, port) = static_server::listen(options.port..=last).with_context(|| {
-        format!(
-            "all ports from {} to {last} are taken: choose another with --port",
-            options.port
-        )
-    })?;
+    let (listener, port) = static_server::listen(options.port..=last)
+        .with_context(|| format!("all ports from {} to {last} are taken: choose another with --port", options.port))?;
     let url = format!("http://localhost:{port}{}", site.base());
     println!("Inglenook demo: {url}");
     if options.open {
@@ -64,18 +52,10 @@ fn open(url: &str) {
     let Some(opener) = process::find_any(&["xdg-open", "open"]) else {
         return;
     };
-    if cfg!(target_os = "linux")
-        && std::env::var_os("DISPLAY")
-            .or(std::env::var_os("WAYLAND_DISPLAY"))
-            .is_none()
-    {
+    if cfg!(target_os = "linux") && std::env::var_os("DISPLAY").or(std::env::var_os("WAYLAND_DISPLAY")).is_none() {
         return;
     }
     let mut command = Command::new(opener);
     // Whether it worked can be seen.
-    let _ = command
-        .arg(url)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
+    let _ = command.arg(url).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
 }

@@ -41,10 +41,7 @@ impl Driver {
     pub(crate) fn firefox(browsers: &Browsers) -> Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(&browsers.geckodriver);
-        command
-            .arg(format!("--port={port}"))
-            .arg("--binary")
-            .arg(&browsers.firefox);
+        command.arg(format!("--port={port}")).arg("--binary").arg(&browsers.firefox);
         Self::start("geckodriver", port, &command, None)
     }
 
@@ -53,9 +50,7 @@ impl Driver {
         let (screen, display) = screen()?;
         let port = free_port()?;
         let mut command = Command::new("dbus-run-session");
-        command
-            .args(["--", "WebKitWebDriver", "--host=127.0.0.1"])
-            .arg(format!("--port={port}"));
+        command.args(["--", "WebKitWebDriver", "--host=127.0.0.1"]).arg(format!("--port={port}"));
         command.env("DISPLAY", display).env("NO_AT_BRIDGE", "1");
         // The sandbox needs rights that containers lack; what is opened here is the project's own pages alone.
         command.env("WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS", "1");
@@ -65,26 +60,14 @@ impl Driver {
     fn start(name: &str, port: u16, command: &Command, screen: Option<Leashed>) -> Result<Self> {
         let program = Leashed::start(command)?;
         wait_for(name, port)?;
-        Ok(Self {
-            url: format!("http://127.0.0.1:{port}"),
-            _program: program,
-            _screen: screen,
-        })
+        Ok(Self { url: format!("http://127.0.0.1:{port}"), _program: program, _screen: screen })
     }
 }
 
 /// A screen in memory, and the name under which programs find it.
 fn screen() -> Result<(Leashed, String)> {
     let mut command = Command::new("Xvfb");
-    command.args([
-        "-displayfd",
-        "1",
-        "-screen",
-        "0",
-        "1280x800x24",
-        "-nolisten",
-        "tcp",
-    ]);
+    command.args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
     let mut screen = Leashed::start(&command)?;
     let stdout = screen.stdout().context("Xvfb has no standard output")?;
     let mut number = String::new();
@@ -119,7 +102,6 @@ pub(crate) fn write_capabilities(browsers: &Browsers) -> Result<PathBuf> {
         "moz:firefoxOptions": { "binary": browsers.firefox, "args": ["-headless"] },
     });
     let file = workspace::target()?.join("webdriver.json");
-    std::fs::write(&file, capabilities.to_string())
-        .with_context(|| format!("cannot write {}", file.display()))?;
+    std::fs::write(&file, capabilities.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(file)
 }

@@ -15,9 +15,5 @@ pub(crate) fn build() -> Result<()> {
 /// Builds `www/dist` from `www` and `pkg/`.
 pub(crate) fn build_demo() -> Result<()> {
     let root = workspace::root()?;
-    process::run(
-        Command::new("npm")
-            .args(["run", "build", "--workspace", "www"])
-            .current_dir(root),
-    )
+    process::run(Command::new("npm").args(["run", "build", "--workspace", "www"]).current_dir(root))
 }

@@ -7,9 +7,7 @@ use anyhow::{Context, Result, bail};
 
 /// Runs a command with this terminal's input and output, and fails when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start `{}`", line(command)))?;
     if !status.success() {
         bail!("`{}` failed ({status})", line(command));
     }
@@ -24,18 +22,10 @@ pub(crate) fn run_aside(command: &mut Command) -> Result<()> {
 
 /// A command's standard output without the white space around it.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::piped())
-        .output()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    let output = command.stderr(Stdio::piped()).output().with_context(|| format!("cannot start `{}`", line(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed ({}): {}",
-            line(command),
-            output.status,
-            said.trim()
-        );
+        bail!("`{}` failed ({}): {}", line(command), output.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -43,9 +33,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// The program of that name on the search path.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// The first of several names or absolute paths that this machine has.
@@ -59,9 +47,7 @@ pub(crate) fn as_root(program: &str) -> Result<Command> {
         return Ok(Command::new(program));
     }
     if find("sudo").is_none() {
-        bail!(
-            "`{program}` needs root and `sudo` is missing: run `cargo xtask setup --browsers` as root once"
-        );
+        bail!("`{program}` needs root and `sudo` is missing: run `cargo xtask setup --browsers` as root once");
     }
     let mut command = Command::new("sudo");
     command.arg(program);
@@ -72,10 +58,7 @@ fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 /// Waits for the end of its input; then asks the group to end, and insists when the program has
@@ -113,14 +96,8 @@ impl Leashed {
                 None => shell.env_remove(name),
             };
         }
-        shell
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .process_group(0);
-        let child = shell
-            .spawn()
-            .with_context(|| format!("cannot start `{}`", line(command)))?;
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let child = shell.spawn().with_context(|| format!("cannot start `{}`", line(command)))?;
         Ok(Self { child })
     }
 
@@ -146,16 +123,9 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_named_in_the_error() {
-        let error = run(Command::new("sh").args(["-c", "exit 3"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("sh -c exit 3") && error.contains('3'),
-            "{error}"
-        );
-        let error = run(&mut Command::new("/no/such/program"))
-            .unwrap_err()
-            .to_string();
+        let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("sh -c exit 3") && error.contains('3'), "{error}");
+        let error = run(&mut Command::new("/no/such/program")).unwrap_err().to_string();
         assert!(error.contains("cannot start `program`"), "{error}");
     }
 

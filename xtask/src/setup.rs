@@ -18,16 +18,8 @@ use cargo_tool::CargoTool;
 pub(crate) use wasm_target::WasmToolchain;
 
 /// 0.15 is the first that builds with the `wasm-bindgen` we use without asking the network for anything.
-const WASM_PACK: CargoTool = CargoTool {
-    package: "wasm-pack",
-    binary: "wasm-pack",
-    version: "0.15.0",
-};
-const GECKODRIVER: CargoTool = CargoTool {
-    package: "geckodriver",
-    binary: "geckodriver",
-    version: "0.37.0",
-};
+const WASM_PACK: CargoTool = CargoTool { package: "wasm-pack", binary: "wasm-pack", version: "0.15.0" };
+const GECKODRIVER: CargoTool = CargoTool { package: "geckodriver", binary: "geckodriver", version: "0.37.0" };
 
 /// What builds the package: compiler, binding generator and optimiser, each found through one search path.
 pub(crate) struct Tools {
@@ -55,41 +47,21 @@ pub(crate) fn packaging() -> Result<Tools> {
     npm::install()?;
     let toolchain = wasm_target::provide()?;
     let version = workspace::locked_version("wasm-bindgen")?;
-    let wasm_bindgen = CargoTool {
-        package: "wasm-bindgen-cli",
-        binary: "wasm-bindgen",
-        version: &version,
-    };
-    let mut folders = vec![
-        wasm_bindgen.folder()?,
-        workspace::root()?.join("node_modules/.bin"),
-    ];
+    let wasm_bindgen = CargoTool { package: "wasm-bindgen-cli", binary: "wasm-bindgen", version: &version };
+    let mut folders = vec![wasm_bindgen.folder()?, workspace::root()?.join("node_modules/.bin")];
     folders.extend(toolchain.folder());
-    Ok(Tools {
-        search_path: search_path(&folders)?,
-        toolchain,
-    })
+    Ok(Tools { search_path: search_path(&folders)?, toolchain })
 }
 
 /// Installs what the tests in browsers need on top of [`packaging`].
 pub(crate) fn browsers() -> Result<Browsers> {
     let wasm_pack = WASM_PACK.folder()?.join(WASM_PACK.binary);
-    apt::provide(&[
-        (CHROMIUM, &["chromium"]),
-        (CHROMEDRIVER, &["chromium-driver"]),
-        (FIREFOX, &["firefox-esr"]),
-    ])?;
+    apt::provide(&[(CHROMIUM, &["chromium"]), (CHROMEDRIVER, &["chromium-driver"]), (FIREFOX, &["firefox-esr"])])?;
     let webkit = cfg!(target_os = "linux");
     if webkit {
-        apt::provide(&[
-            (&["WebKitWebDriver"], &["webkit2gtk-driver"]),
-            (&["Xvfb"], &["xvfb"]),
-            (&["dbus-run-session"], &["dbus-x11"]),
-        ])?;
+        apt::provide(&[(&["WebKitWebDriver"], &["webkit2gtk-driver"]), (&["Xvfb"], &["xvfb"]), (&["dbus-run-session"], &["dbus-x11"])])?;
     } else {
-        eprintln!(
-            "setup: WebKit's driver is WebKitGTK's, on Linux only; its tests are left out here"
-        );
+        eprintln!("setup: WebKit's driver is WebKitGTK's, on Linux only; its tests are left out here");
     }
     Ok(Browsers {
         wasm_pack,
@@ -120,11 +92,7 @@ const CHROMIUM: &[&str] = &[
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 const CHROMEDRIVER: &[&str] = &["chromedriver", "/usr/lib/chromium-browser/chromedriver"];
-const FIREFOX: &[&str] = &[
-    "firefox-esr",
-    "firefox",
-    "/Applications/Firefox.app/Contents/MacOS/firefox",
-];
+const FIREFOX: &[&str] = &["firefox-esr", "firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"];
 
 fn found(programs: &[&str]) -> Result<PathBuf> {
     process::find_any(programs).with_context(|| format!("cannot find {}", programs.join(" or ")))

@@ -51,10 +51,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "wasm" || extension == "js")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "wasm" || extension == "js") {
             files.push(path);
         }
     }
@@ -62,72 +59,35 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 }
 
 fn print_weights(package: &Path, weights: &[Weight]) {
-    println!(
-        "{:<32}{:>11}{:>11}{:>11}",
-        "file", "raw", "gzip -9", "brotli -11"
-    );
+    println!("{:<32}{:>11}{:>11}{:>11}", "file", "raw", "gzip -9", "brotli -11");
     for weight in weights {
-        let name = weight
-            .file
-            .strip_prefix(package)
-            .unwrap_or(&weight.file)
-            .display()
-            .to_string();
-        println!(
-            "{name:<32}{:>11}{:>11}{:>11}",
-            weight.raw, weight.gzip, weight.brotli
-        );
+        let name = weight.file.strip_prefix(package).unwrap_or(&weight.file).display().to_string();
+        println!("{name:<32}{:>11}{:>11}{:>11}", weight.raw, weight.gzip, weight.brotli);
     }
 }
 
 fn print_crates(module: &Module, crates: &[CrateSize]) {
     let rest = module.size.saturating_sub(module.code + module.data);
-    println!(
-        "\n{:<32}{:>11}{:>11}{:>11}",
-        "crate", "raw", "of code", "functions"
-    );
+    println!("\n{:<32}{:>11}{:>11}{:>11}", "crate", "raw", "of code", "functions");
     for part in crates {
         let share = permille(part.bytes, module.code);
-        println!(
-            "{:<32}{:>11}{:>9}.{} %{:>10}",
-            part.name,
-            part.bytes,
-            share / 10,
-            share % 10,
-            part.functions
-        );
+        println!("{:<32}{:>11}{:>9}.{} %{:>10}", part.name, part.bytes, share / 10, share % 10, part.functions);
     }
-    println!(
-        "{:<32}{:>11}\n{:<32}{rest:>11}",
-        "(data)", module.data, "(types, tables, names)"
-    );
+    println!("{:<32}{:>11}\n{:<32}{rest:>11}", "(data)", module.data, "(types, tables, names)");
 }
 
 fn permille(part: u64, whole: u64) -> u64 {
     (part * 1000).checked_div(whole).unwrap_or_default()
 }
 
-fn verdict(
-    budget: &Budget,
-    weights: &[Weight],
-    crates: &[CrateSize],
-    named: &Module,
-) -> Result<()> {
-    let wasm = weights
-        .iter()
-        .filter(|weight| weight.file.extension().is_some_and(|it| it == "wasm"));
+fn verdict(budget: &Budget, weights: &[Weight], crates: &[CrateSize], named: &Module) -> Result<()> {
+    let wasm = weights.iter().filter(|weight| weight.file.extension().is_some_and(|it| it == "wasm"));
     let brotli = wasm.map(|weight| weight.brotli).sum();
     let names: Vec<&str> = crates.iter().map(|part| part.name.as_str()).collect();
     let faults = budget.faults(brotli, &names, &named.import_modules);
     if !faults.is_empty() {
-        bail!(
-            "the package breaks its budget (xtask/size-budget.json):\n  {}",
-            faults.join("\n  ")
-        );
+        bail!("the package breaks its budget (xtask/size-budget.json):\n  {}", faults.join("\n  "));
     }
-    println!(
-        "\nwithin the budget: {brotli} of {} bytes of wasm (brotli)",
-        budget.wasm_brotli_bytes
-    );
+    println!("\nwithin the budget: {brotli} of {} bytes of wasm (brotli)", budget.wasm_brotli_bytes);
     Ok(())
 }

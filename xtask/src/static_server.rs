@@ -51,19 +51,11 @@ fn answer(stream: &TcpStream, site: &Site) -> io::Result<()> {
     reader.read_line(&mut request_line)?;
     read_past_headers(&mut reader)?;
     let mut words = request_line.split_whitespace();
-    let (method, target) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     match method {
         "GET" => respond(stream, site.answer(target), true),
         "HEAD" => respond(stream, site.answer(target), false),
-        _ => respond_with_text(
-            stream,
-            "405 Method Not Allowed",
-            "allow: GET, HEAD\r\n",
-            true,
-        ),
+        _ => respond_with_text(stream, "405 Method Not Allowed", "allow: GET, HEAD\r\n", true),
     }
 }
 
@@ -81,45 +73,24 @@ fn respond(stream: &TcpStream, answer: Answer, with_body: bool) -> io::Result<()
             Ok(file) => respond_with_file(stream, file, media_type::of(&path), with_body),
             Err(_) => respond_with_text(stream, "404 Not Found", "", with_body),
         },
-        Answer::Redirect(to) => respond_with_text(
-            stream,
-            "301 Moved Permanently",
-            &format!("location: {to}\r\n"),
-            with_body,
-        ),
+        Answer::Redirect(to) => respond_with_text(stream, "301 Moved Permanently", &format!("location: {to}\r\n"), with_body),
         Answer::NotFound => respond_with_text(stream, "404 Not Found", "", with_body),
         Answer::BadRequest => respond_with_text(stream, "400 Bad Request", "", with_body),
     }
 }
 
-fn respond_with_file(
-    mut stream: &TcpStream,
-    mut file: File,
-    media_type: &str,
-    with_body: bool,
-) -> io::Result<()> {
+fn respond_with_file(mut stream: &TcpStream, mut file: File, media_type: &str, with_body: bool) -> io::Result<()> {
     let length = file.metadata()?.len();
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")?;
     if with_body {
         io::copy(&mut file, &mut stream)?;
     }
     stream.flush()
 }
 
-fn respond_with_text(
-    mut stream: &TcpStream,
-    status: &str,
-    headers: &str,
-    with_body: bool,
-) -> io::Result<()> {
+fn respond_with_text(mut stream: &TcpStream, status: &str, headers: &str, with_body: bool) -> io::Result<()> {
     let length = status.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\n{headers}content-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-    )?;
+    write!(stream, "HTTP/1.1 {status}\r\n{headers}content-type: text/plain\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n")?;
     if with_body {
         stream.write_all(status.as_bytes())?;
     }
@@ -136,8 +107,7 @@ mod tests {
 
     /// Serves a folder with one page from a thread and answers the port.
     fn serve_folder(name: &str) -> u16 {
-        let folder: PathBuf =
-            std::env::temp_dir().join(format!("inglenook-xtask-{name}-{}", std::process::id()));
+        let folder: PathBuf = std::env::temp_dir().join(format!("inglenook-xtask-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("index.html"), "<p>here").unwrap();
         let (listener, port) = listen(0..=0).unwrap();
@@ -157,19 +127,10 @@ mod tests {
     fn answers_get_with_the_file_and_head_without() {
         let port = serve_folder("get");
         let answer = exchange(port, "GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n"),
-            "{answer}"
-        );
-        assert!(
-            answer.ends_with("content-length: 7\r\nconnection: close\r\n\r\n<p>here"),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\ncontent-type: text/html; charset=utf-8\r\n"), "{answer}");
+        assert!(answer.ends_with("content-length: 7\r\nconnection: close\r\n\r\n<p>here"), "{answer}");
         let answer = exchange(port, "HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        assert!(
-            answer.ends_with("content-length: 7\r\nconnection: close\r\n\r\n"),
-            "{answer}"
-        );
+        assert!(answer.ends_with("content-length: 7\r\nconnection: close\r\n\r\n"), "{answer}");
     }
 
     #[test]

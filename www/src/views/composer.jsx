@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { draftOf, keepDraft } from "../drafts.js";
 import { useColumn } from "../hooks.js";
 import { editText, sendText } from "../messages.js";
-import { bodyOf } from "../text.js";
+import { bodyOf, gistOf } from "../text.js";
 import { lastOwnMessage } from "../timeline.js";
 import { IconButton } from "./icons.jsx";
 import { MentionList, mentionBefore, mentionedIn, useMentions } from "./mentions.jsx";
@@ -22,7 +22,8 @@ export function Composer({ room, intent, setIntent, uploads }) {
   const mentions = useMentions(room, me, text, setText, box);
   useGrowing(box, text);
   useEffect(() => {
-    if (intent) box.current.focus();
+    // Where there is no keyboard, the focus would bring one up over the room.
+    if (intent || matchMedia("(pointer: fine)").matches) box.current.focus({ preventScroll: true });
   }, [intent]);
   const write = (value) => {
     setText(value);
@@ -69,7 +70,7 @@ export function Composer({ room, intent, setIntent, uploads }) {
         <textarea
           ref={box} data-testid="composer" rows={1} value={text} placeholder={`Message ${room.name}`} aria-label={`Message ${room.name}`}
           onInput={({ target }) => (write(target.value), mentions.look(mentionBefore(target)))} onKeyDown={onKeyDown} onPaste={onPaste}
-          enterKeyHint="send" autofocus={matchMedia("(pointer: fine)").matches}
+          enterKeyHint="send"
         />
         <IconButton class="send" icon={editing ? "check" : "send"} label={editing ? "Save the change" : "Send"} data-testid="send" type="submit" disabled={text.trim() === ""} />
       </div>
@@ -84,7 +85,7 @@ function Intent({ room, intent, onClose }) {
     <div class="intent">
       <div class="grow">
         <p class="intent-name">{intent.reply ? `Reply to ${name}` : "Edit your message"}</p>
-        <p class="quiet ellipsis">{bodyOf(event)}</p>
+        <p class="quiet ellipsis">{gistOf(event)}</p>
       </div>
       <IconButton icon="close" size={16} label={intent.reply ? "Do not reply" : "Leave it as it is"} onClick={onClose} />
     </div>

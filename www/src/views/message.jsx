@@ -6,7 +6,7 @@ import { bytes, clock, colourOf, fullTime } from "../format.js";
 import { boxFor, isShownAsImage, saveFile, useMedia } from "../media.js";
 import { toggleReaction, versionsOf } from "../messages.js";
 import { may } from "../power.js";
-import { bodyOf, isOnlyEmoji, partsOf } from "../text.js";
+import { bodyOf, gistOf, isOnlyEmoji, partsOf } from "../text.js";
 import { reactionsTo } from "../timeline.js";
 import { Avatar } from "./avatar.jsx";
 import { Confirm, Dialog } from "./dialog.jsx";
@@ -125,7 +125,7 @@ function Quote({ room, eventId, jumpTo }) {
   const fetched = useAnswer(async () => known ?? client.getEventMapper()(await client.fetchRoomEvent(room.roomId, eventId)), eventId);
   const event = known ?? fetched.value;
   const sender = event?.getSender();
-  const words = !event ? (fetched.error ? "A message that is not here" : "…") : event.isRedacted() ? "Message deleted" : bodyOf(event);
+  const words = !event ? (fetched.error ? "A message that is not here" : "…") : event.isRedacted() ? "Message deleted" : gistOf(event);
   return (
     <button type="button" class="quote" onClick={() => jumpTo(eventId)}>
       {sender && <span class={`sender ink-${colourOf(sender)}`}>{room.getMember(sender)?.name ?? sender}</span>}

@@ -9,13 +9,12 @@ import { Icon, IconButton } from "./icons.jsx";
 import { Skeleton } from "./states.jsx";
 
 export function RoomList({ onSwitch }) {
-  const { session, client, place, go, close } = useColumn();
+  const { session, client, place, go } = useColumn();
   const sections = roomSections(client);
   return (
-    <nav class="rooms" aria-label="Rooms" onKeyDown={moveByArrows}>
+    <nav class="rooms" aria-label={`${session.name}'s rooms`} onKeyDown={moveByArrows}>
       <header class="bar">
         <AccountMenu />
-        {close && <IconButton icon="close" label="Close this column" onClick={close} />}
       </header>
       <div class="rooms-tools">
         <button type="button" class="search-button" onClick={onSwitch}>

@@ -125,15 +125,18 @@ function Requests() {
   return (
     <ol class="requests plain" data-testid="requests">
       {shown.map(({ at, method, path, status: code, micros }, index) => (
-        <li key={`${at} ${path} ${index}`} title={fullTime(at)}>
+        <li key={`${at} ${path} ${index}`} title={`${fullTime(at)}\n${path}`}>
           <span class={`code-${Math.floor(code / 100)}`}>{code}</span>
-          <span class="path"><b>{method}</b> {path.replace(/^.*\/_matrix/, "")}</span>
+          <span class="ellipsis"><b>{method}</b> {shortPath(path)}</span>
           <span class="number">{millis(micros)}</span>
         </li>
       ))}
     </ol>
   );
 }
+
+/** Without what is the same everywhere, and with ids cut short. */
+const shortPath = (path) => decodeURIComponent(path.replace(/^.*\/_matrix\/(client|media)\//, "").replace(/\?.*/, "")).replace(/([!$@][\w-]{6})[^/]+/g, "$1…");
 
 const millis = (micros) => (micros < 10_000 ? `${(micros / 1000).toFixed(1)} ms` : micros < 1_000_000 ? `${Math.round(micros / 1000)} ms` : `${(micros / 1e6).toFixed(1)} s`);
 

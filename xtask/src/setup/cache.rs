@@ -8,9 +8,7 @@ use anyhow::{Context, Result};
 pub(crate) fn folder(name: &str) -> Result<PathBuf> {
     let cache = match std::env::var_os("XDG_CACHE_HOME") {
         Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => std::env::home_dir()
-            .context("this user has no home folder")?
-            .join(".cache"),
+        _ => std::env::home_dir().context("this user has no home folder")?.join(".cache"),
     };
     Ok(cache.join("inglenook").join(name))
 }

@@ -33,54 +33,31 @@ impl CargoTool<'_> {
     fn folder_on_search_path(&self) -> Option<PathBuf> {
         let file = process::find(self.binary)?;
         let said = process::output(Command::new(&file).arg("--version")).ok()?;
-        said.split_whitespace()
-            .any(|word| word == self.version)
-            .then(|| file.parent())?
-            .map(Path::to_owned)
+        said.split_whitespace().any(|word| word == self.version).then(|| file.parent())?.map(Path::to_owned)
     }
 
     /// The lock file that a package was published with is tried first; a registry mirror may lack one of its versions.
     fn install(&self, root: &Path) -> Result<()> {
-        eprintln!(
-            "setup: building {} {} (once, a minute or two)",
-            self.package, self.version
-        );
+        eprintln!("setup: building {} {} (once, a minute or two)", self.package, self.version);
         let build = root.join("build");
-        std::fs::create_dir_all(&build)
-            .with_context(|| format!("cannot create {}", build.display()))?;
+        std::fs::create_dir_all(&build).with_context(|| format!("cannot create {}", build.display()))?;
         let locked = process::run_aside(self.cargo_install(root, &build).arg("--locked"));
         if locked.is_err() {
-            eprintln!(
-                "setup: building {} with current versions of its dependencies instead",
-                self.package
-            );
-            process::run_aside(&mut self.cargo_install(root, &build))
-                .with_context(|| self.fix(root))?;
+            eprintln!("setup: building {} with current versions of its dependencies instead", self.package);
+            process::run_aside(&mut self.cargo_install(root, &build)).with_context(|| self.fix(root))?;
         }
-        std::fs::remove_dir_all(&build)
-            .with_context(|| format!("cannot remove {}", build.display()))
+        std::fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))
     }
 
     /// Builds outside the repository, so that its settings do not apply, and with little optimisation: building these
     /// tools takes longer than all that they will ever do for us.
     fn cargo_install(&self, root: &Path, build: &Path) -> Command {
         let mut command = Command::new("cargo");
-        command
-            .current_dir(build)
-            .arg("install")
-            .arg("--quiet")
-            .arg("--root")
-            .arg(root);
+        command.current_dir(build).arg("install").arg("--quiet").arg("--root").arg(root);
         command.arg(format!("{}@{}", self.package, self.version));
-        command
-            .env("CARGO_TARGET_DIR", build)
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
-        command
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        command
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        command.env("CARGO_TARGET_DIR", build).env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+        command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         command
     }
 

@@ -21,14 +21,8 @@ pub(crate) fn install() -> Result<()> {
         return Ok(());
     }
     eprintln!("setup: installing npm packages");
-    process::run_aside(Command::new("npm").current_dir(&root).args([
-        "ci",
-        "--no-audit",
-        "--no-fund",
-    ]))
-    .context(
-        "npm packages could not be installed; after a change of a package.json run `npm install`",
-    )?;
+    process::run_aside(Command::new("npm").current_dir(&root).args(["ci", "--no-audit", "--no-fund"]))
+        .context("npm packages could not be installed; after a change of a package.json run `npm install`")?;
     std::fs::copy(&lock, &installed).context("cannot note what npm installed")?;
     Ok(())
 }
@@ -37,14 +31,8 @@ fn check_node() -> Result<()> {
     let version = process::output(Command::new("node").arg("--version")).unwrap_or_default();
     let new_enough = major(&version).is_some_and(|major| major >= OLDEST_NODE);
     if !new_enough || process::find("npm").is_none() {
-        let found = if version.is_empty() {
-            "nothing"
-        } else {
-            version.as_str()
-        };
-        bail!(
-            "Node.js {OLDEST_NODE} or newer with npm is needed and {found} was found: see https://nodejs.org"
-        );
+        let found = if version.is_empty() { "nothing" } else { version.as_str() };
+        bail!("Node.js {OLDEST_NODE} or newer with npm is needed and {found} was found: see https://nodejs.org");
     }
     Ok(())
 }

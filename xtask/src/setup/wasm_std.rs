@@ -21,16 +21,13 @@ const BUILT_BY: &str = "built-by.txt";
 /// Whether the library is here and was built by the compiler that is here.
 pub(crate) fn is_built() -> bool {
     let noted = library_folder(Path::new(RUSTC)).map(|folder| folder.join(BUILT_BY));
-    let noted = noted
-        .ok()
-        .and_then(|file| std::fs::read_to_string(file).ok());
+    let noted = noted.ok().and_then(|file| std::fs::read_to_string(file).ok());
     noted.is_some() && noted == compiler_version().ok()
 }
 
 /// Installs compiler and linker, builds the library from the compiler's own source and puts it in place.
 pub(crate) fn install() -> Result<()> {
-    let linker = newest_lld(&apt::search("^lld-[0-9]+$")?)
-        .context("the package lists offer no lld-N, whose wasm linker is needed")?;
+    let linker = newest_lld(&apt::search("^lld-[0-9]+$")?).context("the package lists offer no lld-N, whose wasm linker is needed")?;
     apt::install(&[&PACKAGES[..], &[linker.as_str()]].concat())?;
     link_lld(&linker)?;
     eprintln!("setup: building the standard library for {TARGET} (once, under a minute)");
@@ -53,36 +50,22 @@ fn link_lld(linker: &str) -> Result<()> {
     let folder = sysroot()?.join(host);
     process::run_aside(process::as_root("mkdir")?.arg("-p").arg(&folder))?;
     let target = Path::new("/usr/bin").join(linker);
-    process::run_aside(
-        process::as_root("ln")?
-            .arg("-sfn")
-            .arg(target)
-            .arg(folder.join("rust-lld")),
-    )
+    process::run_aside(process::as_root("ln")?.arg("-sfn").arg(target).arg(folder.join("rust-lld")))
 }
 
 /// An empty crate makes cargo build the whole library. Its bitcode is embedded, since our release build optimises
 /// across the border between the library and the program.
 fn build(folder: &Path) -> Result<()> {
     let source = folder.join("src");
-    std::fs::create_dir_all(&source)
-        .with_context(|| format!("cannot create {}", source.display()))?;
-    let manifest =
-        "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n";
+    std::fs::create_dir_all(&source).with_context(|| format!("cannot create {}", source.display()))?;
+    let manifest = "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n";
     std::fs::write(folder.join("Cargo.toml"), manifest)?;
     std::fs::write(source.join("lib.rs"), "#![no_std]\n")?;
     let mut command = Command::new(CARGO);
-    command
-        .current_dir(folder)
-        .args(["build", "--quiet", "--release", "--target", TARGET]);
+    command.current_dir(folder).args(["build", "--quiet", "--release", "--target", TARGET]);
     command.arg("-Zbuild-std=std,panic_abort,panic_unwind,test");
-    command
-        .env("RUSTC", RUSTC)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes");
-    command
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env("RUSTC", RUSTC).env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", "-Cembed-bitcode=yes");
+    command.env("CARGO_TARGET_DIR", folder.join("target")).env_remove("CARGO_ENCODED_RUSTFLAGS");
     process::run_aside(&mut command)
 }
 
@@ -93,24 +76,14 @@ fn place(folder: &Path) -> Result<()> {
     std::fs::write(&note, compiler_version()?)?;
     let library = library_folder(Path::new(RUSTC))?;
     let unfinished = library.with_extension("unfinished");
-    process::run_aside(
-        process::as_root("rm")?
-            .arg("-rf")
-            .args([&unfinished, &library]),
-    )?;
+    process::run_aside(process::as_root("rm")?.arg("-rf").args([&unfinished, &library]))?;
     process::run_aside(process::as_root("mkdir")?.arg("-p").arg(&unfinished))?;
-    process::run_aside(
-        process::as_root("cp")?
-            .args(libraries(&built)?)
-            .arg(&note)
-            .arg(&unfinished),
-    )?;
+    process::run_aside(process::as_root("cp")?.args(libraries(&built)?).arg(&note).arg(&unfinished))?;
     process::run_aside(process::as_root("mv")?.args([&unfinished, &library]))
 }
 
 fn libraries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let files = entries.flatten().map(|entry| entry.path());
     let wanted: Vec<_> = files.filter(|file| is_library(file)).collect();
     if wanted.is_empty() {
@@ -128,8 +101,7 @@ fn is_library(file: &Path) -> bool {
 fn forget_old_output() -> Result<()> {
     let output = workspace::target()?.join(TARGET);
     if output.exists() {
-        std::fs::remove_dir_all(&output)
-            .with_context(|| format!("cannot remove {}", output.display()))?;
+        std::fs::remove_dir_all(&output).with_context(|| format!("cannot remove {}", output.display()))?;
     }
     Ok(())
 }
@@ -139,9 +111,7 @@ fn compiler_version() -> Result<String> {
 }
 
 fn sysroot() -> Result<PathBuf> {
-    Ok(PathBuf::from(process::output(
-        Command::new(RUSTC).args(["--print", "sysroot"]),
-    )?))
+    Ok(PathBuf::from(process::output(Command::new(RUSTC).args(["--print", "sysroot"]))?))
 }
 
 #[cfg(test)]

@@ -80,8 +80,7 @@ fn holds_std(folder: &Path) -> bool {
 /// Links to the distribution's tools, so that nothing else of `/usr/bin` is put before the user's own.
 fn distribution() -> Result<WasmToolchain> {
     let folder = cache::folder("distribution-rust")?;
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for program in ["cargo", "rustc", "rustdoc"] {
         let link = folder.join(program);
         if !link.exists() {

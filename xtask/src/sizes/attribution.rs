@@ -26,20 +26,8 @@ pub(crate) fn by_crate(functions: &[Function]) -> Vec<CrateSize> {
         *bytes += function.bytes;
         *count += 1;
     }
-    let mut crates: Vec<_> = sums
-        .into_iter()
-        .map(|(name, (bytes, functions))| CrateSize {
-            name,
-            bytes,
-            functions,
-        })
-        .collect();
-    crates.sort_by(|one, other| {
-        other
-            .bytes
-            .cmp(&one.bytes)
-            .then_with(|| one.name.cmp(&other.name))
-    });
+    let mut crates: Vec<_> = sums.into_iter().map(|(name, (bytes, functions))| CrateSize { name, bytes, functions }).collect();
+    crates.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.name.cmp(&other.name)));
     crates
 }
 
@@ -49,9 +37,7 @@ fn without_hashes(symbol: &str) -> String {
     let mut rest = symbol;
     while let Some((before, after)) = rest.split_once('[') {
         kept.push_str(before);
-        let hash = after
-            .split_once(']')
-            .filter(|_| before.ends_with(is_identifier));
+        let hash = after.split_once(']').filter(|_| before.ends_with(is_identifier));
         match hash.filter(|(hash, _)| hash.chars().all(|digit| digit.is_ascii_hexdigit())) {
             Some((_, after)) => rest = after,
             None => {
@@ -70,9 +56,7 @@ fn is_identifier(letter: char) -> bool {
 /// The crate that a demangled symbol's path begins with. In `<Type as Trait>::function` that is the type's crate, or
 /// the trait's where the type is built in or a parameter; destructors belong to the type that they destroy.
 fn crate_of(symbol: &str) -> Option<&str> {
-    if let Some(destroyed) = symbol
-        .strip_prefix("core::ptr::drop_in_place::<")
-        .or_else(|| symbol.strip_prefix("core::ptr::drop_in_place<"))
+    if let Some(destroyed) = symbol.strip_prefix("core::ptr::drop_in_place::<").or_else(|| symbol.strip_prefix("core::ptr::drop_in_place<"))
     {
         return crate_of(destroyed).or(Some("core"));
     }
@@ -87,8 +71,7 @@ fn crate_of(symbol: &str) -> Option<&str> {
     if !name.is_empty() && rest.starts_with("::") {
         return Some(name);
     }
-    rest.split_once(" as ")
-        .and_then(|(_, after)| crate_of(after))
+    rest.split_once(" as ").and_then(|(_, after)| crate_of(after))
 }
 
 #[cfg(test)]
@@ -100,22 +83,13 @@ mod tests {
     fn a_path_begins_with_its_crate() {
         for (symbol, name) in [
             ("inglenook::server::handle::{{closure}}", "inglenook"),
-            (
-                "<ruma_common::id::RoomId as core::fmt::Display>::fmt",
-                "ruma_common",
-            ),
-            (
-                "<&mut serde_json::de::Deserializer<R> as serde_core::Deserializer>::deserialize_str",
-                "serde_json",
-            ),
+            ("<ruma_common::id::RoomId as core::fmt::Display>::fmt", "ruma_common"),
+            ("<&mut serde_json::de::Deserializer<R> as serde_core::Deserializer>::deserialize_str", "serde_json"),
             ("<&T as core::fmt::Debug>::fmt", "core"),
             ("<u8 as core::fmt::Display>::fmt", "core"),
             ("<[T] as alloc::borrow::ToOwned>::to_owned", "alloc"),
             ("<dyn ruma::Thing as core::any::Any>::type_id", "ruma"),
-            (
-                "core::ptr::drop_in_place<inglenook::event::Pdu>",
-                "inglenook",
-            ),
+            ("core::ptr::drop_in_place<inglenook::event::Pdu>", "inglenook"),
             ("core::ptr::drop_in_place::<alloc::vec::Vec<u8>>", "alloc"),
             ("core::ptr::drop_in_place::<u8>", "core"),
         ] {
@@ -125,12 +99,7 @@ mod tests {
 
     #[test]
     fn what_has_no_path_has_no_crate() {
-        for symbol in [
-            "memcpy",
-            "__wbindgen_malloc",
-            "",
-            "__externref_table_alloc.command_export",
-        ] {
+        for symbol in ["memcpy", "__wbindgen_malloc", "", "__externref_table_alloc.command_export"] {
             assert_eq!(crate_of(symbol), None, "{symbol}");
         }
     }
@@ -144,10 +113,7 @@ mod tests {
 
     #[test]
     fn mangled_symbols_of_both_kinds_are_summed_by_crate() {
-        let function = |symbol: &str, bytes| Function {
-            symbol: symbol.to_owned(),
-            bytes,
-        };
+        let function = |symbol: &str, bytes| Function { symbol: symbol.to_owned(), bytes };
         let sums = by_crate(&[
             function("_ZN9inglenook6server6handle17h0123456789abcdefE", 7),
             function("_RNvNtCs1234_9inglenook6server6handle", 5),
@@ -155,16 +121,8 @@ mod tests {
             function("inglenook[1234]::server::handle", 3),
             function("memcpy", 1),
         ]);
-        let expected = [
-            ("regex", 20, 1),
-            ("inglenook", 15, 3),
-            ("(exports and glue)", 1, 1),
-        ];
-        let expected = expected.map(|(name, bytes, functions)| CrateSize {
-            name: name.to_owned(),
-            bytes,
-            functions,
-        });
+        let expected = [("regex", 20, 1), ("inglenook", 15, 3), ("(exports and glue)", 1, 1)];
+        let expected = expected.map(|(name, bytes, functions)| CrateSize { name: name.to_owned(), bytes, functions });
         assert_eq!(sums, expected);
     }
 }

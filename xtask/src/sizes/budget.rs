@@ -17,20 +17,15 @@ pub(crate) struct Budget {
 impl Budget {
     pub(crate) fn read() -> Result<Self> {
         let file = workspace::root()?.join("xtask/size-budget.json");
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        let json = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no JSON", file.display()))?;
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let json = serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
         Self::parse(&json).with_context(|| format!("{} is no budget", file.display()))
     }
 
     fn parse(json: &Value) -> Option<Self> {
         let strings = |name: &str| {
             let items = json.get(name)?.as_array()?;
-            items
-                .iter()
-                .map(|item| item.as_str().map(str::to_owned))
-                .collect::<Option<Vec<_>>>()
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         };
         Some(Self {
             wasm_brotli_bytes: json.get("wasm_brotli_bytes")?.as_u64()?,
@@ -40,29 +35,13 @@ impl Budget {
     }
 
     /// Each thing that breaks the budget, in a sentence.
-    pub(crate) fn faults(
-        &self,
-        brotli: u64,
-        crates: &[&str],
-        import_modules: &BTreeSet<String>,
-    ) -> Vec<String> {
+    pub(crate) fn faults(&self, brotli: u64, crates: &[&str], import_modules: &BTreeSet<String>) -> Vec<String> {
         let limit = self.wasm_brotli_bytes;
-        let size = (brotli > limit)
-            .then(|| format!("the wasm has {brotli} bytes (brotli), {limit} are allowed"));
-        let forbidden = |name: &&&str| {
-            self.forbidden_crates
-                .iter()
-                .any(|pattern| matches(pattern, name))
-        };
-        let crates = crates
-            .iter()
-            .filter(forbidden)
-            .map(|name| format!("code of `{name}` is in the wasm"));
-        let modules = import_modules
-            .iter()
-            .filter(|name| self.forbidden_import_modules.contains(name));
-        let modules = modules
-            .map(|name| format!("the wasm imports from `{name}`, which no browser provides"));
+        let size = (brotli > limit).then(|| format!("the wasm has {brotli} bytes (brotli), {limit} are allowed"));
+        let forbidden = |name: &&&str| self.forbidden_crates.iter().any(|pattern| matches(pattern, name));
+        let crates = crates.iter().filter(forbidden).map(|name| format!("code of `{name}` is in the wasm"));
+        let modules = import_modules.iter().filter(|name| self.forbidden_import_modules.contains(name));
+        let modules = modules.map(|name| format!("the wasm imports from `{name}`, which no browser provides"));
         size.into_iter().chain(crates).chain(modules).collect()
     }
 }
@@ -96,11 +75,7 @@ mod tests {
 
     #[test]
     fn what_keeps_to_it_has_no_faults() {
-        let faults = budget().faults(
-            100,
-            &["inglenook", "regex_lite", "icu"],
-            &modules(&["./inglenook_bg.js"]),
-        );
+        let faults = budget().faults(100, &["inglenook", "regex_lite", "icu"], &modules(&["./inglenook_bg.js"]));
         assert_eq!(faults, [""; 0]);
     }
 
@@ -108,11 +83,7 @@ mod tests {
     fn every_fault_is_named() {
         let faults = budget().faults(101, &["regex", "icu_normalizer"], &modules(&["env"]));
         assert_eq!(faults.len(), 4, "{faults:?}");
-        for (fault, word) in
-            faults
-                .iter()
-                .zip(["101 bytes", "`regex`", "`icu_normalizer`", "`env`"])
-        {
+        for (fault, word) in faults.iter().zip(["101 bytes", "`regex`", "`icu_normalizer`", "`env`"]) {
             assert!(fault.contains(word), "{fault}");
         }
     }

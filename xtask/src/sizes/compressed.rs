@@ -22,18 +22,11 @@ pub(crate) struct Weight {
 /// Weighs files, in their order.
 pub(crate) fn weigh(files: &[PathBuf]) -> Result<Vec<Weight>> {
     let mut command = Command::new("node");
-    command
-        .args(["--input-type=module", "--eval", COMPRESS, "--"])
-        .args(files);
+    command.args(["--input-type=module", "--eval", COMPRESS, "--"]).args(files);
     let sizes: Vec<Value> = serde_json::from_str(&process::output(&mut command)?)?;
     let weight = |(file, sizes): (&PathBuf, Value)| {
         let size = |at: usize| sizes.get(at)?.as_u64();
-        Some(Weight {
-            file: file.clone(),
-            raw: size(0)?,
-            gzip: size(1)?,
-            brotli: size(2)?,
-        })
+        Some(Weight { file: file.clone(), raw: size(0)?, gzip: size(1)?, brotli: size(2)? })
     };
     let weights: Option<Vec<_>> = files.iter().zip(sizes).map(weight).collect();
     weights.context("Node.js printed something else than sizes")
@@ -45,17 +38,11 @@ mod tests {
 
     #[test]
     fn what_repeats_itself_weighs_little() {
-        let file =
-            std::env::temp_dir().join(format!("inglenook-xtask-weigh-{}", std::process::id()));
+        let file = std::env::temp_dir().join(format!("inglenook-xtask-weigh-{}", std::process::id()));
         std::fs::write(&file, "ab".repeat(5000)).unwrap();
         let weights = weigh(std::slice::from_ref(&file)).unwrap();
         let weight = &weights[0];
         assert_eq!((&weight.file, weight.raw), (&file, 10_000));
-        assert!(
-            weight.brotli < weight.gzip && weight.gzip < 100,
-            "{} {}",
-            weight.gzip,
-            weight.brotli
-        );
+        assert!(weight.brotli < weight.gzip && weight.gzip < 100, "{} {}", weight.gzip, weight.brotli);
     }
 }

@@ -23,17 +23,13 @@ pub(crate) struct Module {
 
 impl Module {
     pub(crate) fn read(file: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         parse(&bytes).with_context(|| format!("{} is no wasm module", file.display()))
     }
 }
 
 fn parse(bytes: &[u8]) -> Result<Module> {
-    let mut module = Module {
-        size: u64::try_from(bytes.len())?,
-        ..Module::default()
-    };
+    let mut module = Module { size: u64::try_from(bytes.len())?, ..Module::default() };
     let mut names = BTreeMap::new();
     let mut imported = 0;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -41,20 +37,14 @@ fn parse(bytes: &[u8]) -> Result<Module> {
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import?;
-                    imported += u32::from(matches!(
-                        import.ty,
-                        TypeRef::Func(_) | TypeRef::FuncExact(_)
-                    ));
+                    imported += u32::from(matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_)));
                     module.import_modules.insert(import.module.to_owned());
                 }
             }
             Payload::CodeSectionEntry(body) => {
                 let bytes = length(&body.range());
                 module.code += bytes;
-                module.functions.push(Function {
-                    symbol: String::new(),
-                    bytes,
-                });
+                module.functions.push(Function { symbol: String::new(), bytes });
             }
             Payload::DataSection(data) => module.data = length(&data.range()),
             Payload::CustomSection(section) => {
@@ -107,16 +97,9 @@ mod tests {
     #[test]
     fn pairs_functions_with_their_names_past_the_imports() {
         let module = parse(MODULE).unwrap();
-        let functions: Vec<_> = module
-            .functions
-            .iter()
-            .map(|it| (it.symbol.as_str(), it.bytes))
-            .collect();
+        let functions: Vec<_> = module.functions.iter().map(|it| (it.symbol.as_str(), it.bytes)).collect();
         assert_eq!(functions, [("one", 2), ("two", 4)]);
-        assert_eq!(
-            (module.size, module.code, module.data),
-            (MODULE.len() as u64, 6, 9)
-        );
+        assert_eq!((module.size, module.code, module.data), (MODULE.len() as u64, 6, 9));
         assert!(module.import_modules.iter().eq(["env"]));
     }
 

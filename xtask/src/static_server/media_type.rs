@@ -4,11 +4,7 @@ use std::path::Path;
 
 /// Browsers insist on the right type for modules and for compiling a wasm stream.
 pub(crate) fn of(path: &Path) -> &'static str {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match extension.as_str() {
         "html" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
@@ -39,10 +35,7 @@ mod tests {
     fn wasm_and_modules_get_the_types_that_browsers_insist_on() {
         assert_eq!(of(Path::new("a/inglenook_bg.wasm")), "application/wasm");
         assert_eq!(of(Path::new("worker.js")), "text/javascript; charset=utf-8");
-        assert_eq!(
-            of(Path::new("loader.MJS")),
-            "text/javascript; charset=utf-8"
-        );
+        assert_eq!(of(Path::new("loader.MJS")), "text/javascript; charset=utf-8");
     }
 
     #[test]

@@ -21,11 +21,7 @@ impl Site {
     /// Takes `some/path`, `/some/path` or `/some/path/` for the same base.
     pub(crate) fn new(folder: PathBuf, base: &str) -> Self {
         let inner = base.trim_matches('/');
-        let base = if inner.is_empty() {
-            "/".to_owned()
-        } else {
-            format!("/{inner}/")
-        };
+        let base = if inner.is_empty() { "/".to_owned() } else { format!("/{inner}/") };
         Self { folder, base }
     }
 
@@ -60,20 +56,14 @@ impl Site {
         } else if file.is_dir() {
             return Answer::Redirect(format!("{path}/"));
         }
-        if file.is_file() {
-            Answer::File(file)
-        } else {
-            Answer::NotFound
-        }
+        if file.is_file() { Answer::File(file) } else { Answer::NotFound }
     }
 }
 
 /// The decoded segments of a path, unless one of them would lead out of the folder or is no name at all.
 fn segments(path: &str) -> Option<Vec<String>> {
     let named = path.split('/').filter(|segment| !segment.is_empty());
-    named
-        .map(|segment| decode(segment).filter(|name| is_plain(name)))
-        .collect()
+    named.map(|segment| decode(segment).filter(|name| is_plain(name))).collect()
 }
 
 fn is_plain(name: &str) -> bool {
@@ -84,20 +74,14 @@ fn decode(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {
-        let decoded = if byte == b'%' {
-            hex(rest.next()?)? * 16 + hex(rest.next()?)?
-        } else {
-            byte
-        };
+        let decoded = if byte == b'%' { hex(rest.next()?)? * 16 + hex(rest.next()?)? } else { byte };
         bytes.push(decoded);
     }
     String::from_utf8(bytes).ok()
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|value| u8::try_from(value).ok())
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -108,8 +92,7 @@ mod tests {
 
     /// A folder with `index.html`, `a b.js` and `docs/index.html`, and a file beside it that is nobody's business.
     fn site(name: &str, base: &str) -> (PathBuf, Site) {
-        let outer =
-            std::env::temp_dir().join(format!("inglenook-xtask-{name}-{}", std::process::id()));
+        let outer = std::env::temp_dir().join(format!("inglenook-xtask-{name}-{}", std::process::id()));
         let folder = outer.join("dist");
         std::fs::create_dir_all(folder.join("docs")).unwrap();
         for file in ["index.html", "a b.js", "docs/index.html", "../secret"] {
@@ -122,18 +105,9 @@ mod tests {
     fn finds_files_and_the_index_of_folders() {
         let (folder, site) = site("find", "/");
         assert_eq!(site.answer("/"), Answer::File(folder.join("index.html")));
-        assert_eq!(
-            site.answer("/?x=/y"),
-            Answer::File(folder.join("index.html"))
-        );
-        assert_eq!(
-            site.answer("/a%20b.js"),
-            Answer::File(folder.join("a b.js"))
-        );
-        assert_eq!(
-            site.answer("/docs/"),
-            Answer::File(folder.join("docs/index.html"))
-        );
+        assert_eq!(site.answer("/?x=/y"), Answer::File(folder.join("index.html")));
+        assert_eq!(site.answer("/a%20b.js"), Answer::File(folder.join("a b.js")));
+        assert_eq!(site.answer("/docs/"), Answer::File(folder.join("docs/index.html")));
         assert_eq!(site.answer("/docs"), Answer::Redirect("/docs/".to_owned()));
         assert_eq!(site.answer("/none"), Answer::NotFound);
         assert_eq!(site.answer("/index.html/"), Answer::NotFound);
@@ -142,13 +116,7 @@ mod tests {
     #[test]
     fn never_leaves_the_folder() {
         let (_, site) = site("leave", "/");
-        for target in [
-            "/../secret",
-            "/docs/../../secret",
-            "/%2e%2e/secret",
-            "/..%2fsecret",
-            "/..\\secret",
-        ] {
+        for target in ["/../secret", "/docs/../../secret", "/%2e%2e/secret", "/..%2fsecret", "/..\\secret"] {
             assert_eq!(site.answer(target), Answer::BadRequest, "{target}");
         }
         for target in ["", "secret", "/%", "/%zz", "/%+1", "/%ff", "/a%00"] {
@@ -161,18 +129,9 @@ mod tests {
     fn serves_under_a_path_and_nothing_beside_it() {
         let (folder, site) = site("base", "some/path");
         assert_eq!(site.base(), "/some/path/");
-        assert_eq!(
-            site.answer("/some/path/"),
-            Answer::File(folder.join("index.html"))
-        );
-        assert_eq!(
-            site.answer("/some/path"),
-            Answer::Redirect("/some/path/".to_owned())
-        );
-        assert_eq!(
-            site.answer("/some/path/docs"),
-            Answer::Redirect("/some/path/docs/".to_owned())
-        );
+        assert_eq!(site.answer("/some/path/"), Answer::File(folder.join("index.html")));
+        assert_eq!(site.answer("/some/path"), Answer::Redirect("/some/path/".to_owned()));
+        assert_eq!(site.answer("/some/path/docs"), Answer::Redirect("/some/path/docs/".to_owned()));
         assert_eq!(site.answer("/"), Answer::NotFound);
         assert_eq!(site.answer("/some/pathindex.html"), Answer::NotFound);
     }

@@ -1,0 +1,412 @@
+// The service worker: runs the node, answers its requests, replaces it after a panic, and keeps the page for offline.
+//
+// A classic script, since module workers are not to be had everywhere. Settings come with its URL, as it must know them
+// when it is woken with no page at hand: ?database=…&serverName=…&burst=…&perSecond=…&baseUrl=https://other.example
+
+/* global inglenookNode -- from inglenook-node.js: makes a fresh copy of the wasm's JavaScript, with an instance of its own. */
+"use strict";
+
+(() => {
+  /** Names what was built together. A new build changes this line, by which the browser sees that there is an update. */
+  const BUILD = "__BUILD__";
+
+  importScripts(`inglenook-node.js?${BUILD}`);
+
+  /** How long a page's request that keeps this worker alive is held: browsers end a worker 30 s after its last event. */
+  const HOLD_MS = 25_000;
+  /** How long requests wait for another instance to give up the database before they are told. */
+  const LOCK_MS = 20_000;
+  /** How long a worker that is being replaced waits for its last answers. */
+  const FAREWELL_MS = 2_000;
+  /** How long polls are cut short after an update was announced; if it has not come by then, it will not. */
+  const DRAIN_MS = 10_000;
+  /** A node that fails this often in a minute is not started again at once: what is wrong does not go away by itself. */
+  const FAILURES_A_MINUTE = 5;
+
+  const scope = self.registration.scope;
+  const settings = new URL(self.location.href).searchParams;
+  const database = settings.get("database") ?? `inglenook ${new URL(scope).pathname}`;
+  const wasmUrl = new URL(`inglenook-node_bg.wasm?${BUILD}`, self.location.href).href;
+  const coreCache = `inglenook core ${scope} ${BUILD}`;
+  const shellCache = `inglenook shell ${scope}`;
+  const siblings = new BroadcastChannel(`inglenook ${scope}`);
+  const me = crypto.randomUUID();
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Which requests are the node's
+
+  /** Where the server is reached: under this worker's scope, and under the base URLs that were named explicitly. */
+  const bases = [scope, ...settings.getAll("baseUrl").map((url) => url.replace(/\/*$/, "/"))];
+  const SERVED = /^\/(_matrix|_inglenook|\.well-known\/matrix)(\/|$)/;
+  const UPLOAD = /^\/_matrix\/media\/[^/]+\/upload(\/|\?|$)/;
+
+  /** The path and query as the server knows them, or undefined where the request is not for it. */
+  function targetOf(url) {
+    const base = bases.find((base) => url.startsWith(base));
+    const target = base && `/${url.slice(base.length).split("#")[0]}`;
+    return target && SERVED.test(target.split("?")[0]) ? target : undefined;
+  }
+
+  function json(status, value) {
+    return new Response(JSON.stringify(value), { status, headers: { "content-type": "application/json" } });
+  }
+
+  function refusal(status, error) {
+    return json(status, { errcode: "M_UNKNOWN", error });
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // One instance of the node
+
+  /** What pending requests get when their instance is gone. */
+  class InstanceLost extends Error {}
+
+  class Instance {
+    #lose;
+    #pending = new Set();
+
+    constructor() {
+      this.lost = new Promise((_, reject) => (this.#lose = reject));
+      this.lost.catch(() => {});
+    }
+
+    async start() {
+      const bindgen = inglenookNode();
+      await bindgen({ module_or_path: await compiled() });
+      this.node = await this.#unlessLost(bindgen.Node.start(options()));
+      return this;
+    }
+
+    /** A panic inside a future reaches nobody but the worker's `error` event: without this, its Promise stays open for ever. */
+    lose(cause) {
+      this.#lose(new InstanceLost(`The node failed: ${cause?.message ?? cause}`));
+    }
+
+    async handle(request, target, body) {
+      const answer = this.#unlessLost(this.#ask(request, target, body));
+      this.#pending.add(answer);
+      try {
+        return await answer;
+      } finally {
+        this.#pending.delete(answer);
+      }
+    }
+
+    /** A node rejects only where it can answer nothing any more. */
+    async #ask(request, target, body) {
+      try {
+        return await this.node.handle(request, target, body);
+      } catch (error) {
+        failed(this, error);
+        throw new InstanceLost(error.message);
+      }
+    }
+
+    #unlessLost(promise) {
+      return Promise.race([promise, this.lost]);
+    }
+
+    /** Lets go of the database when the last answers are out, or soon after. */
+    async end() {
+      this.node.stop();
+      await Promise.race([Promise.allSettled(this.#pending), sleep(FAREWELL_MS)]);
+      this.node.free();
+    }
+  }
+
+  function options() {
+    const burst = Number(settings.get("burst"));
+    const perSecond = Number(settings.get("perSecond"));
+    const rateLimits = burst && perSecond ? { burst, perSecond } : undefined;
+    return { database, serverName: settings.get("serverName") ?? undefined, rateLimits };
+  }
+
+  let module;
+
+  function compiled() {
+    module ??= compile().catch((error) => {
+      module = undefined;
+      throw error;
+    });
+    return module;
+  }
+
+  async function compile() {
+    const cache = await caches.open(coreCache);
+    const kept = await cache.match(wasmUrl);
+    if (kept) return WebAssembly.compile(await kept.arrayBuffer());
+    const fetched = await fetch(wasmUrl);
+    if (!fetched.ok) throw new Error(`${wasmUrl} answers ${fetched.status}`);
+    await cache.put(wasmUrl, fetched.clone());
+    return WebAssembly.compile(await fetched.arrayBuffer());
+  }
+
+  const sleep = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // The database's lock: held here and not in the wasm, so that it outlives a panic
+
+  let lock;
+
+  /** Waits until no other instance has the database. */
+  function locked() {
+    lock ??= acquire().catch((error) => {
+      lock = undefined;
+      throw error;
+    });
+    return lock;
+  }
+
+  async function acquire() {
+    const name = `inglenook ${database}`;
+    const free = await request(name, { ifAvailable: true });
+    if (free) return free;
+    siblings.postMessage({ type: "release", from: me });
+    try {
+      return await request(name, { signal: AbortSignal.timeout(LOCK_MS) });
+    } catch {
+      throw new Error("Another instance of this server is running on the same database.");
+    }
+  }
+
+  /** Resolves with a function that releases the lock, or with undefined where it was wanted at once and is taken. */
+  function request(name, how) {
+    return new Promise((resolve, reject) => {
+      const held = navigator.locks.request(name, how, (lock) => lock && new Promise((release) => resolve(release)));
+      held.then(() => resolve(undefined), reject);
+    });
+  }
+
+  async function unlock() {
+    const release = await lock?.catch(() => undefined);
+    lock = undefined;
+    release?.();
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // The one that runs
+
+  let running;
+  let state = "stopped";
+  let failures = [];
+
+  /** The node, started where it is not running yet. Requests that come meanwhile wait for the same start. */
+  function node() {
+    running ??= start().catch((error) => {
+      running = undefined;
+      announce("failed", error.message);
+      throw error;
+    });
+    return running;
+  }
+
+  async function start() {
+    failures = failures.filter((time) => time > Date.now() - 60_000);
+    if (failures.length >= FAILURES_A_MINUTE) throw new Error("The server failed several times and rests for a minute.");
+    announce(failures.length ? "restarting" : "starting");
+    // Compiling does not need the database, and so need not wait for it.
+    compiled().catch(() => {});
+    await locked();
+    const instance = new Instance();
+    current = instance;
+    await instance.start();
+    announce("running");
+    return instance;
+  }
+
+  let current;
+
+  function failed(instance, cause) {
+    if (instance !== current) return;
+    console.error("inglenook: the node is replaced:", cause);
+    current = undefined;
+    running = undefined;
+    failures.push(Date.now());
+    instance.lose(cause);
+  }
+
+  /** Only a trap in the wasm ends up here; the server's own failures are answers. */
+  function isTrap(error) {
+    return error instanceof WebAssembly.RuntimeError || /wasm/.test(error?.stack ?? "");
+  }
+
+  self.addEventListener("error", (event) => {
+    if (current && isTrap(event.error)) failed(current, event.error);
+  });
+
+  self.addEventListener("unhandledrejection", (event) => {
+    if (current && isTrap(event.reason)) failed(current, event.reason);
+  });
+
+  async function announce(next, reason) {
+    state = next;
+    const message = { type: "inglenook", state, reason };
+    for (const client of await self.clients.matchAll({ type: "window", includeUncontrolled: true })) client.postMessage(message);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Answers
+
+  async function answer(request, target) {
+    try {
+      const body = await bodyOf(request, target);
+      return await withRetry(request.method, body, async () => (await node()).handle(request, target, body));
+    } catch (error) {
+      return refusal(error instanceof InstanceLost ? 500 : 503, error.message);
+    }
+  }
+
+  /** The body, unless the node is to stream it. */
+  async function bodyOf(request, target) {
+    if (request.method === "GET" || request.method === "HEAD" || UPLOAD.test(target)) return undefined;
+    return new Uint8Array(await request.arrayBuffer());
+  }
+
+  /** What may be asked twice is asked again when its instance was lost. A PUT may: it carries its transaction id or replaces. */
+  async function withRetry(method, body, ask) {
+    try {
+      return await ask();
+    } catch (error) {
+      const repeatable = method === "GET" || method === "HEAD" || (method === "PUT" && body);
+      if (error instanceof InstanceLost && repeatable) return ask();
+      throw error;
+    }
+  }
+
+  let endHolds = () => {};
+  let holdsEnd = new Promise((resolve) => (endHolds = resolve));
+
+  /** Keeps this worker alive without a timer in the page, which a hidden page would not get. */
+  async function hold() {
+    node().catch(() => {});
+    await Promise.race([sleep(HOLD_MS), holdsEnd]);
+    return new Response(null, { status: 204 });
+  }
+
+  async function status() {
+    try {
+      const instance = await node();
+      return json(200, { state, serverName: instance.node.name(), build: BUILD });
+    } catch (error) {
+      return refusal(503, error.message);
+    }
+  }
+
+  function respond(request, target) {
+    if (target === "/_inglenook/hold") return hold();
+    if (target === "/_inglenook/status") return status();
+    return answer(request, target);
+  }
+
+  self.addEventListener("fetch", (event) => {
+    const { request } = event;
+    const target = targetOf(request.url);
+    if (target) event.respondWith(respond(request, target));
+    else if (isShell(request)) event.respondWith(shell(event));
+  });
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // The application's shell: from the network, and where there is none, as it came last
+
+  function isShell(request) {
+    return request.method === "GET" && request.url.startsWith(scope) && !request.headers.has("range");
+  }
+
+  async function shell(event) {
+    const { request } = event;
+    try {
+      const response = await fetch(request);
+      if (isKept(response)) event.waitUntil(keep(request.url, response.clone()));
+      return response;
+    } catch (error) {
+      return (await kept(request)) ?? Response.error();
+    }
+  }
+
+  function isKept(response) {
+    return response.ok && response.type === "basic" && !response.redirected && !/no-store/.test(response.headers.get("cache-control") ?? "");
+  }
+
+  async function keep(url, response) {
+    await (await caches.open(shellCache)).put(url, response);
+  }
+
+  async function kept(request) {
+    const cache = await caches.open(shellCache);
+    const navigates = request.mode === "navigate";
+    return (await cache.match(request.url, { ignoreSearch: navigates })) ?? (navigates ? cache.match(scope) : undefined);
+  }
+
+  /** Fetches what a page names and what it had loaded before this worker saw its requests. */
+  async function fetchShell(urls) {
+    const cache = await caches.open(shellCache);
+    const wanted = urls.filter((url) => url.startsWith(scope) && !targetOf(url));
+    await Promise.allSettled(wanted.map(async (url) => {
+      if (await cache.match(url)) return;
+      const response = await fetch(url);
+      if (isKept(response)) await cache.put(url, response);
+    }));
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // Coming, and giving way
+
+  self.addEventListener("install", (event) => {
+    event.waitUntil(install());
+  });
+
+  async function install() {
+    await compiled();
+    await self.skipWaiting();
+    // A browser does not activate this worker while the one before it has requests under way.
+    siblings.postMessage({ type: "drain", from: me });
+  }
+
+  self.addEventListener("activate", (event) => {
+    event.waitUntil(activate());
+  });
+
+  async function activate() {
+    await self.clients.claim();
+    const names = await caches.keys();
+    const outdated = names.filter((name) => name.startsWith(`inglenook core ${scope} `) && name !== coreCache);
+    await Promise.all(outdated.map((name) => caches.delete(name)));
+  }
+
+  siblings.addEventListener("message", ({ data }) => {
+    if (data.from === me) return;
+    if (data.type === "drain") drain();
+    if (data.type === "release") giveWay();
+  });
+
+  /** Ends what waits, at once; all else is served until the next worker asks for the database. */
+  async function drain() {
+    const instance = current;
+    if (!instance?.node) return;
+    instance.node.stop();
+    endHolds();
+    await sleep(DRAIN_MS);
+    if (instance !== current) return;
+    // The update did not come: a fresh instance, whose polls wait again.
+    holdsEnd = new Promise((resolve) => (endHolds = resolve));
+    current = undefined;
+    running = undefined;
+    await instance.end();
+  }
+
+  async function giveWay() {
+    const instance = current;
+    current = undefined;
+    running = undefined;
+    endHolds();
+    if (instance?.node) await instance.end();
+    await unlock();
+  }
+
+  self.addEventListener("message", (event) => {
+    const { type, urls } = event.data ?? {};
+    if (type === "inglenook claim") event.waitUntil(self.clients.claim());
+    if (type === "inglenook shell") event.waitUntil(fetchShell(urls));
+    if (type === "inglenook stop") event.waitUntil(giveWay());
+  });
+})();

@@ -1,0 +1,53 @@
+/** Why there is no node here. */
+export type UnavailableReason = "insecure-context" | "no-service-worker" | "no-indexeddb" | "blocked";
+
+/** The node cannot run here. `message` can be shown to people. */
+export class NodeUnavailableError extends Error {
+  readonly reason: UnavailableReason;
+}
+
+/** The node could not be started, though all it needs is there. `message` can be shown to people. */
+export class NodeFailedError extends Error {}
+
+export type NodeState = "starting" | "running" | "restarting" | "failed";
+
+export interface StorageState {
+  /** Whether the browser has promised not to throw the data away. */
+  persisted: boolean;
+  /** Bytes used by this origin. */
+  usage: number | undefined;
+  /** Bytes that this origin may use. */
+  quota: number | undefined;
+}
+
+export interface StartOptions {
+  /**
+   * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `burst` and `perSecond` (rate limits),
+   * and `baseUrl` (may be repeated) for other base URLs under which the node is to answer.
+   */
+  serviceWorker: string | URL;
+  /** The worker's scope; the folder of the script by default. */
+  scope?: string | URL;
+  /** What the page needs to open without network, beside what it has loaded already. */
+  shell?: (string | URL)[];
+}
+
+/** A node that this page talks to. Fires `statechange`. */
+export interface InglenookNode extends EventTarget {
+  /** Where clients find the server. */
+  readonly baseUrl: string;
+  /** The server's name, as in user ids. */
+  readonly serverName: string;
+  readonly state: NodeState;
+  /** Why it failed. */
+  readonly reason: string | undefined;
+  /** How much is stored, how much may be, and whether the browser may throw it away. */
+  storage(): Promise<StorageState>;
+  /** Asks the browser never to throw the data away. */
+  requestPersistence(): Promise<boolean>;
+  /** Stops the node, until the next request for it, and stops keeping it alive from this page. */
+  stop(): Promise<void>;
+}
+
+/** Starts the node, or finds it running, and resolves when it answers. */
+export function startNode(options: StartOptions): Promise<InglenookNode>;

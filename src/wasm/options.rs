@@ -1,0 +1,34 @@
+//! What the host chooses when it starts a node, as a plain JavaScript object.
+
+use serde::Deserialize;
+use wasm_bindgen::JsValue;
+
+use crate::config::{Config, RateLimits};
+
+/// The options of `Node.start`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Options {
+    /// The name of the database.
+    pub(super) database: String,
+    server_name: Option<String>,
+    rate_limits: Option<Limits>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Limits {
+    burst: u32,
+    per_second: u32,
+}
+
+impl Options {
+    pub(super) fn read(options: JsValue) -> Result<Self, String> {
+        serde_wasm_bindgen::from_value(options).map_err(|error| format!("the options do not fit: {error}"))
+    }
+
+    pub(super) fn config(&self) -> Config {
+        let rate_limits = self.rate_limits.as_ref().map(|limits| RateLimits { burst: limits.burst, per_second: limits.per_second });
+        Config { server_name: self.server_name.clone(), rate_limits }
+    }
+}

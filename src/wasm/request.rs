@@ -1,0 +1,39 @@
+//! Turns a fetch request into one of the server's.
+
+use js_sys::{Array, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::bodies::Bodies;
+use crate::http::{Body, Headers, Method, Request, Response};
+
+/// The largest body that is read into memory. Events may have 64 KiB, and the largest requests of the client-server API
+/// (key uploads, sync filters, initial state) stay well under this.
+const MAX_BODY: u32 = 1 << 20;
+
+/// Reads the request's head, and its body from `body`; a body that was not given is left for the blobs to read.
+pub(super) fn read(request: &web_sys::Request, target: &str, body: Option<Uint8Array>, bodies: &Bodies) -> Result<Request, Response> {
+    let method = Method::parse(&request.method()).ok_or_else(|| refused(405, "M_UNRECOGNIZED", "This method is not supported."))?;
+    let body = match body {
+        Some(bytes) if bytes.length() > MAX_BODY => return Err(refused(413, "M_TOO_LARGE", "The body is too large.")),
+        Some(bytes) if bytes.length() == 0 => Body::Empty,
+        Some(bytes) => Body::Bytes(bytes.to_vec()),
+        None if matches!(method, Method::Post | Method::Put) => Body::Incoming(bodies.keep(Clone::clone(request))),
+        None => Body::Empty,
+    };
+    Ok(Request { headers: headers(request), body, ..Request::new(method, target) })
+}
+
+/// An answer that the server never sees.
+pub(super) fn refused(status: u16, errcode: &str, error: &str) -> Response {
+    Response::json(status, &serde_json::json!({ "errcode": errcode, "error": error }))
+}
+
+/// A fetch request gives its header names in lower case.
+fn headers(request: &web_sys::Request) -> Headers {
+    let entries = request.headers().entries();
+    entries.into_iter().flatten().filter_map(|entry| header(&entry.unchecked_into())).collect()
+}
+
+fn header(entry: &Array<JsValue>) -> Option<(String, String)> {
+    Some((entry.get(0).as_string()?, entry.get(1).as_string()?))
+}

@@ -1,0 +1,1 @@
+//! Tests of Inglenook that run in real browsers; everything is in `tests/` and `browser/`.
