@@ -15,6 +15,7 @@ mod recent_requests;
 pub mod room_server;
 pub mod server;
 pub mod storage;
+mod tokens;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]

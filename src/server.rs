@@ -45,6 +45,8 @@ pub struct Server {
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) started_at: u64,
+    /// Tells this start of the server from others, in tokens that hold what is known in memory only.
+    pub(crate) boot: String,
     stopping: Cell<bool>,
 }
 
@@ -58,6 +60,7 @@ impl Server {
         Ok(Rc::new(Self {
             accounts: Accounts::new(Rc::clone(&ports.store)),
             started_at: ports.clock.now(),
+            boot: boot(&*ports.entropy),
             ports,
             config,
             identity,
@@ -101,4 +104,10 @@ impl Server {
         self.ports.entropy.fill(&mut bytes);
         bytes
     }
+}
+
+fn boot(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 4];
+    entropy.fill(&mut bytes);
+    format!("{:08x}", u32::from_be_bytes(bytes))
 }
