@@ -121,7 +121,7 @@ async fn contents(server: &Rc<Server>, window: &Window, room: &Room, upto: Posit
 }
 
 fn start_token(timeline: &Timeline) -> Option<String> {
-    timeline.events.first().map(|event| TopologicalToken { depth: event.pdu.depth, event: event.number }.to_string())
+    timeline.events.first().map(|event| TopologicalToken::before(event).to_string())
 }
 
 /// Events that name their room, as all do in the original API.

@@ -78,7 +78,7 @@ async fn add_timeline(server: &Rc<Server>, window: &Window, room: &Rc<Room>, kno
     let state = timeline::client_events(server, room, window, &state).await?;
     let mut events = timeline::client_events(server, room, window, &timeline.events).await?;
     relations::bundle(server, room, window.viewer(), &mut events).await?;
-    let prev_batch = timeline.events.first().map(|event| TopologicalToken { depth: event.pdu.depth, event: event.number }.to_string());
+    let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
     let state_section = if window.state_after { "state_after" } else { "state" };
     part.insert(state_section.into(), json!({ "events": trimmed(window, state) }));
     let mut told = json!({ "events": trimmed(window, events), "limited": timeline.limited });

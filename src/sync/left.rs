@@ -72,7 +72,7 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
     let state = state::events(server, room, window, &wanted).await?;
     let state = timeline::client_events(server, room, window, &state).await?;
     let events = timeline::client_events(server, room, window, &timeline.events).await?;
-    let prev_batch = timeline.events.first().map(|event| TopologicalToken { depth: event.pdu.depth, event: event.number }.to_string());
+    let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
     let state_section = if window.state_after { "state_after" } else { "state" };
     Ok(json!({
         state_section: { "events": trimmed(window, state) },
