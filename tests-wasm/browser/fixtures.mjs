@@ -77,6 +77,6 @@ export async function until(probe, wanted, millis = 15_000) {
     const value = await probe().catch((error) => error);
     if (wanted(value)) return value;
     if (Date.now() > deadline) throw new Error(`still ${JSON.stringify(value) ?? value} after ${millis} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 250));
   }
 }

@@ -57,7 +57,7 @@ export class WebDriverBrowser {
   }
 
   async #send(method, path, body) {
-    const response = await fetch(this.driverUrl + path, { method, body: body && JSON.stringify(body) });
+    const response = await fetch(this.driverUrl + path, { method, headers: { "content-type": "application/json" }, body: body && JSON.stringify(body) });
     const { value } = await response.json();
     if (!response.ok) throw new Error(`${method} ${path}: ${value.message ?? value.error}`);
     return value;

@@ -36,8 +36,8 @@ test("no request but a poll fails while versions change", async ({ tab, site }) 
       }
     };
     window.loops = Promise.all([
-      loop("nothing", () => false, 120),
-      loop("nothing", () => false, 170),
+      loop("nothing", () => false, 500),
+      loop("nothing", () => false, 700),
       loop("v3/sync?timeout=30000", (status) => status !== 503, 2_000),
     ]);
   });
