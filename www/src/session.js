@@ -8,6 +8,7 @@ logger.setLevel("error");
 /** Under the 30 s after which a browser ends an idle service worker. */
 const POLL_MILLIS = 25_000;
 const MESSAGES_AT_FIRST = 30;
+const RETRY_MILLIS = 3000;
 
 /** Whatever changes what is on the screen. */
 const EVENTS = [
@@ -45,17 +46,9 @@ export class Session extends EventTarget {
   constructor(node, account) {
     super();
     this.node = node;
-    this.open(account);
-  }
-
-  get userId() {
-    return this.account.userId;
-  }
-
-  open(account) {
     this.account = account;
     this.client = createClient({
-      baseUrl: this.node.baseUrl,
+      baseUrl: node.baseUrl,
       userId: account.userId,
       accessToken: account.accessToken,
       deviceId: account.deviceId,
@@ -65,6 +58,20 @@ export class Session extends EventTarget {
     for (const event of EVENTS) this.client.on(event, this.changed);
     this.client.on(ClientEvent.Sync, this.synced);
     this.client.on(HttpApiEvent.SessionLoggedOut, this.signInAgain);
+  }
+
+  get userId() {
+    return this.account.userId;
+  }
+
+  /** The profile's name; until the server has told it, the one that is kept here. */
+  get name() {
+    const name = this.client.getUser(this.userId)?.displayName;
+    return name && name !== this.userId ? name : this.account.name;
+  }
+
+  get avatar() {
+    return this.client.getUser(this.userId)?.avatarUrl ?? this.account.avatar;
   }
 
   start() {
@@ -87,22 +94,23 @@ export class Session extends EventTarget {
 
   /** The switcher shows an account's name and picture without a session. */
   keepProfile() {
-    const me = this.client.getUser(this.userId);
-    if (me?.displayName) updateAccount(this.userId, { name: me.displayName, avatar: me.avatarUrl });
+    if (this.state === "ready") updateAccount(this.userId, { name: this.name, avatar: this.avatar });
   }
 
   /** The password is kept here, so that a token which the server dropped costs the person nothing. */
   signInAgain = async () => {
+    if (this.signingIn || !accounts().some(({ userId }) => userId === this.userId)) return;
+    this.signingIn = true;
     this.client.stopClient();
-    this.client.removeAllListeners();
-    if (!accounts().some(({ userId }) => userId === this.userId)) return;
     try {
-      this.open(await signIn(this.node, this.userId, this.account.password, this.account.deviceId));
-      this.state = "starting";
+      this.account = await signIn(this.node, this.userId, this.account.password, this.account.deviceId);
+      this.client.setAccessToken(this.account.accessToken);
       await this.start();
-    } catch {
-      this.state = "signed-out";
+    } catch (error) {
+      if (error.httpStatus === 403) this.state = "signed-out";
+      else setTimeout(this.signInAgain, RETRY_MILLIS);
     }
+    this.signingIn = false;
     this.changed();
   };
 

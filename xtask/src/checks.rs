@@ -110,15 +110,20 @@ fn clippy() -> Result<()> {
 
 /// The distribution's compiler has no clippy of its own: there the compiler's warnings have to do.
 fn clippy_for_wasm(tools: &Tools) -> Result<()> {
-    let only_check = ["rustc", "--profile", "check"];
-    let first: &[&str] = match tools.toolchain {
-        WasmToolchain::Default => &["clippy"],
-        WasmToolchain::Distribution(_) => &only_check,
-    };
-    let target = ["--target", "wasm32-unknown-unknown", "--package", "inglenook", "--lib"];
+    let server = ["--package", "inglenook", "--lib"];
+    match tools.toolchain {
+        WasmToolchain::Default => {
+            lint_for_wasm(tools, &["clippy"], &server)?;
+            lint_for_wasm(tools, &["clippy"], &["--package", BROWSER_CRATE, "--tests"])
+        }
+        WasmToolchain::Distribution(_) => lint_for_wasm(tools, &["rustc", "--profile", "check"], &server),
+    }
+}
+
+fn lint_for_wasm(tools: &Tools, lint: &[&str], what: &[&str]) -> Result<()> {
     let mut command = tools.command("cargo");
-    command.current_dir(workspace::root()?).args(first).args(target);
-    process::run(command.args(["--", "--deny", "warnings"]))
+    command.current_dir(workspace::root()?).args(lint).args(["--target", "wasm32-unknown-unknown"]);
+    process::run(command.args(what).args(["--", "--deny", "warnings"]))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ export function AccountMenu() {
   const { session } = useColumn();
   const [open, setOpen] = useState(false);
   const element = useRef();
-  const { name, avatar, userId } = session.account;
+  const { name, avatar, userId } = session;
   useEffect(() => {
     if (!open) return;
     const leave = ({ target }) => element.current?.contains(target) || setOpen(false);
@@ -30,17 +30,14 @@ export function AccountMenu() {
   return (
     <div class="account-menu" ref={element} onKeyDown={onKeyDown}>
       <button type="button" class="account-button" data-testid="account-switcher" aria-expanded={open} title={userId} onClick={() => setOpen(!open)}>
-        <Avatar session={session} id={userId} name={currentName(session)} mxc={avatar} size={32} />
-        <span class="account-name">{currentName(session)}</span>
+        <Avatar session={session} id={userId} name={name} mxc={avatar} size={32} />
+        <span class="account-name">{name}</span>
         <Icon name="chevron" size={16} />
       </button>
       {open && <Choices onDone={() => setOpen(false)} />}
     </div>
   );
 }
-
-/** The profile's name once the session knows it. */
-export const currentName = (session) => session.client.getUser(session.userId)?.displayName ?? session.account.name;
 
 function Choices({ onDone }) {
   const { session, place, go, beside, elsewhere } = useColumn();

@@ -4,7 +4,6 @@ import { forgetAccount } from "../accounts.js";
 import { useChanges, useColumn } from "../hooks.js";
 import { depthOf } from "../route.js";
 import { endSession } from "../session.js";
-import { currentName } from "./account-menu.jsx";
 import { Avatar } from "./avatar.jsx";
 import { CreateRoom } from "./create-room.jsx";
 import { Explore } from "./explore.jsx";
@@ -38,13 +37,13 @@ export function AccountColumn() {
   useUnfocusedKeys(onKeyDown);
   if (session.state === "signed-out") return <SignedOut />;
   return (
-    <section class="column" aria-label={`${session.account.name}'s account`} data-depth={depthOf(place)} data-shared={Boolean(close)} data-panel={place.panel} onKeyDown={onKeyDown}>
+    <section class="column" aria-label={`${session.name}'s account`} data-depth={depthOf(place)} data-shared={Boolean(close)} data-panel={place.panel} onKeyDown={onKeyDown}>
       {close && <WhoseColumn />}
       <RoomList onSwitch={() => setSwitching(true)} />
-      <main class="main">
+      <div class="main">
         <Connection />
         <View key={`${place.view} ${place.roomId}`} />
-      </main>
+      </div>
       {Panel && <Panel key={place.roomId} />}
       {switching && <Switcher onClose={() => setSwitching(false)} />}
     </section>
@@ -54,10 +53,10 @@ export function AccountColumn() {
 /** Beside another account, a column says at its head whose it is. */
 function WhoseColumn() {
   const { session, close } = useColumn();
-  const name = currentName(session);
+  const { name, avatar, userId } = session;
   return (
     <div class="whose" data-testid="whose">
-      <Avatar session={session} id={session.userId} name={name} mxc={session.account.avatar} size={22} />
+      <Avatar session={session} id={userId} name={name} mxc={avatar} size={22} />
       <span class="grow ellipsis">{name}</span>
       <IconButton icon="close" size={16} label={`Close ${name}'s column`} data-testid="close-column" onClick={close} />
     </div>
@@ -108,7 +107,7 @@ function SignedOut() {
     <section class="screen column-screen" role="alert">
       <Empty icon="alert" title="This account is not on the server any more">
         <p class="muted measure">
-          The server in this browser does not know {session.account.name} ({session.userId}). Its storage may have been cleared.
+          The server in this browser does not know {session.name} ({session.userId}). Its storage may have been cleared.
         </p>
         <button type="button" class="button primary" onClick={forget}>Let it go here</button>
       </Empty>

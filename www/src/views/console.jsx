@@ -30,16 +30,16 @@ export function Console() {
   });
   return (
     <form class="stack" onSubmit={send}>
+      <input class="mono" aria-label="Path" data-testid="console-path" list="console-paths" value={path} onInput={({ target }) => setPath(target.value)} pattern="/.*" spellcheck={false} required />
+      <datalist id="console-paths">{examples(me, place.roomId).map((example) => <option key={example} value={example} />)}</datalist>
       <div class="row">
         <select aria-label="Method" value={method} onChange={({ target }) => setMethod(target.value)}>{METHODS.map((name) => <option key={name}>{name}</option>)}</select>
-        <input class="grow mono" aria-label="Path" data-testid="console-path" list="console-paths" value={path} onInput={({ target }) => setPath(target.value)} pattern="/.*" spellcheck={false} required />
-        <datalist id="console-paths">{examples(me, place.roomId).map((example) => <option key={example} value={example} />)}</datalist>
+        <button class="button primary grow" data-testid="console-send" disabled={busy}>{busy ? "Waiting…" : "Send"}</button>
       </div>
       {withBody && <label class="field"><span>Body</span><textarea class="mono" rows={4} value={body} onInput={({ target }) => setBody(target.value)} spellcheck={false} /></label>}
-      <button class="button primary" data-testid="console-send" disabled={busy}>{busy ? "Waiting…" : "Send"}</button>
       <ErrorLine error={error} />
       {answer && (
-        <section aria-live="polite" data-testid="console-answer">
+        <section class="stack tight" aria-live="polite" data-testid="console-answer">
           <p class="row"><span class={`tag code-${Math.floor(answer.status / 100)}`}>{answer.status}</span> <span class="quiet">{answer.millis.toFixed(1)} ms</span></p>
           <Code value={answer.body} />
         </section>

@@ -3,7 +3,6 @@ import { useState } from "preact/hooks";
 import { forgetAccount } from "../accounts.js";
 import { useAction, useColumn } from "../hooks.js";
 import { endSession } from "../session.js";
-import { currentName } from "./account-menu.jsx";
 import { Confirm } from "./dialog.jsx";
 import { Icon, IconButton } from "./icons.jsx";
 import { notify } from "./notices.jsx";
@@ -13,7 +12,7 @@ import { ErrorLine } from "./states.jsx";
 
 export function Profile() {
   const { session, client, me } = useColumn();
-  const [name, setName] = useState(currentName(session));
+  const [name, setName] = useState(session.name);
   const [save, busy, error] = useAction(async (event) => {
     event.preventDefault();
     await client.setDisplayName(name.trim());
@@ -22,10 +21,10 @@ export function Profile() {
   return (
     <Page title="Your profile">
       <form class="stack" onSubmit={save}>
-        <PictureField id={me} name={name} mxc={client.getUser(me)?.avatarUrl ?? session.account.avatar} onPicture={(url) => client.setAvatarUrl(url)} />
+        <PictureField id={me} name={name} mxc={session.avatar} onPicture={(url) => client.setAvatarUrl(url)} />
         <label class="field"><span>What people call you</span><input data-testid="profile-name" value={name} onInput={({ target }) => setName(target.value)} maxLength={64} required pattern=".*\S.*" /></label>
         <ErrorLine error={error} />
-        {name.trim() !== currentName(session) && <button class="button primary" data-testid="profile-save" disabled={busy}>Save</button>}
+        {name.trim() !== session.name && <button class="button primary" data-testid="profile-save" disabled={busy}>Save</button>}
       </form>
       <Keys />
       <LeaveBrowser />

@@ -21,7 +21,7 @@ const NEAR_BOTTOM = 48;
 
 export function Timeline({ room, uploads, onReply, onEdit }) {
   const { me } = useColumn();
-  const readUpTo = useRef(room.getEventReadUpTo(me)).current;
+  const readUpTo = useUnreadLine(room);
   const [active, setActive] = useState(null);
   const items = timelineItems(room, me, readUpTo);
   const readers = readersByKey(room, items, me);
@@ -33,7 +33,7 @@ export function Timeline({ room, uploads, onReply, onEdit }) {
   return (
     <div class="timeline-frame">
       <div class="timeline" ref={scroller} onScroll={onScroll} data-testid="timeline">
-        <div class="timeline-inner" ref={list} onKeyDown={moveByArrows} onPointerLeave={() => setActive(null)}>
+        <div class="timeline-inner" ref={list} onKeyDown={moveByArrows} onPointerLeave={({ pointerType }) => pointerType === "mouse" && setActive(null)}>
           <Beginning room={room} loading={loading} error={error} again={older} />
           <ol class="plain" aria-label="Messages">
             {items.map((item) =>
@@ -159,6 +159,27 @@ function useOlder(room, scroller, itemCount) {
     return () => element.removeEventListener("scroll", look);
   });
   return [older, loading, error];
+}
+
+/** After which message the line "New" stands: only for what came while nobody looked. */
+function useUnreadLine(room) {
+  const { me } = useColumn();
+  const [after, setAfter] = useState(() => lineAfter(room, room.getEventReadUpTo(me), me));
+  useEffect(() => {
+    const look = () => setAfter((before) => (document.visibilityState === "hidden" ? newestIn(room) : lineAfter(room, before, me)));
+    document.addEventListener("visibilitychange", look);
+    return () => document.removeEventListener("visibilitychange", look);
+  }, [room]);
+  return after;
+}
+
+const newestIn = (room) => room.getLiveTimeline().getEvents().at(-1)?.getId() ?? null;
+
+/** @returns {string|null} the event, when somebody else has written since */
+function lineAfter(room, eventId, me) {
+  const events = room.getLiveTimeline().getEvents();
+  const at = events.findIndex((event) => event.getId() === eventId);
+  return at >= 0 && events.slice(at + 1).some((event) => isMessage(event) && event.getSender() !== me) ? eventId : null;
 }
 
 /** Tells the room how far one has read, while its end is on the screen. */
