@@ -47,7 +47,7 @@ tables! {
     UserRooms = "user_rooms",
     /// room/target event id/event → how it relates
     Relations = "relations",
-    /// room/target event id → the redaction that came before its target
+    /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
     /// alias → room id and who made it
     Aliases = "aliases",
