@@ -3,6 +3,10 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
 mod call;
+mod create_room;
+mod directory;
+mod membership;
+mod readable_state;
 mod route;
 
 use std::rc::Rc;
@@ -19,7 +23,7 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[];
+const ROUTES: &[&[Route]] = &[create_room::ROUTES, directory::ROUTES, membership::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///

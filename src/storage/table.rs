@@ -53,7 +53,7 @@ tables! {
     Aliases = "aliases",
     /// room/alias → nothing
     RoomAliases = "room_aliases",
-    /// room → nothing, for rooms in the public directory
+    /// room id → nothing, for rooms in the published directory
     PublicRooms = "public_rooms",
     /// user → the local account
     Accounts = "accounts",
