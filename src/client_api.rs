@@ -4,6 +4,7 @@
 
 mod call;
 mod route;
+mod sending;
 
 use std::rc::Rc;
 
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[];
+const ROUTES: &[&[Route]] = &[sending::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///

@@ -16,6 +16,7 @@ pub mod room_server;
 pub mod server;
 pub mod storage;
 mod tokens;
+mod transactions;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]

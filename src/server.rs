@@ -16,6 +16,7 @@ use crate::{
     ports::{Blobs, Clock, Entropy, Store, Transport},
     recent_requests::RecentRequests,
     room_server::RoomServer,
+    transactions::Transactions,
     typing::Typing,
 };
 
@@ -42,6 +43,7 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) accounts: Accounts,
+    pub(crate) transactions: Transactions,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) started_at: u64,
@@ -59,6 +61,7 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         Ok(Rc::new(Self {
             accounts: Accounts::new(Rc::clone(&ports.store)),
+            transactions: Transactions::new(Rc::clone(&ports.store)),
             started_at: ports.clock.now(),
             boot: boot(&*ports.entropy),
             ports,
