@@ -32,6 +32,9 @@ pub struct Log {
     durable: Cell<u64>,
     queue: RefCell<Vec<Waiting>>,
     flushing: Mutex<()>,
+    /// Set while a commit is under way. If it is found set by the next one, a commit was given up half-way: nobody knows
+    /// whether it is on the disk, and memory must not be built on any more.
+    committing: Cell<bool>,
     recent: RefCell<VecDeque<(Position, Output)>>,
     listeners: RefCell<Vec<oneshot::Sender<()>>>,
 }
@@ -74,6 +77,7 @@ impl Log {
             durable: Cell::new(end),
             queue: RefCell::default(),
             flushing: Mutex::new(()),
+            committing: Cell::new(false),
             recent: RefCell::default(),
             listeners: RefCell::default(),
         })
@@ -125,7 +129,7 @@ impl Log {
             batch.append(part);
             parts.push((outputs, end, publish, done));
         }
-        let result = self.store.commit(batch).await;
+        let result = self.commit(batch).await;
         for (outputs, end, publish, done) in parts {
             if result.is_ok() {
                 publish();
@@ -136,6 +140,15 @@ impl Log {
             let _ = done.send(result.clone());
         }
         self.wake();
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        if self.committing.replace(true) {
+            return Err(StoreError::Failed("an earlier commit was given up half-way; start anew".into()));
+        }
+        let result = self.store.commit(batch).await;
+        self.committing.set(false);
+        result
     }
 
     fn remember(&self, outputs: Vec<(Position, Output)>) {

@@ -28,12 +28,12 @@ function Columns({ node }) {
   useChanges(node, "statechange");
   if (node.state === "failed") return <NodeFailed />;
   return (
-    <div class="columns" data-columns={places.length}>
+    <main class="columns" data-columns={places.length}>
       {places.map((place, index) => (
         <OneColumn key={place.account ?? "join"} node={node} places={places} index={index} goTo={goTo} />
       ))}
       <Notices />
-    </div>
+    </main>
   );
 }
 

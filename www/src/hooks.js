@@ -21,6 +21,9 @@ export function useChanges(target, name) {
   }, [target, name]);
 }
 
+/** A reference for what should have the focus as soon as it is there; the attribute counts once in a page's life. */
+export const focused = (element) => element?.focus({ preventScroll: true });
+
 /** Runs an effect that a person asked for: `[run, busy, error]`; an error is words that can be shown. */
 export function useAction(effect) {
   const [busy, setBusy] = useState(false);

@@ -10,7 +10,7 @@ const VISIBILITY = {
 };
 
 const NOTES = {
-  [EventType.RoomCreate]: (who) => `${who} created this room`,
+  [EventType.RoomCreate]: (who, { predecessor }) => `${who} created this room${predecessor ? ", in the place of an older one" : ""}`,
   [EventType.RoomName]: (who, { name }) => (name ? `${who} named the room “${name}”` : `${who} took the room's name away`),
   [EventType.RoomTopic]: (who, { topic }) => (topic ? `${who} set the topic: ${topic}` : `${who} cleared the topic`),
   [EventType.RoomAvatar]: (who) => `${who} changed the room's picture`,

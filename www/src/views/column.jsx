@@ -40,10 +40,10 @@ export function AccountColumn() {
     <section class="column" aria-label={`${session.name}'s account`} data-depth={depthOf(place)} data-shared={Boolean(close)} data-panel={place.panel} onKeyDown={onKeyDown}>
       {close && <WhoseColumn />}
       <RoomList onSwitch={() => setSwitching(true)} />
-      <main class="main">
+      <div class="main">
         <Connection />
         <View key={`${place.view} ${place.roomId}`} />
-      </main>
+      </div>
       {Panel && <Panel key={place.roomId} />}
       {switching && <Switcher onClose={() => setSwitching(false)} />}
     </section>

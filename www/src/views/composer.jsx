@@ -22,7 +22,8 @@ export function Composer({ room, intent, setIntent, uploads }) {
   const mentions = useMentions(room, me, text, setText, box);
   useGrowing(box, text);
   useEffect(() => {
-    if (intent) box.current.focus();
+    // Where there is no keyboard, the focus would bring one up over the room.
+    if (intent || matchMedia("(pointer: fine)").matches) box.current.focus({ preventScroll: true });
   }, [intent]);
   const write = (value) => {
     setText(value);
@@ -69,7 +70,7 @@ export function Composer({ room, intent, setIntent, uploads }) {
         <textarea
           ref={box} data-testid="composer" rows={1} value={text} placeholder={`Message ${room.name}`} aria-label={`Message ${room.name}`}
           onInput={({ target }) => (write(target.value), mentions.look(mentionBefore(target)))} onKeyDown={onKeyDown} onPaste={onPaste}
-          enterKeyHint="send" autofocus={matchMedia("(pointer: fine)").matches}
+          enterKeyHint="send"
         />
         <IconButton class="send" icon={editing ? "check" : "send"} label={editing ? "Save the change" : "Send"} data-testid="send" type="submit" disabled={text.trim() === ""} />
       </div>

@@ -1,7 +1,7 @@
 // A new room: name, topic, private or public with an address, and who is invited from the start.
 import { useState } from "preact/hooks";
 import { accounts, localpartFrom } from "../accounts.js";
-import { useAction, useColumn } from "../hooks.js";
+import { focused, useAction, useColumn } from "../hooks.js";
 import { Avatar } from "./avatar.jsx";
 import { Page } from "./panel.jsx";
 import { ErrorLine } from "./states.jsx";
@@ -26,7 +26,7 @@ export function CreateRoom() {
   return (
     <Page title="New room">
       <form class="stack" onSubmit={create}>
-        <label class="field"><span>Name</span><input data-testid="room-name" value={name} onInput={({ target }) => setName(target.value)} maxLength={255} autofocus required pattern=".*\S.*" /></label>
+        <label class="field"><span>Name</span><input data-testid="room-name" value={name} onInput={({ target }) => setName(target.value)} maxLength={255} ref={focused} required pattern=".*\S.*" /></label>
         <label class="field"><span>Topic <span class="quiet">if it has one</span></span><input name="topic" data-testid="room-topic" /></label>
         <fieldset class="choice-cards">
           <legend>Who can join</legend>

@@ -1,5 +1,6 @@
 // Emoji to react with: the usual ones at once, more on demand.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { Icon } from "./icons.jsx";
 
 const USUAL = ["👍", "❤️", "😂", "🎉", "😮", "😢", "🔥"];
 const MORE = [
@@ -22,7 +23,7 @@ export function EmojiRow({ onPick, onClose }) {
       {[...USUAL, ...(more ? MORE : [])].map((emoji) => (
         <button key={emoji} type="button" data-testid="emoji" data-emoji={emoji} onClick={() => onPick(emoji)}>{emoji}</button>
       ))}
-      {!more && <button type="button" aria-label="More" title="More" onClick={() => setMore(true)}>＋</button>}
+      {!more && <button type="button" aria-label="More" title="More" onClick={() => setMore(true)}><Icon name="plus" /></button>}
     </div>
   );
 }

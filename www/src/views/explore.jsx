@@ -1,6 +1,6 @@
 // The public rooms of this server: searched, paged, joined.
 import { useEffect, useState } from "preact/hooks";
-import { useAction, useColumn } from "../hooks.js";
+import { focused, useAction, useColumn } from "../hooks.js";
 import { count } from "../format.js";
 import { Avatar } from "./avatar.jsx";
 import { Page } from "./panel.jsx";
@@ -14,7 +14,7 @@ export function Explore() {
   const { rooms, more, error, next } = usePublicRooms(term);
   return (
     <Page title="Public rooms">
-      <label class="field"><span class="hidden">Search</span><input type="search" data-testid="directory-search" value={term} placeholder="Search by name, topic or address" onInput={({ target }) => setTerm(target.value)} autofocus /></label>
+      <label class="field"><span class="hidden">Search</span><input type="search" data-testid="directory-search" value={term} placeholder="Search by name, topic or address" onInput={({ target }) => setTerm(target.value)} ref={focused} /></label>
       <ErrorLine error={error} again={next} />
       {!rooms && !error && <Skeleton rows={5} />}
       {rooms?.length === 0 && <Empty icon="compass" title={term ? "Nothing of that name" : "No public rooms yet"}><p class="muted">{term ? "Try fewer letters." : "A room becomes public when somebody makes it so."}</p></Empty>}

@@ -1,7 +1,7 @@
 // Making an account: one field and a button; or signing in to an account that the server has already.
 import { useState } from "preact/hooks";
 import { createAccount, signIn } from "../accounts.js";
-import { useAction } from "../hooks.js";
+import { focused, useAction } from "../hooks.js";
 import { Hearth, IconButton } from "./icons.jsx";
 import { ErrorLine } from "./states.jsx";
 
@@ -11,7 +11,7 @@ const LONGEST_NAME = 64;
 export function FirstRun({ node, onDone, onClose }) {
   const [known, setKnown] = useState(false);
   return (
-    <main class="screen first-run">
+    <section class="screen first-run" aria-label="New account">
       {onClose && <IconButton class="corner" icon="close" label="Close" onClick={onClose} />}
       <Hearth />
       <h1>{onClose ? "Another account" : "Inglenook"}</h1>
@@ -20,7 +20,7 @@ export function FirstRun({ node, onDone, onClose }) {
       <button type="button" class="link" onClick={() => setKnown(!known)}>
         {known ? "Make a new account" : "I have an account on this server"}
       </button>
-    </main>
+    </section>
   );
 }
 
@@ -36,7 +36,7 @@ function NewAccount({ node, onDone }) {
     <form class="stack card" onSubmit={(event) => (event.preventDefault(), create())}>
       <label class="field">
         <span>What should people call you?</span>
-        <input data-testid="name-field" value={name} onInput={({ target }) => setName(target.value)} maxLength={LONGEST_NAME} autoComplete="nickname" autofocus required pattern=".*\S.*" />
+        <input data-testid="name-field" value={name} onInput={({ target }) => setName(target.value)} maxLength={LONGEST_NAME} autoComplete="nickname" ref={focused} required pattern=".*\S.*" />
       </label>
       <button class="button primary" data-testid="create-account" disabled={busy}>{busy ? "Making a place for you…" : "Start talking"}</button>
       <ErrorLine error={error} />
@@ -56,7 +56,7 @@ function KnownAccount({ node, onDone }) {
   });
   return (
     <form class="stack card" onSubmit={enter}>
-      <label class="field"><span>Username</span><input name="user" autoComplete="username" autoCapitalize="none" autofocus required /></label>
+      <label class="field"><span>Username</span><input name="user" autoComplete="username" autoCapitalize="none" ref={focused} required /></label>
       <label class="field"><span>Password</span><input name="password" type="password" autoComplete="current-password" required /></label>
       <button class="button primary" disabled={busy}>{busy ? "Signing in…" : "Sign in"}</button>
       <ErrorLine error={error} />

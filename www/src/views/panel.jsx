@@ -3,15 +3,15 @@ import { useColumn } from "../hooks.js";
 import { IconButton } from "./icons.jsx";
 
 export function Panel({ title, children, testid }) {
-  const { go } = useColumn();
+  const { session, go } = useColumn();
   return (
-    <aside class="panel" aria-label={title} data-testid={testid}>
+    <section class="panel" aria-label={`${title}, ${session.name}`} data-testid={testid}>
       <header class="bar">
         <h2 class="grow">{title}</h2>
         <IconButton icon="close" label="Close" data-testid="close-panel" onClick={() => go({ panel: undefined })} />
       </header>
       <div class="panel-scroll">{children}</div>
-    </aside>
+    </section>
   );
 }
 

@@ -12,7 +12,7 @@ export function RoomList({ onSwitch }) {
   const { session, client, place, go } = useColumn();
   const sections = roomSections(client);
   return (
-    <nav class="rooms" aria-label="Rooms" onKeyDown={moveByArrows}>
+    <nav class="rooms" aria-label={`${session.name}'s rooms`} onKeyDown={moveByArrows}>
       <header class="bar">
         <AccountMenu />
       </header>

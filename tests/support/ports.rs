@@ -1,0 +1,123 @@
+//! The ports of a test's host: a clock in hand, seeded randomness, media in memory, and no way to other servers.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
+
+use futures_channel::oneshot;
+use futures_util::{FutureExt, future::LocalBoxFuture};
+use inglenook::{
+    http::{Body, Request, Response},
+    ports::{Answer, BlobError, Blobs, Clock, Entropy, StoredBlob, ThumbnailSpec, Transport, TransportError},
+};
+
+/// A clock that stands still until it is moved.
+pub(crate) struct ManualClock {
+    now: Cell<u64>,
+    sleepers: RefCell<Vec<(u64, oneshot::Sender<()>)>>,
+}
+
+impl ManualClock {
+    pub(crate) fn new() -> Self {
+        Self { now: Cell::new(1_700_000_000_000), sleepers: RefCell::default() }
+    }
+
+    /// Moves the clock and wakes whoever sleeps until then.
+    pub(crate) fn advance(&self, millis: u64) {
+        self.now.set(self.now.get() + millis);
+        let (due, sleeping) = self.sleepers.take().into_iter().partition(|(until, _)| *until <= self.now.get());
+        *self.sleepers.borrow_mut() = sleeping;
+        for (_, sleeper) in due {
+            // A sleeper that is gone need not be woken.
+            let _: Result<(), ()> = sleeper.send(());
+        }
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    fn sleep(&self, millis: u64) -> LocalBoxFuture<'_, ()> {
+        let (sender, receiver) = oneshot::channel();
+        self.sleepers.borrow_mut().push((self.now.get() + millis, sender));
+        receiver.map(drop).boxed_local()
+    }
+}
+
+/// Numbers that look random and are the same for the same seed (SplitMix64).
+pub(crate) struct SeededEntropy(Cell<u64>);
+
+impl SeededEntropy {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut value = self.0.get();
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        for part in bytes.chunks_mut(8) {
+            part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
+        }
+    }
+}
+
+/// Media in memory. Nothing here is an image.
+#[derive(Default)]
+pub(crate) struct MemoryBlobs(RefCell<BTreeMap<String, Vec<u8>>>);
+
+impl MemoryBlobs {
+    pub(crate) fn read(&self, id: &str, start: u64, end: u64) -> Vec<u8> {
+        self.0.borrow()[id][usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].to_vec()
+    }
+}
+
+impl Blobs for MemoryBlobs {
+    fn put<'a>(&'a self, id: &'a str, body: Body, _content_type: &'a str, limit: u64) -> Answer<'a, u64, BlobError> {
+        let bytes = match body {
+            Body::Empty => Vec::new(),
+            Body::Bytes(bytes) => bytes,
+            Body::Incoming(_) | Body::Stored { .. } => panic!("this host has whole bodies only"),
+        };
+        let size = bytes.len() as u64;
+        let fits = size <= limit;
+        if fits {
+            self.0.borrow_mut().insert(id.into(), bytes);
+        }
+        async move { if fits { Ok(size) } else { Err(BlobError::TooLarge(limit)) } }.boxed_local()
+    }
+
+    fn size<'a>(&'a self, id: &'a str) -> Answer<'a, Option<u64>, BlobError> {
+        let size = self.0.borrow().get(id).map(|bytes| bytes.len() as u64);
+        async move { Ok(size) }.boxed_local()
+    }
+
+    fn make_thumbnail<'a>(&'a self, id: &'a str, _: &'a str, _: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
+        let error = if self.0.borrow().contains_key(id) { BlobError::NotAnImage } else { BlobError::Missing };
+        async move { Err(error) }.boxed_local()
+    }
+
+    fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, (), BlobError> {
+        self.0.borrow_mut().remove(id);
+        async { Ok(()) }.boxed_local()
+    }
+}
+
+/// No way leads to any other server.
+pub(crate) struct NoTransport;
+
+impl Transport for NoTransport {
+    fn send<'a>(&'a self, destination: &'a str, _: Request) -> Answer<'a, Response, TransportError> {
+        async move { Err(TransportError::NoRoute(destination.into())) }.boxed_local()
+    }
+}
