@@ -3,6 +3,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
 mod call;
+mod events;
+mod redaction;
 mod route;
 mod sending;
 
@@ -20,7 +22,7 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[sending::ROUTES];
+const ROUTES: &[&[Route]] = &[events::ROUTES, redaction::ROUTES, sending::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
