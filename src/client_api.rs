@@ -7,7 +7,10 @@ mod create_room;
 mod directory;
 mod membership;
 mod readable_state;
+mod events;
+mod redaction;
 mod route;
+mod sending;
 
 use std::rc::Rc;
 
@@ -23,7 +26,15 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[create_room::ROUTES, directory::ROUTES, membership::ROUTES];
+#[rustfmt::skip]
+const ROUTES: &[&[Route]] = &[
+    create_room::ROUTES,
+    directory::ROUTES,
+    membership::ROUTES,
+    events::ROUTES,
+    redaction::ROUTES,
+    sending::ROUTES,
+];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
