@@ -27,6 +27,7 @@ mod visibility;
 pub mod wasm;
 
 pub use self::{
+    client_api::routes,
     config::Config,
     server::{Ports, Server},
 };
