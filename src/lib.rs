@@ -11,6 +11,7 @@ pub mod http;
 pub mod identity;
 pub mod log;
 pub mod ports;
+mod push;
 mod recent_requests;
 pub mod room_server;
 pub mod server;
