@@ -2,8 +2,30 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
+mod account;
+mod account_data;
+mod admin;
 mod call;
+mod capabilities;
+mod devices;
+pub(crate) mod filters;
+mod inglenook;
+mod interactive_auth;
+mod limits;
+mod login;
+mod openid;
+mod profile;
+mod push_rules;
+mod pushers;
+mod registration;
+mod reports;
 mod route;
+mod server_info;
+mod tags;
+mod third_party_ids;
+mod third_party_networks;
+mod user_directory;
+mod voip;
 
 use std::rc::Rc;
 
@@ -19,7 +41,28 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[];
+const ROUTES: &[&[Route]] = &[
+    account::ROUTES,
+    account_data::ROUTES,
+    admin::ROUTES,
+    capabilities::ROUTES,
+    devices::ROUTES,
+    filters::ROUTES,
+    inglenook::ROUTES,
+    login::ROUTES,
+    openid::ROUTES,
+    profile::ROUTES,
+    push_rules::ROUTES,
+    pushers::ROUTES,
+    registration::ROUTES,
+    reports::ROUTES,
+    server_info::ROUTES,
+    tags::ROUTES,
+    third_party_ids::ROUTES,
+    third_party_networks::ROUTES,
+    user_directory::ROUTES,
+    voip::ROUTES,
+];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
@@ -52,5 +95,6 @@ async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Err
     let (route, params) = route::find(ROUTES, request.method, &request.path)?;
     let call = Call::new(Rc::clone(server), request, params)?;
     let call = call.authenticate(route.access).await?;
+    limits::check(&call)?;
     (route.handler)(call).await
 }

@@ -14,6 +14,7 @@ use crate::{
     identity::Identity,
     log::Log,
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    rate_limits::Buckets,
     recent_requests::RecentRequests,
     room_server::RoomServer,
     typing::Typing,
@@ -44,6 +45,7 @@ pub struct Server {
     pub(crate) accounts: Accounts,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
+    pub(crate) rate_limits: RefCell<Buckets>,
     pub(crate) started_at: u64,
     stopping: Cell<bool>,
 }
@@ -65,6 +67,7 @@ impl Server {
             rooms,
             typing: RefCell::default(),
             recent_requests: RefCell::default(),
+            rate_limits: RefCell::default(),
             stopping: Cell::new(false),
         }))
     }
