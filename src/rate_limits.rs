@@ -24,22 +24,21 @@ const BUCKETS: usize = 1_000;
 #[derive(Default)]
 pub(crate) struct Buckets(BTreeMap<(Class, String), Bucket>);
 
-/// What is left of somebody's allowance, in thousandths of a request, as of some time.
+/// What is left of somebody's allowance as of some time; [`REQUEST`] is one request.
 #[derive(Clone, Copy)]
 struct Bucket {
     left: u64,
     at: u64,
 }
 
-/// How large a class's buckets are and how fast they fill, in thousandths of a request, and of one per millisecond.
+/// How large a class's buckets are, and how much flows in each millisecond.
 struct Allowance {
     size: u64,
-    per_minute: u64,
+    per_milli: u64,
 }
 
-const REQUEST: u64 = 1_000;
-
-const MINUTE: u64 = 60_000;
+/// One request, counted so that what flows in each millisecond is as many as there may be requests each minute.
+const REQUEST: u64 = 60_000;
 
 impl Buckets {
     /// Takes one request out of somebody's bucket, or says when to come again.
@@ -69,7 +68,7 @@ impl Buckets {
 
 impl Bucket {
     fn left_at(&self, now: u64, allowance: &Allowance) -> u64 {
-        let filled = now.saturating_sub(self.at).saturating_mul(allowance.per_minute) / MINUTE;
+        let filled = now.saturating_sub(self.at).saturating_mul(allowance.per_milli);
         self.left.saturating_add(filled).min(allowance.size)
     }
 }
@@ -81,11 +80,11 @@ impl Allowance {
             Class::Read | Class::Write => (limits.burst, u64::from(limits.per_second) * 60),
         };
         // A bucket that can hold no request, or never fills, would shut everybody out for ever.
-        Self { size: u64::from(size.max(1)) * REQUEST, per_minute: per_minute.max(1) * REQUEST }
+        Self { size: u64::from(size.max(1)) * REQUEST, per_milli: per_minute.max(1) }
     }
 
     fn millis_to_fill(&self, missing: u64) -> u64 {
-        (missing * MINUTE).div_ceil(self.per_minute)
+        missing.div_ceil(self.per_milli)
     }
 }
 
