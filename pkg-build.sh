@@ -25,7 +25,6 @@ mkdir -p "$work/bindgen" "$work/out"
 
 # Panic messages name source files: by the crate's name, not by where this machine keeps its sources.
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-with_tools cargo fetch --quiet --target wasm32-unknown-unknown
 remap="\"--remap-path-prefix=$PWD/=\""
 for folder in "$registry"/*/; do
   remap+=", \"--remap-path-prefix=$folder=\""
@@ -36,7 +35,7 @@ with_tools cargo rustc --profile "$profile" --target wasm32-unknown-unknown --pa
   --crate-type cdylib --config "target.wasm32-unknown-unknown.rustflags = [$remap]"
 
 echo "pkg: generating bindings" >&2
-with_tools wasm-bindgen --target web --out-name inglenook --out-dir "$work/bindgen" \
+with_tools wasm-bindgen --target no-modules --no-typescript --out-name inglenook-node --out-dir "$work/bindgen" \
   "$target/wasm32-unknown-unknown/$profile/inglenook.wasm"
 
 # The optimiser gets the features that every browser we support has, one by one: with all of them it would use some
@@ -46,17 +45,27 @@ features=(--enable-bulk-memory --enable-bulk-memory-opt --enable-nontrapping-flo
 if [ "$profile" = release ]; then
   echo "pkg: optimising" >&2
   with_tools wasm-opt "${features[@]}" -Oz --debuginfo \
-    "$work/bindgen/inglenook_bg.wasm" --output "$work/inglenook.names.wasm"
+    "$work/bindgen/inglenook-node_bg.wasm" --output "$work/inglenook.names.wasm"
   with_tools wasm-opt "${features[@]}" --strip-debug --strip-producers --strip-target-features \
-    "$work/inglenook.names.wasm" --output "$work/out/inglenook_bg.wasm"
+    "$work/inglenook.names.wasm" --output "$work/out/inglenook-node_bg.wasm"
 else
-  cp "$work/bindgen/inglenook_bg.wasm" "$work/inglenook.names.wasm"
-  cp "$work/bindgen/inglenook_bg.wasm" "$work/out/"
+  cp "$work/bindgen/inglenook-node_bg.wasm" "$work/inglenook.names.wasm"
+  cp "$work/bindgen/inglenook-node_bg.wasm" "$work/out/"
 fi
 
-rm "$work/bindgen/inglenook_bg.wasm"
-cp -R "$work/bindgen/." "$work/out/"
-if [ -d npm ]; then cp -R npm/. "$work/out/"; fi
+# The bindings become a function, since each call of it is a fresh instance: a panic ends one for good, and a classic
+# service worker cannot load the same script twice.
+{
+  echo 'self.inglenookNode = () => {'
+  cat "$work/bindgen/inglenook-node.js"
+  echo 'return wasm_bindgen; };'
+} > "$work/out/inglenook-node.js"
+
+# A browser sees an update by the worker's own bytes, so they name what was built together.
+cp -R npm/. "$work/out/"
+build=$(cd "$work/out" && cat inglenook-node.js inglenook-node_bg.wasm | git hash-object --stdin | cut -c 1-12)
+sed -i.bak "s/__BUILD__/$build/" "$work/out/inglenook-sw.js"
+rm "$work/out/inglenook-sw.js.bak"
 cp LICENSE-* "$work/out/"
 if [ -f npm/package.json ]; then
   version=$(cargo pkgid --package inglenook | sed 's/.*[#@]//')

@@ -7,19 +7,26 @@ mod account_data;
 mod admin;
 mod call;
 mod capabilities;
+mod create_room;
 mod devices;
+mod directory;
+mod events;
 pub(crate) mod filters;
 mod inglenook;
 mod interactive_auth;
 mod limits;
 mod login;
+mod membership;
 mod openid;
 mod profile;
 mod push_rules;
 mod pushers;
+mod readable_state;
+mod redaction;
 mod registration;
 mod reports;
 mod route;
+mod sending;
 mod server_info;
 mod tags;
 mod third_party_ids;
@@ -41,21 +48,28 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
+#[rustfmt::skip]
 const ROUTES: &[&[Route]] = &[
     account::ROUTES,
     account_data::ROUTES,
     admin::ROUTES,
     capabilities::ROUTES,
+    create_room::ROUTES,
     devices::ROUTES,
+    directory::ROUTES,
+    events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
     login::ROUTES,
+    membership::ROUTES,
     openid::ROUTES,
     profile::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    redaction::ROUTES,
     registration::ROUTES,
     reports::ROUTES,
+    sending::ROUTES,
     server_info::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
@@ -63,6 +77,11 @@ const ROUTES: &[&[Route]] = &[
     user_directory::ROUTES,
     voip::ROUTES,
 ];
+
+/// The method and path of every route, with `{name}` where a parameter stands.
+pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    ROUTES.iter().copied().flatten().map(|route| (route.method, route.path))
+}
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
