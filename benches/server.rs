@@ -25,7 +25,9 @@ fn main() {
     let small = measure("send", runs, |run| send(&host, &alice, &room, run));
     measure("createRoom", runs / 5, |_| drop(create_room(&host, &alice)));
     measure("PUT to sync", runs, |run| put_to_sync(&host, &alice, &room, run));
-    measure("messages, 50 events", runs, |_| drop(host.get(&alice, &format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=50")).ok()));
+    measure("messages, 50 events", runs, |_| {
+        drop(host.get(&alice, &format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=50")).ok())
+    });
     measure("login by password", 5, |_| drop(host.log_in(&alice)));
     for rooms in [1, 20, 100] {
         initial_sync(rooms, if quick { 5 } else { 20 });
@@ -46,7 +48,12 @@ fn send(host: &Host, user: &User, room: &str, run: usize) {
 
 fn put_to_sync(host: &Host, user: &User, room: &str, run: usize) {
     let since = host.get(user, "/_matrix/client/v3/sync?filter={\"room\":{\"timeline\":{\"limit\":1}}}").ok().body["next_batch"].clone();
-    let mut poll = host.begin(Method::Get, &format!("/_matrix/client/v3/sync?timeout=20000&since={}", since.as_str().unwrap()), Some(&user.token), None);
+    let mut poll = host.begin(
+        Method::Get,
+        &format!("/_matrix/client/v3/sync?timeout=20000&since={}", since.as_str().unwrap()),
+        Some(&user.token),
+        None,
+    );
     assert!(poll.answer().is_none(), "nothing has happened yet");
     send(host, user, room, 1_000_000 + run);
     assert!(poll.answer().is_some(), "the poll is answered");
@@ -57,7 +64,8 @@ fn initial_sync(rooms: usize, runs: usize) {
     let users: Vec<_> = (0..20).map(|user| host.register(&format!("user{user}"))).collect();
     for index in 0..rooms {
         let room = create_room(&host, &users[0]);
-        host.put(&users[0], &format!("/_matrix/client/v3/rooms/{room}/state/m.room.name/"), json!({ "name": format!("Room {index}") })).ok();
+        host.put(&users[0], &format!("/_matrix/client/v3/rooms/{room}/state/m.room.name/"), json!({ "name": format!("Room {index}") }))
+            .ok();
         for user in &users[1..] {
             host.post(user, &format!("/_matrix/client/v3/rooms/{room}/join"), json!({})).ok();
         }
@@ -88,7 +96,10 @@ fn big_room(members: usize, events: usize, runs: usize, small: f64) {
         send(&host, &sender, &room, 10_000_000 + event);
     }
     let big = measure("send in the big room", runs, |run| send(&host, &sender, &room, run));
-    println!("{}", json!({ "name": "send in the big room / in a new room", "ratio": round(big / small), "aim": 1.2, "members": members, "events": events }));
+    println!(
+        "{}",
+        json!({ "name": "send in the big room / in a new room", "ratio": round(big / small), "aim": 1.2, "members": members, "events": events })
+    );
 }
 
 /// Runs it, prints the figures and returns the median in microseconds.

@@ -1,6 +1,8 @@
 //! Inglenook: a Matrix homeserver that lives in a browser.
 
+mod account_data;
 mod accounts;
+mod activity;
 mod client_api;
 mod client_event;
 pub mod config;
@@ -13,12 +15,17 @@ pub mod http;
 pub mod identity;
 pub mod log;
 pub mod ports;
+mod profiles;
+mod push;
+mod pushers;
+mod rate_limits;
 mod recent_requests;
 mod relations;
 pub mod room_server;
 pub mod server;
 mod sight;
 pub mod storage;
+mod sync;
 mod tokens;
 mod transactions;
 mod typing;

@@ -15,8 +15,4 @@ mod summary;
 mod timeline;
 mod window;
 
-pub(crate) use self::rooms::{RoomOfUser, rooms_of};
-use crate::client_api::Route;
-
-/// The routes that sync answers.
-pub(crate) const ROUTES: &[&[Route]] = &[handler::ROUTES, initial::ROUTES, events::ROUTES];
+pub(crate) use self::{events::ROUTES as EVENTS_ROUTES, handler::ROUTES, initial::ROUTES as INITIAL_SYNC_ROUTES, window::Window};

@@ -35,7 +35,8 @@ fn an_initial_sync_tells_of_every_joined_room() {
     let joined = &answer["rooms"]["join"][&room];
     assert_eq!(timeline_bodies(&answer, &room), ["hello"]);
     assert_eq!(joined["summary"]["m.joined_member_count"], 1);
-    let told: Vec<_> = joined["state"]["events"].as_array().unwrap().iter().chain(joined["timeline"]["events"].as_array().unwrap()).collect();
+    let told: Vec<_> =
+        joined["state"]["events"].as_array().unwrap().iter().chain(joined["timeline"]["events"].as_array().unwrap()).collect();
     assert!(told.iter().any(|event| event["type"] == "m.room.name" && event["content"]["name"] == "Hearth"));
     let mut ids: Vec<_> = told.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
     ids.sort_unstable();
@@ -286,7 +287,8 @@ fn receipts_are_told_and_count_down_what_is_unread() {
     host.send(&alice, &room, "two");
     let second = host.sync(&bob, Some(since(&first)));
     assert_eq!(second["rooms"]["join"][&room]["unread_notifications"], json!({ "notification_count": 2, "highlight_count": 0 }));
-    host.send(&alice, &room, "three, bob");
+    let mention = json!({ "msgtype": "m.text", "body": "three, bob", "m.mentions": { "user_ids": [bob.id] } });
+    host.send_event(&alice, &room, "m.room.message", mention);
     let third = host.sync(&bob, Some(since(&second)));
     assert_eq!(third["rooms"]["join"][&room]["unread_notifications"], json!({ "notification_count": 3, "highlight_count": 1 }));
     host.post(&bob, &room_path(&room, &format!("receipt/m.read/{}", encode(&read))), json!({})).ok();
@@ -377,7 +379,12 @@ fn the_original_api_tells_the_same() {
     let one_room = host.get(&bob, &room_path(&room, "initialSync")).ok().body;
     assert!(one_room["state"].to_string().contains("Hearth"));
     let end = initial["end"].as_str().unwrap();
-    let mut poll = host.begin(inglenook::http::Method::Get, &format!("/_matrix/client/r0/events?timeout=20000&from={}", encode(end)), Some(&bob.token), None);
+    let mut poll = host.begin(
+        inglenook::http::Method::Get,
+        &format!("/_matrix/client/r0/events?timeout=20000&from={}", encode(end)),
+        Some(&bob.token),
+        None,
+    );
     assert!(poll.answer().is_none());
     host.send(&alice, &room, "two");
     let chunk = poll.answer().unwrap().ok().body["chunk"].clone();

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
 use super::evaluate::{PushContext, evaluate};
@@ -15,10 +15,10 @@ use crate::{
     account_data,
     client_event::{RoomId, client_event},
     error::Error,
-    receipts::{self, ReadPositions},
     room_server::{
-        Position, PowerLevels, Room, RoomNumber,
+        Need, Position, PowerLevels, Room, RoomNumber, View,
         commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
         stored::StoredEvent,
     },
     server::Server,
@@ -41,7 +41,7 @@ pub(crate) struct UnreadCounts(BTreeMap<(OwnedUserId, RoomNumber), Counted>);
 #[derive(Clone)]
 struct Counted {
     upto: Position,
-    read: ReadPositions,
+    read: Position,
     rules: Value,
     /// By thread; `None` for what is in no thread.
     counts: BTreeMap<Option<String>, Counts>,
@@ -82,12 +82,12 @@ pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &Rc<R
 }
 
 async fn counts(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, upto: Position) -> Result<BTreeMap<Option<String>, Counts>, Error> {
-    let read = receipts::own_read_positions(server, room, user).await?;
+    let read = Position(0);
     let rules = account_data::read(server, user, None, "m.push_rules").await?;
     let rules = rules.unwrap_or_else(|| super::rules::predefined(user));
     let key = (user.to_owned(), room.number);
     let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == rules).cloned();
-    let mut counted = kept.unwrap_or_else(|| Counted { upto: read.oldest(), read, rules, counts: BTreeMap::new() });
+    let mut counted = kept.unwrap_or_else(|| Counted { upto: read, read, rules, counts: BTreeMap::new() });
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;
     }
@@ -106,14 +106,15 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
     let numbers: Vec<_> = rows.iter().filter_map(|row| read_room_log_row(&row.value)).map(|(event, _)| event).collect();
     let (head, now) = (room.head(), server.now());
     let found = server.rooms.ask(room, |view| {
-        let display_name = super::display_name(view, head.current, user)?;
+        let display_name = display_name(view, head.current, user)?;
         let power_levels = PowerLevels::of(view, &room.version, head.current)?;
-        let context = PushContext { user_id: user, display_name: display_name.as_deref(), member_count: head.joined, power_levels: &power_levels };
+        let context =
+            PushContext { user_id: user, display_name: display_name.as_deref(), member_count: head.joined, power_levels: &power_levels };
         let mut found: BTreeMap<Option<String>, Counts> = BTreeMap::new();
         for event in view.events(numbers.iter().copied())? {
             let thread = thread_of(&event);
             let is_own = event.pdu.sender == user;
-            if is_own || counted.read.covers(event.decided.position, thread.as_deref()) || !is_visible(view, &event, user, true)? {
+            if is_own || event.decided.position <= counted.read || !is_visible(view, &event, user, true)? {
                 continue;
             }
             let viewer = crate::client_event::Viewer { user, device: "", now };
@@ -141,4 +142,10 @@ fn thread_of(event: &StoredEvent) -> Option<String> {
     let content: Value = event.pdu.content_as();
     let relates_to = content.get("m.relates_to")?;
     (relates_to.get("rel_type")? == "m.thread").then(|| relates_to.get("event_id")?.as_str().map(str::to_owned)).flatten()
+}
+
+/// The user's display name in the room.
+fn display_name(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<Option<String>, Need> {
+    let member = state.event(view, &StateEventType::RoomMember, user.as_str())?;
+    Ok(member.map(|number| view.event(number)).transpose()?.and_then(|event| event.pdu.content_str("displayname")))
 }

@@ -81,7 +81,12 @@ async fn peeked(call: &Call) -> Result<Option<Rc<Room>>, Error> {
 async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) -> Result<(Vec<Value>, Vec<RoomNumber>), Error> {
     let rooms = match peeked {
         Some(room) => vec![Rc::clone(room)],
-        None => rooms_of(server, &window.user).await?.into_iter().filter(|room| room.membership.membership == "join").map(|room| room.room).collect(),
+        None => rooms_of(server, &window.user)
+            .await?
+            .into_iter()
+            .filter(|room| room.membership.membership == "join")
+            .map(|room| room.room)
+            .collect(),
     };
     let mut found = Vec::new();
     for room in &rooms {

@@ -89,7 +89,7 @@ async fn filter(call: &Call) -> Result<Filter, Error> {
 /// Waits until something that matters happens; `false` when there is no time left or the server stops.
 pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[RoomNumber], deadline: u64) -> bool {
     loop {
-        let changed = server.log.changed();
+        let changed = std::pin::pin!(server.log.changed());
         if has_news(server, window, rooms) {
             return true;
         }
@@ -206,7 +206,9 @@ async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData
     for entry in changed {
         match &entry.room {
             Some(room) => data.rooms.entry(room.clone()).or_default().push(entry),
-            None if window.filter.account_data.allows_type(&entry.kind) => data.global.push(json!({ "type": entry.kind, "content": entry.content })),
+            None if window.filter.account_data.allows_type(&entry.kind) => {
+                data.global.push(json!({ "type": entry.kind, "content": entry.content }))
+            }
             None => {}
         }
     }

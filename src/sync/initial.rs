@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     account_data,
-    client_api::{Access, Call, Route, directory::is_public, handler},
+    client_api::{Access, Call, Route, handler},
     client_event::{RoomId, client_event},
     error::Error,
     filter::Filter,
@@ -47,7 +47,8 @@ async fn initial_sync(call: Call) -> Result<Response, Error> {
         }
     }
     let data = account_data::all(server, &window.user).await?;
-    let global: Vec<_> = data.iter().filter(|data| data.room.is_none()).map(|data| json!({ "type": data.kind, "content": data.content })).collect();
+    let global: Vec<_> =
+        data.iter().filter(|data| data.room.is_none()).map(|data| json!({ "type": data.kind, "content": data.content })).collect();
     let typing = server.typing.borrow().serial();
     Ok(Response::ok(&json!({ "end": token(server, window.upto, typing), "presence": [], "rooms": rooms, "account_data": global })))
 }
@@ -116,7 +117,7 @@ async fn contents(server: &Rc<Server>, window: &Window, room: &Room, upto: Posit
         "room_id": room.id,
         "messages": { "chunk": named(server, window, room, &timeline.events).await?, "start": start, "end": token(server, upto, 0) },
         "state": named(server, window, room, &state).await?,
-        "visibility": if is_public(server, room).await? { "public" } else { "private" },
+        "visibility": if server.directory.is_published(&room.id).await? { "public" } else { "private" },
     }))
 }
 

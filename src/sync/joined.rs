@@ -16,15 +16,19 @@ use crate::{
     account_data::ChangedAccountData,
     error::Error,
     filter::keep_fields,
-    push,
-    receipts, relations,
+    push, relations,
     room_server::{Position, Room, snapshot::Snapshot},
     server::Server,
     tokens::TopologicalToken,
 };
 
 /// The part of a sync about one joined room, or `None` where there is nothing to tell.
-pub(crate) async fn joined_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser, account_data: &[ChangedAccountData]) -> Result<Option<Value>, Error> {
+pub(crate) async fn joined_room(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &RoomOfUser,
+    account_data: &[ChangedAccountData],
+) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
     let room = &room.room;
     let from = if known.is_some() { window.start() } else { Position(0) };
@@ -66,7 +70,14 @@ async fn known_state(server: &Server, window: &Window, room: &RoomOfUser) -> Res
     Ok(was_joined.then_some(state))
 }
 
-async fn add_timeline(server: &Rc<Server>, window: &Window, room: &Rc<Room>, known: Option<Snapshot>, timeline: Timeline, part: &mut Map<String, Value>) -> Result<(), Error> {
+async fn add_timeline(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &Rc<Room>,
+    known: Option<Snapshot>,
+    timeline: Timeline,
+    part: &mut Map<String, Value>,
+) -> Result<(), Error> {
     let known_to_client = if window.full_state { None } else { known };
     let after = state_at(server, room, window.upto).await?;
     let at = if window.state_after { after } else { timeline.before };
@@ -101,12 +112,6 @@ async fn members_changed(server: &Server, room: &Room, known: Option<Snapshot>, 
 async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: Position) -> Result<Vec<Value>, Error> {
     let filter = &window.filter.room.ephemeral;
     let mut events = Vec::new();
-    if filter.allows_type("m.receipt") {
-        let receipts = receipts::changed_since(server, room, from, window.upto, &window.user).await?;
-        if receipts.as_object().is_some_and(|receipts| !receipts.is_empty()) {
-            events.push(json!({ "type": "m.receipt", "content": receipts }));
-        }
-    }
     if filter.allows_type("m.typing") {
         let since = window.since.map(|since| since.typing).unwrap_or_default();
         if let Some(users) = server.typing.borrow().changed_since(room.number, since) {

@@ -8,7 +8,12 @@ use super::window::Window;
 use crate::{
     client_event::{RoomId, client_event},
     error::Error,
-    room_server::{EventNumber, Position, Room, commit::read_room_log_row, commit::room_log_key, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{
+        EventNumber, Position, Room,
+        commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
+        stored::StoredEvent,
+    },
     server::Server,
     storage::{KeyReader, Row, Scan},
     visibility::is_visible,
@@ -113,7 +118,13 @@ fn place(row: &Row) -> Option<Place> {
 }
 
 /// The events of a page, `None` in the place of one that the client may not or does not want to see.
-async fn wanted(server: &Server, room: &Room, window: &Window, page: &[Place], joined_since: bool) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+async fn wanted(
+    server: &Server,
+    room: &Room,
+    window: &Window,
+    page: &[Place],
+    joined_since: bool,
+) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
     let filter = &window.filter.room.timeline;
     server
         .rooms

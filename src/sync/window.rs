@@ -3,12 +3,16 @@
 use ruma::OwnedUserId;
 
 use crate::{
-    filter::Filter,
-    room_server::{Position, commit::read_room_log_row, commit::room_log_key, Room, snapshot::Snapshot},
-    server::Server,
-    storage::Scan,
     client_event::Viewer,
     error::Error,
+    filter::Filter,
+    room_server::{
+        Position, Room,
+        commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
+    },
+    server::Server,
+    storage::Scan,
 };
 
 /// Where a client stands.
