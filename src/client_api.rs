@@ -8,6 +8,7 @@ mod directory;
 mod membership;
 mod readable_state;
 mod route;
+mod state;
 
 use std::rc::Rc;
 
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[create_room::ROUTES, directory::ROUTES, membership::ROUTES];
+const ROUTES: &[&[Route]] = &[create_room::ROUTES, directory::ROUTES, membership::ROUTES, state::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
