@@ -6,9 +6,12 @@ mod call;
 mod create_room;
 mod directory;
 mod membership;
+mod public_rooms;
+mod published_rooms_chunk;
 mod readable_state;
 mod route;
 mod state;
+mod upgrade;
 
 use std::rc::Rc;
 
@@ -24,7 +27,8 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[create_room::ROUTES, directory::ROUTES, membership::ROUTES, state::ROUTES];
+const ROUTES: &[&[Route]] =
+    &[create_room::ROUTES, directory::ROUTES, membership::ROUTES, public_rooms::ROUTES, state::ROUTES, upgrade::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
