@@ -2,16 +2,38 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
+mod account;
+mod account_data;
+mod admin;
 mod call;
+mod capabilities;
 mod create_room;
+mod devices;
 mod directory;
+pub(crate) mod filters;
+mod inglenook;
+mod interactive_auth;
+mod limits;
+mod login;
 mod membership;
+mod openid;
+mod profile;
 mod public_rooms;
 mod published_rooms_chunk;
+mod push_rules;
+mod pushers;
 mod readable_state;
+mod registration;
+mod reports;
 mod route;
+mod server_info;
 mod state;
+mod tags;
+mod third_party_ids;
+mod third_party_networks;
 mod upgrade;
+mod user_directory;
+mod voip;
 
 use std::rc::Rc;
 
@@ -27,8 +49,34 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] =
-    &[create_room::ROUTES, directory::ROUTES, membership::ROUTES, public_rooms::ROUTES, state::ROUTES, upgrade::ROUTES];
+const ROUTES: &[&[Route]] = &[
+    account::ROUTES,
+    account_data::ROUTES,
+    admin::ROUTES,
+    capabilities::ROUTES,
+    create_room::ROUTES,
+    devices::ROUTES,
+    directory::ROUTES,
+    filters::ROUTES,
+    inglenook::ROUTES,
+    login::ROUTES,
+    membership::ROUTES,
+    openid::ROUTES,
+    profile::ROUTES,
+    public_rooms::ROUTES,
+    push_rules::ROUTES,
+    pushers::ROUTES,
+    registration::ROUTES,
+    reports::ROUTES,
+    server_info::ROUTES,
+    state::ROUTES,
+    tags::ROUTES,
+    third_party_ids::ROUTES,
+    third_party_networks::ROUTES,
+    upgrade::ROUTES,
+    user_directory::ROUTES,
+    voip::ROUTES,
+];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
@@ -61,5 +109,6 @@ async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Err
     let (route, params) = route::find(ROUTES, request.method, &request.path)?;
     let call = Call::new(Rc::clone(server), request, params)?;
     let call = call.authenticate(route.access).await?;
+    limits::check(&call)?;
     (route.handler)(call).await
 }
