@@ -10,6 +10,7 @@ mod capabilities;
 mod create_room;
 mod devices;
 mod directory;
+mod events;
 pub(crate) mod filters;
 mod inglenook;
 mod interactive_auth;
@@ -23,9 +24,11 @@ mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
+mod redaction;
 mod registration;
 mod reports;
 mod route;
+mod sending;
 mod server_info;
 mod state;
 mod tags;
@@ -57,6 +60,7 @@ const ROUTES: &[&[Route]] = &[
     create_room::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
+    events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
     login::ROUTES,
@@ -66,8 +70,10 @@ const ROUTES: &[&[Route]] = &[
     public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    redaction::ROUTES,
     registration::ROUTES,
     reports::ROUTES,
+    sending::ROUTES,
     server_info::ROUTES,
     state::ROUTES,
     tags::ROUTES,

@@ -18,6 +18,7 @@ use crate::{
     rate_limits::Buckets,
     recent_requests::RecentRequests,
     room_server::RoomServer,
+    transactions::Transactions,
     typing::Typing,
 };
 
@@ -51,6 +52,9 @@ pub struct Server {
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
+    pub(crate) transactions: Transactions,
+    /// Tells this start of the server from others, in tokens that hold what is known in memory only.
+    pub(crate) boot: String,
     stopping: Cell<bool>,
 }
 
@@ -65,7 +69,9 @@ impl Server {
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
             last_creation: Cell::new(0),
+            transactions: Transactions::new(Rc::clone(&ports.store)),
             started_at: ports.clock.now(),
+            boot: boot(&*ports.entropy),
             ports,
             config,
             identity,
@@ -110,4 +116,10 @@ impl Server {
         self.ports.entropy.fill(&mut bytes);
         bytes
     }
+}
+
+fn boot(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 4];
+    entropy.fill(&mut bytes);
+    format!("{:08x}", u32::from_be_bytes(bytes))
 }

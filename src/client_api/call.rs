@@ -170,4 +170,10 @@ impl Call {
         let id = self.room_id(index)?;
         self.server.rooms.room(&id).await?.ok_or_else(|| Error::not_found("This server does not know that room."))
     }
+
+    /// The room at this place of the path, for what only its members may do: where there is no such room, nobody is a member.
+    pub(crate) async fn room_of_member(&self, index: usize) -> Result<Rc<Room>, Error> {
+        let id = self.room_id(index)?;
+        self.server.rooms.room(&id).await?.ok_or_else(|| Error::forbidden("You are not in that room."))
+    }
 }

@@ -45,9 +45,11 @@ tables! {
     Members = "members",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
-    /// room/target event id/event → how it relates
+    /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
-    /// room/target event id → the redaction that came before its target
+    /// room/depth/event → the root of the thread that the event is in
+    Threads = "threads",
+    /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
     /// alias → room id and who made it
     Aliases = "aliases",
