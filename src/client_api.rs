@@ -84,6 +84,11 @@ const ROUTES: &[&[Route]] = &[
     voip::ROUTES,
 ];
 
+/// The method and path of every route, with `{name}` where a parameter stands.
+pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    ROUTES.iter().copied().flatten().map(|route| (route.method, route.path))
+}
+
 /// Any web page may ask, since a token and not an origin says who asks.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients>
