@@ -4,7 +4,7 @@
 
 mod canonical_alias;
 
-use ruma::{OwnedEventId, UserId, events::StateEventType};
+use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, membership, readable_state::readable_state};
@@ -33,7 +33,7 @@ const fn route(method: Method, path: &'static str, handler: super::Handler) -> R
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate>
 async fn all_state(call: Call) -> Result<Response, Error> {
-    let room = call.room(0).await?;
+    let room = call.room_of_member(0).await?;
     let state = readable_state(&call.server, &room, call.user()?).await?;
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
@@ -50,7 +50,7 @@ async fn state(call: Call) -> Result<Response, Error> {
         Some("event") => true,
         Some(other) => return Err(Error::invalid_param(format!("{other:?} is no format of an event."))),
     };
-    let room = call.room(0).await?;
+    let room = call.room_of_member(0).await?;
     let state = readable_state(&call.server, &room, call.user()?).await?;
     let (kind, viewer) = (StateEventType::from(call.param(1)), call.viewer()?);
     let find = |view: &View<'_>| {
@@ -65,9 +65,9 @@ async fn state(call: Call) -> Result<Response, Error> {
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
 async fn set_state(call: Call) -> Result<Response, Error> {
     let content = call.json_object()?;
-    let room = call.room(0).await?;
+    let room = call.room_of_member(0).await?;
     let change = Change { kind: call.param(1), state_key: call.param(2), content: &content };
-    change.check(&call)?;
+    change.check()?;
     let event_id = call.server.rooms.transact_in(&room, |draft| change.make(draft, &call)).await?;
     Ok(Response::ok(&json!({ "event_id": event_id })))
 }
@@ -79,17 +79,17 @@ struct Change<'a> {
 }
 
 impl Change<'_> {
-    fn check(&self, call: &Call) -> Result<(), Error> {
+    fn check(&self) -> Result<(), Error> {
         if self.kind == "m.room.create" {
             return Err(Error::forbidden("A room's creation cannot be changed."));
         }
-        if self.kind == "m.room.member"
-            && self.content.get("membership").and_then(Value::as_str) == Some("invite")
-            && let Ok(invited) = UserId::parse(self.state_key)
-        {
-            membership::check_reachable(&call.server, &invited)?;
-        }
         Ok(())
+    }
+
+    /// Whom the change invites.
+    fn invited(&self) -> Option<OwnedUserId> {
+        let invites = self.kind == "m.room.member" && self.content.get("membership").and_then(Value::as_str) == Some("invite");
+        UserId::parse(self.state_key).ok().filter(|_| invites)
     }
 
     fn make(&self, draft: &mut Draft<'_>, call: &Call) -> Result<OwnedEventId, Undecided> {
@@ -105,6 +105,9 @@ impl Change<'_> {
         if self.kind == "m.room.canonical_alias" {
             let before = current.map(|event| event.pdu.content_as()).unwrap_or_default();
             canonical_alias::check(draft, call.server.identity.server_name(), &before, self.content)?;
+        }
+        if let Some(invited) = self.invited() {
+            membership::check_invitation(draft, user, &invited)?;
         }
         Ok(event_id)
     }
