@@ -19,6 +19,8 @@ mod login;
 mod membership;
 mod openid;
 mod profile;
+mod public_rooms;
+mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
@@ -28,9 +30,11 @@ mod reports;
 mod route;
 mod sending;
 mod server_info;
+mod state;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod upgrade;
 mod user_directory;
 mod voip;
 
@@ -65,6 +69,7 @@ const ROUTES: &[&[Route]] = &[
     membership::ROUTES,
     openid::ROUTES,
     profile::ROUTES,
+    public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
     redaction::ROUTES,
@@ -80,6 +85,8 @@ const ROUTES: &[&[Route]] = &[
     sync::ROUTES,
     sync::INITIAL_SYNC_ROUTES,
     sync::EVENTS_ROUTES,
+    state::ROUTES,
+    upgrade::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.
