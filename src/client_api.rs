@@ -5,8 +5,11 @@
 mod call;
 mod events;
 mod redaction;
+mod relations;
 mod route;
 mod sending;
+mod threads;
+mod timestamp;
 
 use std::rc::Rc;
 
@@ -22,7 +25,7 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[events::ROUTES, redaction::ROUTES, sending::ROUTES];
+const ROUTES: &[&[Route]] = &[events::ROUTES, redaction::ROUTES, relations::ROUTES, sending::ROUTES, threads::ROUTES, timestamp::ROUTES];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     room_server::{
         Need, Room, View,
-        relation::{Child, Group, aggregated_children, aggregated_key, read_child},
+        relation::{Child, Group, aggregated_children, aggregated_mark, read_child},
         stored::StoredEvent,
     },
     server::Server,
@@ -102,7 +102,7 @@ fn add(event: Option<&mut Value>, relations: Map<String, Value>) {
 async fn parents(server: &Server, room: &Room, events: &[Value]) -> Result<Vec<(usize, Parent)>, Error> {
     let parents = events.iter().enumerate().filter_map(|(index, event)| Some((index, Parent::of(event)?)));
     let parents: Vec<_> = parents.collect();
-    let keys: Vec<_> = parents.iter().map(|(_, parent)| aggregated_key(room.number, &parent.id)).collect();
+    let keys: Vec<_> = parents.iter().map(|(_, parent)| aggregated_mark(room.number, &parent.id)).collect();
     let marks = server.ports.store.get_many(&keys).await?;
     let parents: Vec<_> = parents.into_iter().zip(marks).filter_map(|(parent, mark)| mark.map(|_| parent)).collect();
     let children = parents.iter().map(|(_, parent)| children(server, room, &parent.id));
@@ -195,7 +195,7 @@ impl Aggregation<'_> {
 
     fn seen<'c>(&self, children: impl Iterator<Item = &'c Child>) -> Result<Vec<Arc<StoredEvent>>, Need> {
         let mut seen = Vec::new();
-        for event in self.view.events(children.map(|child| child.event))? {
+        for event in self.view.events(children.map(|child| child.place.event))? {
             if self.sight.sees(self.view, &event)? {
                 seen.push(event);
             }

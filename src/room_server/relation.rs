@@ -8,13 +8,14 @@ use super::{EventNumber, RoomNumber};
 use crate::{
     event::Pdu,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
+    tokens::TopologicalToken,
 };
 
 /// Children are grouped, so that those which are aggregated are found in one range however many others there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Group {
-    /// Nothing but a mark that there are children which are aggregated.
-    Aggregated = 0,
+    /// No children, but marks that there are some.
+    Mark = 0,
     /// Annotations, and relations of types that this server does not know.
     Other = 1,
     /// `m.replace`
@@ -54,8 +55,8 @@ pub(crate) struct RelationRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Child {
     pub(crate) group: Group,
-    pub(crate) depth: u64,
-    pub(crate) event: EventNumber,
+    /// Where in the timeline it is.
+    pub(crate) place: TopologicalToken,
     pub(crate) row: RelationRow,
 }
 
@@ -110,8 +111,9 @@ pub(super) fn write(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: Event
     let Some(relation) = Relation::of(pdu.content.get()) else { return };
     let kind = pdu.kind.to_string();
     let group = Group::of(&relation.rel_type);
+    batch.put(parent_mark(room, &relation.event_id), []);
     if group != Group::Other {
-        batch.put(aggregated_key(room, &relation.event_id), []);
+        batch.put(aggregated_mark(room, &relation.event_id), []);
     }
     if group == Group::Thread {
         batch.put(thread_log_key(room, pdu.depth, event), relation.event_id.as_bytes());
@@ -136,9 +138,19 @@ pub(super) fn delete(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: Even
     batch.delete(child_key(room, &relation.event_id, group, pdu.depth, event));
 }
 
+/// The row that is there if an event may have children.
+pub(crate) fn parent_mark(room: RoomNumber, parent: &EventId) -> Key {
+    group_prefix(room, parent, Group::Mark).byte(0)
+}
+
 /// The row that is there if an event may have children which are aggregated.
-pub(crate) fn aggregated_key(room: RoomNumber, parent: &EventId) -> Key {
-    group_prefix(room, parent, Group::Aggregated)
+pub(crate) fn aggregated_mark(room: RoomNumber, parent: &EventId) -> Key {
+    group_prefix(room, parent, Group::Mark).byte(1)
+}
+
+/// All children of an event.
+pub(crate) fn all_children(room: RoomNumber, parent: &EventId) -> Scan {
+    Scan::range(group_prefix(room, parent, Group::Other), group_prefix(room, parent, Group::Annotated))
 }
 
 /// All children of an event which are aggregated.
@@ -166,6 +178,6 @@ pub(crate) fn read_child(row: &Row) -> Option<Child> {
     key.number()?;
     key.text()?;
     let group = Group::from_byte(key.byte()?)?;
-    let (depth, event) = (key.number()?, EventNumber(key.number()?));
-    Some(Child { group, depth, event, row: serde_json::from_slice(&row.value).ok()? })
+    let place = TopologicalToken { depth: key.number()?, event: EventNumber(key.number()?) };
+    Some(Child { group, place, row: serde_json::from_slice(&row.value).ok()? })
 }

@@ -1,0 +1,134 @@
+//! The threads of a room.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-room>
+
+use std::collections::BTreeMap;
+
+use futures_util::future;
+use ruma::{EventId, OwnedEventId};
+use serde_json::{Map, Value};
+
+use super::{Access, Call, Route, handler};
+use crate::{
+    error::Error,
+    history::{Direction, Range, place},
+    http::{Method, Response},
+    room_server::{
+        Room, View,
+        relation::{Group, child_key, read_child, thread_log_key},
+    },
+    sight::Sight,
+    storage::Row,
+    tokens::TopologicalToken,
+};
+
+pub(super) const ROUTES: &[Route] = &[Route {
+    method: Method::Get,
+    path: "/_matrix/client/{version}/rooms/{roomId}/threads",
+    access: Access::Token,
+    handler: handler!(threads),
+}];
+
+/// So many events in threads are looked at for one answer; a thread's last event is found among all of its others.
+const MAX_SCANNED: usize = 1_000;
+
+/// So many events in threads are read at once.
+const CHUNK: usize = 100;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidthreads>
+async fn threads(call: Call) -> Result<Response, Error> {
+    let room = call.room_of_member(0).await?;
+    let sight = Sight::of_reader(&call.server, &room, call.user()?).await?;
+    let limit = call.limit()?;
+    if limit == 0 {
+        return Err(Error::invalid_param("limit must be greater than zero."));
+    }
+    let participated = match call.query("include") {
+        None | Some("all") => false,
+        Some("participated") => true,
+        Some(_) => return Err(Error::invalid_param("include must be all or participated.")),
+    };
+    let range = call.range(&room, Direction::Backward).await?;
+    let threads = Threads { call: &call, room: &room, sight: &sight, participated };
+    let (chunk, next) = threads.page(Range { from: range.from.min(sight.end()), ..range }, limit).await?;
+    let mut body = Map::from_iter([("chunk".to_owned(), chunk.into())]);
+    body.extend(next.map(|next| ("next_batch".to_owned(), next.to_string().into())));
+    Ok(Response::ok(&body))
+}
+
+/// The threads of a room, as one user sees them.
+struct Threads<'a> {
+    call: &'a Call,
+    room: &'a Room,
+    sight: &'a Sight<'a>,
+    /// Whether only those are asked for in which the user takes part.
+    participated: bool,
+}
+
+impl Threads<'_> {
+    /// The roots of the threads, those with the most recent events first, and where the next page begins.
+    async fn page(&self, range: Range, limit: usize) -> Result<(Vec<Value>, Option<TopologicalToken>), Error> {
+        let mut roots = Vec::new();
+        let (mut rest, mut scanned, mut next) = (range, 0, None);
+        while scanned < MAX_SCANNED {
+            let rows = rest.scan(|depth, event| thread_log_key(self.room.number, depth, event)).limited(CHUNK);
+            let rows = self.call.server.ports.store.scan(&rows).await?;
+            let Some(last) = rows.last().and_then(place) else { return Ok((roots, None)) };
+            scanned += rows.len();
+            rest = rest.behind(last);
+            for (place, root) in self.roots(&rows).await? {
+                if roots.len() == limit {
+                    return Ok((roots, next));
+                }
+                roots.push(root);
+                next = Some(place);
+            }
+        }
+        Ok((roots, Some(rest.from)))
+    }
+
+    /// The roots of those threads whose last event is among the rows, with the places of those events.
+    async fn roots(&self, rows: &[Row]) -> Result<Vec<(TopologicalToken, Value)>, Error> {
+        let latest = self.latest(rows).await?;
+        let question = |view: &View<'_>| {
+            let mut roots = Vec::new();
+            for (place, root) in view.events_by_id(latest.values())?.into_iter().zip(latest.keys()).map(|(root, place)| (place, root)) {
+                if let Some(root) = root
+                    && self.sight.sees(view, &root)?
+                {
+                    roots.push((*place, root));
+                }
+            }
+            Ok(roots)
+        };
+        let roots = self.call.server.rooms.ask(self.room, question).await?;
+        let (places, roots): (Vec<_>, Vec<_>) = roots.into_iter().unzip();
+        let told = self.call.told(self.room, &roots).await?;
+        Ok(places.into_iter().zip(told).filter(|(_, root)| !self.participated || has_participated(root)).rev().collect())
+    }
+
+    /// The threads whose last event is among the rows, by the places of those events.
+    async fn latest(&self, rows: &[Row]) -> Result<BTreeMap<TopologicalToken, OwnedEventId>, Error> {
+        let mut last_here = BTreeMap::new();
+        for row in rows {
+            let root = std::str::from_utf8(&row.value).ok().and_then(|root| EventId::parse(root).ok());
+            if let (Some(place), Some(root)) = (place(row), root) {
+                last_here.entry(root).or_insert(place);
+            }
+        }
+        let scan = |root: &OwnedEventId| {
+            let whole = Range::from(Direction::Backward, self.sight.end());
+            whole.scan(|depth, event| child_key(self.room.number, root, Group::Thread, depth, event)).limited(1)
+        };
+        let scans: Vec<_> = last_here.keys().map(scan).collect();
+        let found = future::try_join_all(scans.iter().map(|scan| self.call.server.ports.store.scan(scan))).await?;
+        let is_last = |place: &TopologicalToken, rows: &[Row]| rows.first().and_then(read_child).is_some_and(|child| child.place == *place);
+        let latest = last_here.into_iter().zip(found).filter(|((_, place), rows)| is_last(place, rows));
+        Ok(latest.map(|((root, place), _)| (place, root)).collect())
+    }
+}
+
+/// Whether the user takes part in a thread, by its root's aggregation.
+fn has_participated(root: &Value) -> bool {
+    root.pointer("/unsigned/m.relations/m.thread/current_user_participated") == Some(&Value::Bool(true))
+}
