@@ -3,7 +3,11 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
 mod call;
+mod create_room;
+mod directory;
 mod events;
+mod membership;
+mod readable_state;
 mod redaction;
 mod relations;
 mod route;
@@ -25,7 +29,18 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[events::ROUTES, redaction::ROUTES, relations::ROUTES, sending::ROUTES, threads::ROUTES, timestamp::ROUTES];
+const ROUTES: &[&[Route]] = &[
+    create_room::ROUTES,
+    directory::ROUTES,
+    events::ROUTES,
+    membership::ROUTES,
+    redaction::ROUTES,
+    relations::ROUTES,
+    
+    sending::ROUTES,
+    threads::ROUTES,
+    timestamp::ROUTES,
+];
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///

@@ -4,6 +4,7 @@ mod accounts;
 mod client_api;
 mod client_event;
 pub mod config;
+mod directory;
 pub mod error;
 pub mod event;
 mod filter;

@@ -24,6 +24,9 @@ pub(crate) mod snapshot;
 pub(crate) mod stored;
 pub(crate) mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     draft::Draft,
     number::{EventNumber, Position, RoomNumber},

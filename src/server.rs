@@ -9,6 +9,7 @@ use crate::{
     accounts::Accounts,
     client_api,
     config::Config,
+    directory::Directory,
     error::Error,
     http::{Request, Response},
     identity::Identity,
@@ -44,11 +45,14 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) accounts: Accounts,
     pub(crate) transactions: Transactions,
+    /// Tells this start of the server from others, in tokens that hold what is known in memory only.
+    pub(crate) boot: String,
+    pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) started_at: u64,
-    /// Tells this start of the server from others, in tokens that hold what is known in memory only.
-    pub(crate) boot: String,
+    /// When the last room was made: two rooms of one moment and maker could have one ID.
+    pub(crate) last_creation: Cell<u64>,
     stopping: Cell<bool>,
 }
 
@@ -62,6 +66,8 @@ impl Server {
         Ok(Rc::new(Self {
             accounts: Accounts::new(Rc::clone(&ports.store)),
             transactions: Transactions::new(Rc::clone(&ports.store)),
+            directory: Directory::new(Rc::clone(&ports.store)),
+            last_creation: Cell::new(0),
             started_at: ports.clock.now(),
             boot: boot(&*ports.entropy),
             ports,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Access, route::Params};
 use crate::{
     accounts::Session,
+    client_event::Viewer,
     error::Error,
     http::{Body, Request},
     room_server::Room,
@@ -119,6 +120,12 @@ impl Call {
     /// The user who calls.
     pub(crate) fn user(&self) -> Result<&UserId, Error> {
         Ok(&self.caller()?.user)
+    }
+
+    /// Who looks at the events of the answer.
+    pub(crate) fn viewer(&self) -> Result<Viewer<'_>, Error> {
+        let caller = self.caller()?;
+        Ok(Viewer { user: &caller.user, device: &caller.device, now: self.server.now() })
     }
 
     /// Refuses a call about another user's data.

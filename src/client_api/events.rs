@@ -157,12 +157,6 @@ impl Call {
         self.query("filter").map(parse).transpose().map(Option::unwrap_or_default)
     }
 
-    /// Who looks at what is answered.
-    pub(super) fn viewer(&self) -> Result<Viewer<'_>, Error> {
-        let caller = self.caller()?;
-        Ok(Viewer { user: &caller.user, device: &caller.device, now: self.server.now() })
-    }
-
     /// Events as the caller sees them, with their aggregations.
     pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
         let viewer = self.viewer()?;

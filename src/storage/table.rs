@@ -49,13 +49,13 @@ tables! {
     Relations = "relations",
     /// room/depth/event → the root of the thread that the event is in
     Threads = "threads",
-    /// room/target event id → the redaction that came before its target
+    /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
     /// alias → room id and who made it
     Aliases = "aliases",
     /// room/alias → nothing
     RoomAliases = "room_aliases",
-    /// room → nothing, for rooms in the public directory
+    /// room id → nothing, for rooms in the published directory
     PublicRooms = "public_rooms",
     /// user → the local account
     Accounts = "accounts",
