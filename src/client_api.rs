@@ -36,7 +36,6 @@ const ROUTES: &[&[Route]] = &[
     membership::ROUTES,
     redaction::ROUTES,
     relations::ROUTES,
-    
     sending::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,

@@ -104,7 +104,10 @@ impl Children<'_> {
         let (mut rest, mut scanned) = (range, 0);
         while scanned < MAX_SCANNED {
             let children = self.read(rest, limit + 1).await?;
-            let Some(last) = children.last() else { return Ok(page) };
+            let Some(last) = children.last() else {
+                page.next = None;
+                return Ok(page);
+            };
             scanned += children.len();
             rest = rest.behind(last.place);
             let places = children.iter().filter(|child| self.wanted.allows(child)).map(|child| child.place).collect();
