@@ -19,6 +19,8 @@ mod login;
 mod membership;
 mod openid;
 mod profile;
+mod public_rooms;
+mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
@@ -28,9 +30,11 @@ mod reports;
 mod route;
 mod sending;
 mod server_info;
+mod state;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod upgrade;
 mod user_directory;
 mod voip;
 
@@ -64,6 +68,7 @@ const ROUTES: &[&[Route]] = &[
     membership::ROUTES,
     openid::ROUTES,
     profile::ROUTES,
+    public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
     redaction::ROUTES,
@@ -71,9 +76,11 @@ const ROUTES: &[&[Route]] = &[
     reports::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
+    state::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
+    upgrade::ROUTES,
     user_directory::ROUTES,
     voip::ROUTES,
 ];
