@@ -1,0 +1,43 @@
+//! Deactivating an account: nobody can ever log in to it again.
+
+use ruma::UserId;
+
+use super::{Account, account_key};
+use crate::{
+    account_data,
+    error::Error,
+    log::Output,
+    profiles::profile_key,
+    server::Server,
+    storage::{Batch, Key, Scan, Table},
+};
+
+/// Deactivates an account; with `erase`, what the user said about themselves goes too.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
+pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> Result<(), Error> {
+    let _lock = server.accounts.lock(user).await;
+    let Some(account) = server.accounts.account(user).await? else { return Ok(()) };
+    let mut batch = Batch::new();
+    batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
+    server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    if erase {
+        write_erasure(server, user, &mut batch).await?;
+    }
+    let appending = server.log.append(|positions| {
+        positions.assign(Output::Devices { user: user.to_owned() });
+        batch
+    });
+    let appended = appending.await;
+    server.accounts.forget_sessions(user);
+    appended
+}
+
+async fn write_erasure(server: &Server, user: &UserId, batch: &mut Batch) -> Result<(), Error> {
+    batch.delete(profile_key(user));
+    account_data::write_erasure(server, user, batch).await?;
+    for row in server.ports.store.scan(&Scan::prefix(Key::new(Table::Filters).text(user.as_str()))).await? {
+        batch.delete(Key::new(Table::Filters).raw(&row.key));
+    }
+    Ok(())
+}
