@@ -24,6 +24,7 @@ mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
+mod receipts;
 mod redaction;
 mod registration;
 mod relations;
@@ -37,6 +38,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod typing;
 mod upgrade;
 mod user_directory;
 mod voip;
@@ -74,6 +76,7 @@ const ROUTES: &[&[Route]] = &[
     public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    receipts::ROUTES,
     redaction::ROUTES,
     registration::ROUTES,
     relations::ROUTES,
@@ -86,6 +89,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,
     voip::ROUTES,

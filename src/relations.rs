@@ -55,7 +55,7 @@ fn bundle_nested<'a>(
         if parents.is_empty() {
             return Ok(());
         }
-        let sight = Sight::of(server, room, viewer.user).await?;
+        let sight = Sight::of(server, room, viewer.user).await?.ignoring(server).await?;
         let aggregate = |view: &View<'_>| {
             let aggregation = |parent| Aggregation { view, sight: &sight, viewer, parent };
             parents.iter().map(|(index, parent)| Ok((*index, aggregation(parent).bundled()?))).collect::<Result<Vec<_>, Need>>()
@@ -178,7 +178,7 @@ impl Aggregation<'_> {
 
     /// <https://spec.matrix.org/v1.19/client-server-api/#server-side-aggregation-of-mthread-relationships>
     fn thread(&self) -> Result<Option<Value>, Need> {
-        let children: Vec<_> = self.parent.of_group(Group::Thread).collect();
+        let children: Vec<_> = self.parent.of_group(Group::Thread).filter(|child| !self.sight.ignores(&child.row.sender)).collect();
         let Some(latest) = self.seen(children.iter().rev().take(MAX_CANDIDATES).copied())?.into_iter().next() else { return Ok(None) };
         let user = self.viewer.user.as_str();
         let participated = self.parent.sender == user || children.iter().any(|child| child.row.sender == user);

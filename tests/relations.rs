@@ -306,6 +306,30 @@ fn threads_are_listed_by_their_latest_event() {
 }
 
 #[test]
+fn ignored_users_do_not_count() {
+    let host = Host::new();
+    let (alice, bob, room) = two_in_a_room(&host);
+    let [own, foreign] = [host.send(&alice, &room, "by alice"), host.send(&bob, &room, "by bob")];
+    let seen = [relate(&host, &alice, &room, "m.thread", &own), relate(&host, &alice, &room, "m.thread", &foreign)];
+    relate(&host, &bob, &room, "m.thread", &own);
+    relate(&host, &bob, &room, "m.reference", &own);
+    let order = |user: &User| ids(&threads(&host, user, &room, "").ok().body["chunk"]);
+    assert_eq!(order(&alice), [&*own, &foreign]);
+    let ignored = json!({ "ignored_users": { bob.id.as_str(): {} } });
+    host.put(&alice, &format!("/_matrix/client/v3/user/{}/account_data/m.ignored_user_list", encode(&alice.id)), ignored).ok();
+    let told = bundled(&host, &alice, &room, &own);
+    assert_eq!((&told["m.thread"]["count"], &told["m.thread"]["latest_event"]["event_id"]), (&json!(1), &json!(seen[0])));
+    assert_eq!(told.get("m.reference"), None);
+    assert_eq!(bundled(&host, &bob, &room, &own)["m.thread"]["count"], 2, "whom alice ignores does not matter to bob");
+    let list = threads(&host, &alice, &room, "").ok().body;
+    assert_eq!(ids(&list["chunk"]), [&*foreign, &own]);
+    assert_eq!(list["chunk"][0]["content"], json!({}), "the root is there and says nothing");
+    let page = host.get(&alice, &room_path(&room, "messages?dir=b&limit=100")).ok().body;
+    let senders = page["chunk"].as_array().unwrap().iter().filter(|event| event["sender"] == bob.id);
+    assert!(senders.clone().all(|event| event.get("state_key").is_some()) && senders.count() == 1, "their state is seen");
+}
+
+#[test]
 fn children_of_what_is_not_there_are_not_found() {
     let host = Host::new();
     let (alice, _, room) = two_in_a_room(&host);

@@ -2,7 +2,10 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-room>
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
@@ -14,8 +17,10 @@ use crate::{
     history::{Direction, Range, place},
     http::{Method, Response},
     room_server::{
-        Room, View,
+        Room,
+        redact::redacted,
         relation::{Group, child_key, read_child, thread_log_key},
+        stored::StoredEvent,
     },
     sight::Sight,
     storage::Row,
@@ -31,6 +36,9 @@ pub(super) const ROUTES: &[Route] = &[Route {
 
 /// So many events in threads are looked at for one answer; a thread's last event is found among all of its others.
 const MAX_SCANNED: usize = 1_000;
+
+/// So many events of a thread are looked at for the last one that was not sent by somebody whom the user ignores.
+const LAST: usize = 20;
 
 /// So many events in threads are read at once.
 const CHUNK: usize = 100;
@@ -90,41 +98,44 @@ impl Threads<'_> {
     /// The roots of those threads whose last event is among the rows, with the places of those events.
     async fn roots(&self, rows: &[Row]) -> Result<Vec<(TopologicalToken, Value)>, Error> {
         let latest = self.latest(rows).await?;
-        let question = |view: &View<'_>| {
-            let mut roots = Vec::new();
-            for (place, root) in view.events_by_id(latest.values())?.into_iter().zip(latest.keys()).map(|(root, place)| (place, root)) {
-                if let Some(root) = root
-                    && self.sight.sees(view, &root)?
-                {
-                    roots.push((*place, root));
+        let found = self.call.server.rooms.ask(self.room, |view| {
+            let mut found = Vec::new();
+            for (place, root) in latest.keys().zip(view.events_by_id(latest.values())?) {
+                let Some(root) = root else { continue };
+                if self.sight.may_see(view, &root)? {
+                    found.push((*place, root));
                 }
             }
-            Ok(roots)
-        };
-        let roots = self.call.server.rooms.ask(self.room, question).await?;
-        let (places, roots): (Vec<_>, Vec<_>) = roots.into_iter().unzip();
+            Ok(found)
+        });
+        let (places, roots): (Vec<_>, Vec<_>) = found.await?.into_iter().unzip();
+        let roots: Vec<_> = roots.into_iter().map(|root| self.shown(root)).collect::<Result<_, _>>()?;
         let told = self.call.told(self.room, &roots).await?;
         Ok(places.into_iter().zip(told).filter(|(_, root)| !self.participated || has_participated(root)).rev().collect())
     }
 
+    /// A root as the user sees it: redacted if they ignore its sender.
+    fn shown(&self, root: Arc<StoredEvent>) -> Result<Arc<StoredEvent>, Error> {
+        if !self.sight.ignores(&root.pdu.sender) {
+            return Ok(root);
+        }
+        let pdu = Arc::new(redacted(&root.pdu, &self.room.version)?);
+        Ok(Arc::new(StoredEvent { pdu, ..(*root).clone() }))
+    }
+
     /// The threads whose last event is among the rows, by the places of those events.
     async fn latest(&self, rows: &[Row]) -> Result<BTreeMap<TopologicalToken, OwnedEventId>, Error> {
-        let mut last_here = BTreeMap::new();
-        for row in rows {
-            let root = std::str::from_utf8(&row.value).ok().and_then(|root| EventId::parse(root).ok());
-            if let (Some(place), Some(root)) = (place(row), root) {
-                last_here.entry(root).or_insert(place);
-            }
-        }
+        let places: BTreeSet<_> = rows.iter().filter_map(place).collect();
+        let roots: BTreeSet<_> = rows.iter().filter_map(|row| EventId::parse(std::str::from_utf8(&row.value).ok()?).ok()).collect();
         let scan = |root: &OwnedEventId| {
             let whole = Range::from(Direction::Backward, self.sight.end());
-            whole.scan(|depth, event| child_key(self.room.number, root, Group::Thread, depth, event)).limited(1)
+            whole.scan(|depth, event| child_key(self.room.number, root, Group::Thread, depth, event)).limited(LAST)
         };
-        let scans: Vec<_> = last_here.keys().map(scan).collect();
+        let scans: Vec<_> = roots.iter().map(scan).collect();
         let found = future::try_join_all(scans.iter().map(|scan| self.call.server.ports.store.scan(scan))).await?;
-        let is_last = |place: &TopologicalToken, rows: &[Row]| rows.first().and_then(read_child).is_some_and(|child| child.place == *place);
-        let latest = last_here.into_iter().zip(found).filter(|((_, place), rows)| is_last(place, rows));
-        Ok(latest.map(|((root, place), _)| (place, root)).collect())
+        let last = |rows: &[Row]| rows.iter().filter_map(read_child).find(|child| !self.sight.ignores(&child.row.sender));
+        let latest = roots.into_iter().zip(found).filter_map(|(root, rows)| Some((last(&rows)?.place, root)));
+        Ok(latest.filter(|(place, _)| places.contains(place)).collect())
     }
 }
 

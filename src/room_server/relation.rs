@@ -4,7 +4,7 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{EventNumber, RoomNumber};
+use super::{EventNumber, Need, RoomNumber, View, stored::StoredEvent};
 use crate::{
     event::Pdu,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
@@ -27,6 +27,11 @@ pub(crate) enum Group {
     /// By a hash of sender, type and key: the annotation, of which there is to be no second.
     Annotated = 5,
 }
+
+/// An event is in a thread over so many other events at most.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
+const MAX_HOPS: u32 = 3;
 
 /// How an event says that it relates to another.
 ///
@@ -104,6 +109,21 @@ impl Relation {
         }
         Some(group_prefix(room, &self.event_id, Group::Annotated).raw(&hash.finalize()))
     }
+}
+
+/// The root of the thread that an event is in, by its own word or that of an event that it relates to over some hops.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
+pub(crate) fn thread_of(view: &View<'_>, event: &StoredEvent) -> Result<Option<OwnedEventId>, Need> {
+    let mut relation = Relation::of(event.pdu.content.get());
+    for _ in 0..=MAX_HOPS {
+        let Some(found) = relation else { return Ok(None) };
+        if Group::of(&found.rel_type) == Group::Thread {
+            return Ok(Some(found.event_id));
+        }
+        relation = view.event_by_id(&found.event_id)?.and_then(|parent| Relation::of(parent.pdu.content.get()));
+    }
+    Ok(None)
 }
 
 /// Writes the rows of an event's relation.
