@@ -24,8 +24,10 @@ mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
+mod receipts;
 mod redaction;
 mod registration;
+mod relations;
 mod reports;
 mod route;
 mod sending;
@@ -34,6 +36,9 @@ mod state;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod threads;
+mod timestamp;
+mod typing;
 mod upgrade;
 mod user_directory;
 mod voip;
@@ -72,21 +77,26 @@ const ROUTES: &[&[Route]] = &[
     public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    receipts::ROUTES,
     redaction::ROUTES,
     registration::ROUTES,
+    relations::ROUTES,
     reports::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
+    threads::ROUTES,
+    timestamp::ROUTES,
+    typing::ROUTES,
+    upgrade::ROUTES,
     user_directory::ROUTES,
     voip::ROUTES,
     sync::ROUTES,
     sync::INITIAL_SYNC_ROUTES,
     sync::EVENTS_ROUTES,
     state::ROUTES,
-    upgrade::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

@@ -19,6 +19,7 @@ mod profiles;
 mod push;
 mod pushers;
 mod rate_limits;
+mod receipts;
 mod recent_requests;
 mod relations;
 pub mod room_server;
