@@ -3,7 +3,14 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/>
 
 mod call;
+mod create_room;
+mod directory;
+mod membership;
+mod readable_state;
+mod events;
+mod redaction;
 mod route;
+mod sending;
 
 use std::rc::Rc;
 
@@ -19,7 +26,20 @@ use crate::{
 };
 
 /// All routes, one slice for each section of the specification.
-const ROUTES: &[&[Route]] = &[];
+#[rustfmt::skip]
+const ROUTES: &[&[Route]] = &[
+    create_room::ROUTES,
+    directory::ROUTES,
+    membership::ROUTES,
+    events::ROUTES,
+    redaction::ROUTES,
+    sending::ROUTES,
+];
+
+/// The method and path of every route, with `{name}` where a parameter stands.
+pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    ROUTES.iter().copied().flatten().map(|route| (route.method, route.path))
+}
 
 /// Any web page may ask, since a token and not an origin says who asks.
 ///

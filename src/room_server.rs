@@ -15,6 +15,7 @@ pub(crate) mod number;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
+pub(crate) mod relation;
 mod resolve;
 mod resolve_v1;
 pub(crate) mod room;

@@ -7,6 +7,7 @@ use super::{
     draft::Draft,
     number::EventNumber,
     power::PowerLevels,
+    relation,
     stored::StoredEvent,
     view::{Need, Undecided, View},
 };
@@ -51,9 +52,7 @@ impl Draft<'_> {
         if target.decided.redacted_by.is_some() || !may_redact(&self.view, &self.room.version, &redaction, &target)? {
             return Ok(());
         }
-        if let Some(key) = super::commit::relation_key(self.room.number, &target.pdu, target.number) {
-            self.rows.delete(key);
-        }
+        relation::delete(&mut self.rows, self.room.number, &target.pdu, target.number);
         let mut decided = target.decided.clone();
         decided.redacted_by = Some(redaction.number);
         self.store(target.number, redacted(&target.pdu, &self.room.version)?, decided);
