@@ -20,9 +20,11 @@ fn rows(peer: &Peer, prefix: Key) -> Vec<Row> {
     block_on(peer.store.scan(&Scan::prefix(prefix))).unwrap()
 }
 
-/// All events of the room's database.
+/// All events of the room.
 fn events(peer: &Peer) -> Vec<std::sync::Arc<StoredEvent>> {
-    let numbers = rows(peer, Key::new(Table::Events)).into_iter().map(|row| EventNumber(KeyReader::new(&row.key).number().unwrap()));
+    let rows = rows(peer, Key::new(Table::Events)).into_iter();
+    let of_room = rows.filter(|row| StoredEvent::room_of(&row.value) == Some(peer.room.number));
+    let numbers = of_room.map(|row| EventNumber(KeyReader::new(&row.key).number().unwrap()));
     block_on(peer.rooms.events(&peer.room, &numbers.collect::<Vec<_>>())).unwrap()
 }
 
@@ -32,7 +34,7 @@ fn memberships(peer: &Peer, state: &State) -> BTreeMap<String, (String, OwnedEve
     members.map(|((_, user), id)| (user.clone(), (membership(id), id.clone()))).collect()
 }
 
-/// Asserts that everything that is stored of the one room of this database tells the same story.
+/// Asserts that everything that is stored of a room tells the same story.
 pub(super) fn check(peer: &Peer) {
     let events = events(peer);
     check_events(peer, &events);
@@ -42,8 +44,12 @@ pub(super) fn check(peer: &Peer) {
 }
 
 fn check_events(peer: &Peer, events: &[std::sync::Arc<StoredEvent>]) {
-    let ids = rows(peer, Key::new(Table::EventIds));
-    assert_eq!(ids.len(), events.len(), "each event has one ID");
+    let of_room = |row: &Row| {
+        let mut key = KeyReader::new(&row.key);
+        (key.text(), key.number()).1 == Some(peer.room.number.0)
+    };
+    let ids = rows(peer, Key::new(Table::EventIds)).into_iter().filter(of_room).count();
+    assert_eq!(ids, events.len(), "each event has one ID");
     for event in events {
         assert_eq!(peer.stored(&event.pdu.event_id).number, event.number);
         for auth_event in &event.pdu.auth_events {
@@ -71,7 +77,9 @@ fn check_timeline(peer: &Peer, events: &[std::sync::Arc<StoredEvent>]) {
 }
 
 fn check_room_log(peer: &Peer, events: &[std::sync::Arc<StoredEvent>]) {
-    let log = block_on(peer.log.read(Position(0), usize::MAX)).unwrap();
+    let of_room = |output: &Output| matches!(output, Output::Event { room, .. } if *room == peer.room.number);
+    let mut log = block_on(peer.log.read(Position(0), usize::MAX)).unwrap();
+    log.retain(|(_, output)| of_room(output));
     let placed: BTreeMap<_, _> =
         events.iter().filter(|event| event.decided.position != Position(0)).map(|event| (event.decided.position, event.number)).collect();
     let room_log = rows(peer, Key::new(Table::RoomLog).number(peer.room.number.0));
@@ -108,12 +116,16 @@ fn check_members(peer: &Peer) {
     let server = peer.server_name();
     let local: BTreeMap<_, _> = memberships.into_iter().filter(|(user, _)| user.ends_with(&server)).collect();
     let user_room = |row: Row| {
-        let user = KeyReader::new(&row.key).text().unwrap();
+        let mut key = KeyReader::new(&row.key);
+        let (user, room) = (key.text().unwrap(), key.number());
+        if room != Some(peer.room.number.0) {
+            return None;
+        }
         let row: UserRoom = serde_json::from_slice(&row.value).unwrap();
         let event = block_on(peer.rooms.events(&peer.room, &[row.event])).unwrap().remove(0);
-        (user, (row.membership, event.pdu.event_id.clone()))
+        Some((user, (row.membership, event.pdu.event_id.clone())))
     };
-    let found: BTreeMap<_, _> = rows(peer, Key::new(Table::UserRooms)).into_iter().map(user_room).collect();
+    let found: BTreeMap<_, _> = rows(peer, Key::new(Table::UserRooms)).into_iter().filter_map(user_room).collect();
     // Who is no member any more may have a row that says so.
     let found: BTreeMap<_, _> =
         found.into_iter().filter(|(user, (membership, _))| local.contains_key(user) || membership != "leave").collect();
