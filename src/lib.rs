@@ -1,5 +1,6 @@
 //! Inglenook: a Matrix homeserver that lives in a browser.
 
+mod account_data;
 mod accounts;
 mod client_api;
 mod client_event;
@@ -13,6 +14,10 @@ pub mod http;
 pub mod identity;
 pub mod log;
 pub mod ports;
+mod profiles;
+mod push;
+mod pushers;
+mod rate_limits;
 mod recent_requests;
 mod relations;
 pub mod room_server;

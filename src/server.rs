@@ -15,6 +15,7 @@ use crate::{
     identity::Identity,
     log::Log,
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    rate_limits::Buckets,
     recent_requests::RecentRequests,
     room_server::RoomServer,
     transactions::Transactions,
@@ -47,6 +48,7 @@ pub struct Server {
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
+    pub(crate) rate_limits: RefCell<Buckets>,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -77,6 +79,7 @@ impl Server {
             rooms,
             typing: RefCell::default(),
             recent_requests: RefCell::default(),
+            rate_limits: RefCell::default(),
             stopping: Cell::new(false),
         }))
     }

@@ -52,7 +52,7 @@ impl Call {
 
     async fn session(&self, token: &str) -> Result<Session, Error> {
         let unknown = |soft: bool, message: &str| Err(Error::refused(401, "M_UNKNOWN_TOKEN", message).with("soft_logout", soft));
-        match self.server.accounts.session(token).await? {
+        match self.server.accounts.session(token, self.server.now()).await? {
             None => unknown(false, "This access token is not known; log in again."),
             Some(session) if session.expires.is_some_and(|expires| expires <= self.server.now()) => {
                 unknown(true, "This access token has expired; refresh it.")

@@ -77,6 +77,10 @@ tables! {
     ReceiptLog = "receipt_log",
     /// user/filter id → the filter
     Filters = "filters",
+    /// user/app id/pushkey → the pusher
+    Pushers = "pushers",
+    /// time/random number → what somebody reported to the owner of this server
+    Reports = "reports",
     /// media id → what was uploaded
     Media = "media",
 }
