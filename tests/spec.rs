@@ -97,7 +97,9 @@ fn wrong_bodies_are_found() {
     let Some(document) = document() else { return };
     let rules = schema::rules(document.operation("getTokenOwner").unwrap(), 200).unwrap();
     assert_eq!(rules.problems(&json!({ "user_id": "@alice:example.org", "device_id": "A" })), [""; 0]);
-    for body in [json!({}), json!({ "user_id": 1 }), json!({ "user_id": "@alice" }), json!({ "user_id": "@alice:example.org", "devise_id": "A" })] {
+    for body in
+        [json!({}), json!({ "user_id": 1 }), json!({ "user_id": "@alice" }), json!({ "user_id": "@alice:example.org", "devise_id": "A" })]
+    {
         assert!(!rules.problems(&body).is_empty(), "{body}");
     }
 }

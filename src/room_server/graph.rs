@@ -36,7 +36,8 @@ pub(crate) trait Shared {
     fn all(&self) -> Result<BTreeSet<EventNumber>, Need>;
 }
 
-/// Events that belong to the authorising chains of some of the sets, but not of all; a set's own events count as its chain's.
+/// The sets' own events, and those that belong to the authorising chains of some of the sets, but not of all; an event of a
+/// set counts as part of its chain.
 ///
 /// `conflicted` holds each set's own events.
 ///
@@ -47,22 +48,24 @@ pub(crate) fn auth_difference(
     shared: &impl Shared,
 ) -> Result<BTreeSet<EventNumber>, Need> {
     let mut walk = Walk::new(conflicted);
+    let own: BTreeSet<_> = conflicted.iter().flatten().copied().collect();
     let mut rest: Option<BTreeSet<EventNumber>> = None;
-    let mut difference = BTreeSet::new();
+    let mut difference = own.clone();
     while let Some((event, is_open)) = walk.greatest() {
-        let is_shared = is_open && shared.contains(event)?;
-        if is_shared {
-            walk.reach_by_all(event);
-        } else if is_open {
-            // A shared event above may lead here, and then all sets do.
-            let mut below = rest.map_or_else(|| shared.all(), Ok)?;
-            let above = below.split_off(&event);
-            rest = Some(below);
-            if !above.is_empty() {
-                above.into_iter().for_each(|event| walk.reach_by_all(event));
-                continue;
+        if is_open && !own.contains(&event) {
+            if shared.contains(event)? {
+                walk.reach_by_all(event);
+            } else {
+                // A shared event above may lead here, and then all sets do.
+                let mut below = rest.map_or_else(|| shared.all(), Ok)?;
+                let above = below.split_off(&event);
+                rest = Some(below);
+                if !above.is_empty() {
+                    above.into_iter().for_each(|event| walk.reach_by_all(event));
+                    continue;
+                }
+                difference.insert(event);
             }
-            difference.insert(event);
         }
         let colours = walk.pop(event);
         auth_numbers(view, event)?.into_iter().for_each(|below| walk.reach(below, &colours));

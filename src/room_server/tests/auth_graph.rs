@@ -91,7 +91,8 @@ proptest! {
         let sets: Vec<BTreeSet<_>> = sets.iter().map(|set| pick(set, &edges)).cycle().take(sets.len() * copies).collect();
         let chains: Vec<_> = sets.iter().map(|set| chain(&edges, &set.union(&common).copied().collect())).collect();
         let union: BTreeSet<_> = chains.iter().flatten().copied().collect();
-        let expected: BTreeSet<_> = union.into_iter().filter(|event| !chains.iter().all(|chain| chain.contains(event))).collect();
+        let mut expected: BTreeSet<_> = union.into_iter().filter(|event| !chains.iter().all(|chain| chain.contains(event))).collect();
+        expected.extend(sets.iter().flatten());
         prop_assert_eq!(auth_difference(&view(&cache, &edges), &sets, &common).unwrap(), expected);
     }
 
@@ -103,6 +104,34 @@ proptest! {
         let expected: BTreeSet<_> = chain(&edges, &conflicted).into_iter().filter(leads_down).collect();
         prop_assert_eq!(conflicted_subgraph(&view(&cache, &edges), &conflicted).unwrap(), expected);
     }
+}
+
+/// Most forks dispute over events whose authorising events all branches share; finding that out must not take the whole state.
+#[test]
+fn what_shared_events_authorise_is_settled_without_looking_at_all_of_them() {
+    struct Huge;
+    impl Shared for Huge {
+        fn contains(&self, event: EventNumber) -> Result<bool, Need> {
+            Ok(event <= EventNumber(3))
+        }
+
+        fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
+            panic!("there is no need to")
+        }
+    }
+    let cache = Cache::default();
+    let numbers = |numbers: &[u64]| numbers.iter().copied().map(EventNumber).collect::<Vec<_>>();
+    let edges = Edges::from([
+        (EventNumber(0), vec![]),
+        (EventNumber(1), numbers(&[0])),
+        (EventNumber(2), numbers(&[0, 1])),
+        (EventNumber(3), numbers(&[0, 2])),
+        (EventNumber(4), numbers(&[0, 2])),
+        (EventNumber(5), numbers(&[3, 1])),
+    ]);
+    let sets = [BTreeSet::from([EventNumber(4)]), BTreeSet::from([EventNumber(5)]), BTreeSet::new()];
+    let difference = auth_difference(&view(&cache, &edges), &sets, &Huge).unwrap();
+    assert_eq!(difference, BTreeSet::from([EventNumber(4), EventNumber(5)]));
 }
 
 /// A room can have more forward extremities than a machine word has bits.

@@ -126,7 +126,8 @@ fn tell(fault: Fault) -> Told {
     let redacted = messages["b1"].clone();
     client.put(&alice, &room_path(&room, &format!("redact/{}/r", encode(&redacted))), json!({})).ok();
     client.post(&bob, &room_path(&room, "leave"), json!({})).ok();
-    let other = client.post(&bob, "/_matrix/client/v3/createRoom", json!({ "preset": "private_chat", "name": "Other" })).ok().text("room_id");
+    let other =
+        client.post(&bob, "/_matrix/client/v3/createRoom", json!({ "preset": "private_chat", "name": "Other" })).ok().text("room_id");
     let commits = store.commits();
     Told { host: client.host, alice, bob, rooms: vec![room, other], messages, redacted, commits, repeated: client.repeated }
 }
@@ -157,10 +158,13 @@ fn check(told: &mut Told) {
         }
     }
     let messages = told.host.get(&told.alice, &room_path(&told.rooms[0], "messages?dir=b&limit=100")).ok().body;
-    let sent: Vec<(String, String)> = messages["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "m.room.message").map(told_message).collect();
-    let mut expected: Vec<_> = told.messages.iter().map(|(transaction, id)| {
-        (if *id == told.redacted { String::new() } else { transaction.clone() }, id.clone())
-    }).collect();
+    let sent: Vec<(String, String)> =
+        messages["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "m.room.message").map(told_message).collect();
+    let mut expected: Vec<_> = told
+        .messages
+        .iter()
+        .map(|(transaction, id)| (if *id == told.redacted { String::new() } else { transaction.clone() }, id.clone()))
+        .collect();
     let mut found = sent;
     (expected.sort(), found.sort());
     assert_eq!(found, expected, "each message that was acknowledged is there, once");
@@ -233,7 +237,9 @@ fn requests_at_once_are_durable_each_by_itself() {
         told.host.store.set_slow(true);
         let target = |serial: usize| room_path(&told.rooms[0], &format!("send/m.room.message/c{serial}"));
         let body = |serial: usize| json!({ "msgtype": "m.text", "body": format!("c{serial}") });
-        let mut pending: Vec<_> = (0..8).map(|serial| support::request(Method::Put, &target(serial), Some(&told.alice.token), Some(body(serial)))).collect::<Vec<_>>();
+        let mut pending: Vec<_> = (0..8)
+            .map(|serial| support::request(Method::Put, &target(serial), Some(&told.alice.token), Some(body(serial))))
+            .collect::<Vec<_>>();
         let mut pending = told.host.send_requests(pending.drain(..));
         let answers: Vec<_> = pending.iter_mut().map(support::Pending::answer_if_any).collect();
         told.host.restart();
