@@ -254,3 +254,32 @@ fn requests_at_once_are_durable_each_by_itself() {
         check(&mut told);
     }
 }
+
+/// An upgrade writes to two rooms; a client that repeats it may make a third, but none is left half made.
+#[test]
+fn an_upgrade_is_whole_or_not_at_all() {
+    for fault in [Fault::FailAt(1), Fault::StopBefore(1), Fault::StopAfter(1)] {
+        let mut told = tell(Fault::FailAt(u64::MAX));
+        let before = rooms(&told.host);
+        told.host.store.set_fault(Some(fault));
+        let target = room_path(&told.rooms[0], "upgrade");
+        let body = json!({ "new_version": "11" });
+        let answer = told.host.begin(Method::Post, &target, Some(&told.alice.token), Some(body)).answer_if_any();
+        assert!(answer.is_none_or(|answer| answer.status == 500));
+        told.host.restart();
+        let replaced = told.host.state(&told.alice, &told.rooms[0], "m.room.tombstone", "");
+        let new: Vec<_> = rooms(&told.host).into_iter().filter(|room| !before.contains(room)).collect();
+        assert_eq!(replaced.status == 200, matches!(fault, Fault::StopAfter(_)), "{fault:?}");
+        match new.as_slice() {
+            [] => assert_eq!(replaced.status, 404, "{fault:?}"),
+            [new] => {
+                assert_eq!(replaced.text("replacement_room"), *new);
+                let create = told.host.state(&told.alice, new, "m.room.create", "").ok().body;
+                assert_eq!(create["predecessor"]["room_id"], *told.rooms[0]);
+                consistency::check(&reader(&told.host, new));
+            }
+            more => panic!("one request makes one room: {more:?}"),
+        }
+        consistency::check(&reader(&told.host, &told.rooms[0]));
+    }
+}
