@@ -34,6 +34,10 @@ mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 
+// The tests' host names this crate as its users do.
+#[cfg(test)]
+extern crate self as inglenook;
+
 pub use self::{
     client_api::routes,
     config::Config,
