@@ -73,12 +73,26 @@ fn log_end(host: &Host, user: &User) -> u64 {
 }
 
 #[test]
+fn who_let_somebody_in_is_not_named_again_when_they_take_another_name() {
+    let host = Host::new();
+    let (ada, bob) = (host.register("ada"), host.register("bob"));
+    let opening = public_room(&host, &ada);
+    let rules = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": opening }] });
+    let restricted = json!({ "type": "m.room.join_rules", "state_key": "", "content": rules });
+    let room = host.create_room(&ada, json!({ "initial_state": [restricted] }));
+    host.join(&bob, &opening);
+    host.join(&bob, &room);
+    assert_eq!(member(&host, &ada, &room, &bob)["join_authorised_via_users_server"], ada.id);
+    set_field(&host, &bob, "displayname", "Bob".into()).ok();
+    assert_eq!(member(&host, &ada, &room, &bob), json!({ "membership": "join", "displayname": "Bob" }));
+}
+
+#[test]
 fn a_client_that_asks_again_finishes_what_was_cut_off() {
     let mut host = Host::new();
     let ada = host.register("ada");
     let room = public_room(&host, &ada);
-    let commits = host.store.commits();
-    host.store.set_fault(Some(Fault::StopAfter(commits + 1)));
+    host.store.set_fault(Some(Fault::StopAfter(1)));
     host.begin(Method::Put, &profile_path(&ada, "displayname"), Some(&ada.token), Some(json!({ "displayname": "Ada" })));
     host.restart();
     assert_eq!(member(&host, &ada, &room, &ada)["displayname"], Value::Null);
