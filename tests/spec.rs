@@ -15,6 +15,17 @@ mod spec {
     pub(crate) mod routes;
     pub(crate) mod scene;
     pub(crate) mod schema;
+
+    pub(crate) mod accounts;
+    pub(crate) mod devices;
+    pub(crate) mod events;
+    pub(crate) mod membership;
+    pub(crate) mod push;
+    pub(crate) mod rooms;
+    pub(crate) mod server_administration;
+    pub(crate) mod services;
+    pub(crate) mod syncing;
+    pub(crate) mod user_data;
 }
 
 use serde_json::json;
@@ -38,7 +49,7 @@ macro_rules! sections {
     };
 }
 
-sections! {}
+sections! { accounts, devices, events, membership, push, rooms, server_administration, services, syncing, user_data, }
 
 #[test]
 fn every_implemented_operation_has_a_case() {
