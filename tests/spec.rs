@@ -63,8 +63,10 @@ fn every_implemented_operation_has_a_case() {
 #[test]
 fn names_of_cases_differ() {
     let cases = all_cases();
-    let names: std::collections::BTreeSet<_> = cases.iter().map(|case| (&case.operation, &case.name)).collect();
-    assert_eq!(names.len(), cases.len());
+    let mut names: Vec<_> = cases.iter().map(|case| (&case.operation, &case.name)).collect();
+    names.sort();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }
 
 #[test]
@@ -108,7 +110,9 @@ fn wrong_bodies_are_found() {
     let Some(document) = document() else { return };
     let rules = schema::rules(document.operation("getTokenOwner").unwrap(), 200).unwrap();
     assert_eq!(rules.problems(&json!({ "user_id": "@alice:example.org", "device_id": "A" })), [""; 0]);
-    for body in [json!({}), json!({ "user_id": 1 }), json!({ "user_id": "@alice" }), json!({ "user_id": "@alice:example.org", "devise_id": "A" })] {
+    for body in
+        [json!({}), json!({ "user_id": 1 }), json!({ "user_id": "@alice" }), json!({ "user_id": "@alice:example.org", "devise_id": "A" })]
+    {
         assert!(!rules.problems(&body).is_empty(), "{body}");
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Sent {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) body: Content,
+    /// The name under which the client reaches the server.
+    pub(crate) host: Option<&'static str>,
 }
 
 /// A request's body.
@@ -87,7 +89,7 @@ impl Sent {
     pub(crate) fn new(caller: &'static str, method: Method, target: &str, body: Content) -> Self {
         let whole = target.starts_with("/_matrix/") || target.starts_with("/.well-known/");
         let target = if whole { target.into() } else { format!("/_matrix/client/v3{target}") };
-        Self { caller, method, target, body }
+        Self { caller, method, target, body, host: None }
     }
 
     /// The target's path.
@@ -105,6 +107,12 @@ impl Case {
     /// The same with this body.
     pub(crate) fn sending(mut self, body: Content) -> Self {
         self.request.body = body;
+        self
+    }
+
+    /// The same, sent to the server under this name.
+    pub(crate) fn to_host(mut self, host: &'static str) -> Self {
+        self.request.host = Some(host);
         self
     }
 

@@ -159,6 +159,9 @@ pub(crate) fn request(sent: &Sent, names: &Names) -> Request {
         let token = names.value(&format!("{}.token", sent.caller));
         request.headers.insert("authorization".into(), format!("Bearer {token}"));
     }
+    if let Some(host) = sent.host {
+        request.headers.insert("host".into(), host.into());
+    }
     let (kind, bytes) = match &sent.body {
         Content::None => return request,
         Content::Json(value) => ("application/json", names.in_json(value).to_string().into_bytes()),

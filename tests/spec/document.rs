@@ -105,16 +105,18 @@ impl Operation {
         })
     }
 
-    /// Whether a request's path is one of this operation's.
+    /// Whether a request's path, or a route's, is one of this operation's.
     ///
-    /// Clients of all ages ask under different versions, and an empty state key may be left out.
+    /// Clients of all ages ask under different versions; an empty state key, and a slash at the end, may be left out.
     pub(crate) fn serves(&self, path: &str) -> bool {
         let template = segments(&self.path);
-        let shorter = template.strip_suffix(&["{stateKey}"]).unwrap_or(&template);
+        let shorter = template.strip_suffix(&["{stateKey}"]).or(template.strip_suffix(&[""])).unwrap_or(&template);
         let path = segments(path);
-        [&*template, shorter].iter().any(|template| {
-            template.len() == path.len() && template.iter().zip(&path).enumerate().all(|(at, (part, segment))| agree(at, part, segment))
-        })
+        let agrees = |template: &[&str]| {
+            let mut pairs = template.iter().zip(&path).enumerate();
+            template.len() == path.len() && pairs.all(|(at, (part, segment))| agree(at, part, segment))
+        };
+        agrees(&template) || agrees(shorter)
     }
 
     /// The names of the path's parameters.

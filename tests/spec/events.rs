@@ -6,7 +6,21 @@ use serde_json::{Value, json};
 use super::case::{Case, Content, get, post, put};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [sending(), redacting(), setting_state(), reading_state(), members(), single(), pages(), around(), relations(), by_time(), receipts(), typing()].concat()
+    [
+        sending(),
+        redacting(),
+        setting_state(),
+        reading_state(),
+        members(),
+        single(),
+        pages(),
+        around(),
+        relations(),
+        by_time(),
+        receipts(),
+        typing(),
+    ]
+    .concat()
 }
 
 fn text(body: &str) -> Value {

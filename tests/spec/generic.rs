@@ -91,7 +91,7 @@ pub(crate) fn routing_cases() -> Vec<Case> {
     let mut cases: Vec<_> = routes::paths().flat_map(|(path, taken)| wrong_methods(path, &taken)).collect();
     for path in ["/_matrix/client/v3/nothing", "/_matrix/client/v9/sync", "/_matrix/client/v3/sync/", "/_matrix/nothing", "/nothing", "/"] {
         for method in METHODS {
-            let request = Sent { caller: "alice", method, target: path.into(), body: Content::None };
+            let request = Sent { caller: "alice", method, target: path.into(), body: Content::None, host: None };
             cases.push(Case::new("", "an unknown path", request).refused(404, "M_UNRECOGNIZED"));
         }
     }
@@ -112,7 +112,7 @@ pub(crate) fn preflight_cases() -> Vec<Case> {
 fn wrong_methods(path: &'static str, taken: &[Method]) -> Vec<Case> {
     let wrong = METHODS.into_iter().filter(|method| !taken.contains(method));
     let case = |method| {
-        let request = Sent { caller: "alice", method, target: target(path), body: Content::None };
+        let request = Sent { caller: "alice", method, target: target(path), body: Content::None, host: None };
         Case::new("", "a method that the path does not take", request).refused(405, "M_UNRECOGNIZED")
     };
     wrong.map(case).collect()

@@ -1,6 +1,9 @@
 //! Cases of push notifications: rules and pushers.
 
-use inglenook::http::{Method, Method::{Post, Put}};
+use inglenook::http::{
+    Method,
+    Method::{Post, Put},
+};
 use serde_json::{Value, json};
 
 use super::case::{Case, delete, get, post, put};

@@ -1,6 +1,9 @@
 //! Cases of making, upgrading and finding rooms.
 
-use inglenook::http::{Method, Method::{Get, Post, Put}};
+use inglenook::http::{
+    Method,
+    Method::{Get, Post, Put},
+};
 use serde_json::{Value, json};
 
 use super::case::{Case, NOBODY, delete, get, post, put};

@@ -144,7 +144,7 @@ fn make_rooms(host: &Host, users: &Users, names: &mut Names) {
     host.put(alice, &format!("{tag}/account_data/org.example.colour"), json!({ "colour": "green" })).ok();
 }
 
-/// Messages of all kinds, and a receipt.
+/// Messages of all kinds.
 fn make_events(host: &Host, users: &Users, names: &mut Names) {
     let Users { alice, bob, .. } = users;
     let public = names.value("public").to_owned();
@@ -165,7 +165,6 @@ fn make_events(host: &Host, users: &Users, names: &mut Names) {
     let redaction = host.put(bob, &room_path(&public, &format!("redact/{}/r1", encode(&redacted))), json!({ "reason": "A slip" }));
     let redaction = redaction.ok().text("event_id");
     let last = host.send(bob, &public, "Goodbye");
-    host.post(bob, &room_path(&public, &format!("receipt/m.read/{}", encode(&message))), json!({})).ok();
     let secret = host.send(alice, names.value("private"), "Between us");
     let unseen = host.send(alice, names.value("left"), "After bob left");
     let events =

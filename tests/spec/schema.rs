@@ -5,10 +5,7 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use jsonschema::{
-    ValidationError, Validator, draft202012,
-    error::ValidationErrorKind,
-};
+use jsonschema::{ValidationError, Validator, draft202012, error::ValidationErrorKind};
 use serde_json::{Value, json};
 
 use super::document::Operation;

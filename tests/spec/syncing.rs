@@ -13,7 +13,7 @@ pub(crate) fn cases() -> Vec<Case> {
 fn initial() -> Vec<Case> {
     let sync = |caller, query: &str, name: &str| get(caller, &format!("/sync{query}"), "sync", name);
     vec![
-        sync("alice", "", "everything").has("/next_batch").has("/rooms/join/{public}").counts("/rooms/join", 6)
+        sync("alice", "", "everything").after("bob", Post, "/rooms/{public}/receipt/m.read/{message}", json!({})).has("/next_batch").has("/rooms/join/{public}").counts("/rooms/join", 6)
             .includes("/account_data/events", json!({ "type": "org.example.setting", "content": { "theme": "dark" } }))
             .includes("/account_data/events", json!({ "type": "m.push_rules" }))
             .includes("/rooms/join/{public}/account_data/events", json!({ "type": "m.tag", "content": { "tags": { "u.work": { "order": 0.5 } } } }))

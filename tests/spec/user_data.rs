@@ -1,9 +1,12 @@
 //! Cases of user data: profiles, account data, tags and filters.
 
-use inglenook::http::{Method, Method::{Post, Put}};
+use inglenook::http::{
+    Method,
+    Method::{Post, Put},
+};
 use serde_json::json;
 
-use super::case::{Case, NOBODY, delete, get, put, post};
+use super::case::{Case, NOBODY, delete, get, post, put};
 
 #[rustfmt::skip]
 pub(crate) fn cases() -> Vec<Case> {
