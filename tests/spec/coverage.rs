@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Operations that this server refuses whoever asks: it has no administrators, sends no mail, and knows no other networks.
-const ALWAYS_REFUSED: [&str; 22] = [
+pub(crate) const ALWAYS_REFUSED: [&str; 22] = [
     "add3PID",
     "bind3PID",
     "getAdminLockUser",

@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         put("alice", rule, "setPushRule", "without actions", json!({ "pattern": "tea" })).refused(400, "M_BAD_JSON"),
         put("alice", rule, "setPushRule", "without a pattern", json!({ "actions": [] })).refused(400, "M_MISSING_PARAM"),
         put("alice", "/pushrules/global/content/.tea", "setPushRule", "with an ID of the server's", tea.clone()).refused(400, "M_INVALID_PARAM"),
-        put("alice", "/pushrules/global/content/coffee?after=none", "setPushRule", "after an unknown rule", tea.clone()).refused(404, "M_NOT_FOUND"),
+        put("alice", "/pushrules/global/content/coffee?after=none", "setPushRule", "after an unknown rule", tea.clone()).refused(400, "M_UNKNOWN"),
         put("alice", "/pushrules/global/override/tea", "setPushRule", "with conditions", json!({ "actions": ["notify", { "set_tweak": "highlight" }], "conditions": [{ "kind": "event_match", "key": "type", "pattern": "m.room.*" }] })).counts("", 0),
         get("alice", rule, "getPushRule", "a rule of one's own").after("alice", Put, rule, tea.clone()).at("/pattern", "tea").at("/enabled", true).at("/default", false),
         delete("alice", rule, "deletePushRule", "a rule").after("alice", Put, rule, tea.clone()).counts("", 0),

@@ -111,6 +111,10 @@ fn map_schemas(schema: &Value, change: &impl Fn(&str, &Value) -> Value) -> Value
 fn without_annotations(schema: &Value) -> Value {
     let mut schema = map_schemas(schema, &|_, schema| without_annotations(schema));
     if let Some(keywords) = schema.as_object_mut() {
+        // Where either a whole event or its content may come, the content's schema takes any object: both fit.
+        if let Some(alternatives) = keywords.remove("oneOf") {
+            keywords.insert("anyOf".into(), alternatives);
+        }
         keywords.retain(|keyword, _| !ANNOTATIONS.contains(&keyword.as_str()) && !keyword.starts_with("x-"));
     }
     schema
