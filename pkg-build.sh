@@ -25,7 +25,6 @@ mkdir -p "$work/bindgen" "$work/out"
 
 # Panic messages name source files: by the crate's name, not by where this machine keeps its sources.
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-with_tools cargo fetch --quiet --target wasm32-unknown-unknown
 remap="\"--remap-path-prefix=$PWD/=\""
 for folder in "$registry"/*/; do
   remap+=", \"--remap-path-prefix=$folder=\""

@@ -18,7 +18,7 @@
   const LOCK_MS = 20_000;
   /** How long a worker that is being replaced waits for its last answers. */
   const FAREWELL_MS = 2_000;
-  /** How long polls are cut short after an update was announced; if it has not come by then, it will not. */
+  /** How often a worker that was told of an update looks whether it is still about to come. */
   const DRAIN_MS = 10_000;
   /** A node that fails this often in a minute is not started again at once: what is wrong does not go away by itself. */
   const FAILURES_A_MINUTE = 5;
@@ -210,6 +210,7 @@
     const instance = new Instance();
     current = instance;
     await instance.start();
+    if (isUpdateWaiting()) drain();
     announce("running");
     return instance;
   }
@@ -279,7 +280,7 @@
   /** Keeps this worker alive without a timer in the page, which a hidden page would not get. */
   async function hold() {
     node().catch(() => {});
-    await Promise.race([sleep(HOLD_MS), holdsEnd]);
+    if (!isUpdateWaiting()) await Promise.race([sleep(HOLD_MS), holdsEnd]);
     return new Response(null, { status: 204 });
   }
 
@@ -292,7 +293,14 @@
     }
   }
 
+  /**
+   * A browser activates an update when the worker before it has had nothing to do for a moment. A client that asks again at
+   * once whenever its poll is answered would put that off for ever; after an error it takes a breath.
+   */
+  const POLL = /^\/_matrix\/client\/[^?]*\/(sync|events)\?(.*&)?timeout=[1-9]/;
+
   function respond(request, target) {
+    if (isUpdateWaiting() && POLL.test(target)) return refusal(503, "This server is being updated.");
     if (target === "/_inglenook/hold") return hold();
     if (target === "/_inglenook/status") return status();
     return answer(request, target);
@@ -379,19 +387,30 @@
     if (data.type === "release") giveWay();
   });
 
+  /** A browser may end this worker and start it again while a newer one waits: so it is looked up, not remembered. */
+  function isUpdateWaiting() {
+    return self.registration.waiting !== null;
+  }
+
   /** Ends what waits, at once; all else is served until the next worker asks for the database. */
   async function drain() {
     const instance = current;
-    if (!instance?.node) return;
-    instance.node.stop();
+    instance?.node?.stop();
     endHolds();
-    await sleep(DRAIN_MS);
-    if (instance !== current) return;
-    // The update did not come: a fresh instance, whose polls wait again.
-    holdsEnd = new Promise((resolve) => (endHolds = resolve));
+    // Chromium forgets that the newer worker wants to come when it starts this one again.
+    self.registration.waiting?.postMessage({ type: "inglenook activate" });
+    do await sleep(DRAIN_MS);
+    while (isUpdateWaiting());
+    if (instance === current) await renew();
+  }
+
+  /** The update did not come: a fresh instance, whose polls wait again. */
+  async function renew() {
+    const instance = current;
     current = undefined;
     running = undefined;
-    await instance.end();
+    holdsEnd = new Promise((resolve) => (endHolds = resolve));
+    await instance?.end();
   }
 
   async function giveWay() {
@@ -405,6 +424,7 @@
 
   self.addEventListener("message", (event) => {
     const { type, urls } = event.data ?? {};
+    if (type === "inglenook activate") event.waitUntil(self.skipWaiting());
     if (type === "inglenook claim") event.waitUntil(self.clients.claim());
     if (type === "inglenook shell") event.waitUntil(fetchShell(urls));
     if (type === "inglenook stop") event.waitUntil(giveWay());

@@ -71,7 +71,11 @@ impl EventFilter {
 
     /// Whether it lets every event pass.
     pub(crate) fn allows_all(&self) -> bool {
-        self.types.is_none() && self.not_types.is_empty() && self.senders.is_none() && self.not_senders.is_empty() && self.contains_url.is_none()
+        self.types.is_none()
+            && self.not_types.is_empty()
+            && self.senders.is_none()
+            && self.not_senders.is_empty()
+            && self.contains_url.is_none()
     }
 }
 
@@ -119,7 +123,7 @@ fn copy_field(from: &Value, to: &mut Value, path: &[String]) {
     }
 }
 
-fn split_path(field: &str) -> Vec<String> {
+pub(crate) fn split_path(field: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = field.chars().peekable();
     while let Some(character) = characters.next() {

@@ -22,7 +22,7 @@
 const developmentHomeserver = HOMESERVER;
 
 /** What the worker keeps for opening the page without a network. */
-const SHELL = ["./", "index.html", "app.js", "app.css", "icon.svg", "manifest.webmanifest"];
+const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest"];
 
 /** @returns {Promise<Node>} */
 export async function openNode() {

@@ -8,6 +8,7 @@ logger.setLevel("error");
 /** Under the 30 s after which a browser ends an idle service worker. */
 const POLL_MILLIS = 25_000;
 const MESSAGES_AT_FIRST = 30;
+const RETRY_MILLIS = 3000;
 
 /** Whatever changes what is on the screen. */
 const EVENTS = [
@@ -45,7 +46,18 @@ export class Session extends EventTarget {
   constructor(node, account) {
     super();
     this.node = node;
-    this.open(account);
+    this.account = account;
+    this.client = createClient({
+      baseUrl: node.baseUrl,
+      userId: account.userId,
+      accessToken: account.accessToken,
+      deviceId: account.deviceId,
+      disableVoip: true,
+      timelineSupport: true,
+    });
+    for (const event of EVENTS) this.client.on(event, this.changed);
+    this.client.on(ClientEvent.Sync, this.synced);
+    this.client.on(HttpApiEvent.SessionLoggedOut, this.signInAgain);
   }
 
   get userId() {
@@ -60,21 +72,6 @@ export class Session extends EventTarget {
 
   get avatar() {
     return this.client.getUser(this.userId)?.avatarUrl ?? this.account.avatar;
-  }
-
-  open(account) {
-    this.account = account;
-    this.client = createClient({
-      baseUrl: this.node.baseUrl,
-      userId: account.userId,
-      accessToken: account.accessToken,
-      deviceId: account.deviceId,
-      disableVoip: true,
-      timelineSupport: true,
-    });
-    for (const event of EVENTS) this.client.on(event, this.changed);
-    this.client.on(ClientEvent.Sync, this.synced);
-    this.client.on(HttpApiEvent.SessionLoggedOut, this.signInAgain);
   }
 
   start() {
@@ -102,16 +99,18 @@ export class Session extends EventTarget {
 
   /** The password is kept here, so that a token which the server dropped costs the person nothing. */
   signInAgain = async () => {
+    if (this.signingIn || !accounts().some(({ userId }) => userId === this.userId)) return;
+    this.signingIn = true;
     this.client.stopClient();
-    this.client.removeAllListeners();
-    if (!accounts().some(({ userId }) => userId === this.userId)) return;
     try {
-      this.open(await signIn(this.node, this.userId, this.account.password, this.account.deviceId));
-      this.state = "starting";
+      this.account = await signIn(this.node, this.userId, this.account.password, this.account.deviceId);
+      this.client.setAccessToken(this.account.accessToken);
       await this.start();
-    } catch {
-      this.state = "signed-out";
+    } catch (error) {
+      if (error.httpStatus === 403) this.state = "signed-out";
+      else setTimeout(this.signInAgain, RETRY_MILLIS);
     }
+    this.signingIn = false;
     this.changed();
   };
 

@@ -1,9 +1,10 @@
 // Dialogs on the browser's own <dialog>: it keeps the focus, answers Escape, and gives the focus back.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 export function Dialog({ label, onClose, class: extra = "", children }) {
   const element = useRef();
-  useEffect(() => element.current.showModal(), []);
+  // Before the next key, which is meant for the dialog already.
+  useLayoutEffect(() => element.current.showModal(), []);
   const closeFromBackdrop = ({ target }) => target === element.current && onClose();
   return (
     <dialog ref={element} class={`dialog ${extra}`} aria-label={label} onClose={onClose} onClick={closeFromBackdrop}>

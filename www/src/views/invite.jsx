@@ -51,7 +51,7 @@ function fullId(typed, me) {
 }
 
 function AccountsHere({ room, invite, busy }) {
-  const { session, me } = useColumn();
+  const { session, me, elsewhere } = useColumn();
   const others = accounts().filter(({ userId }) => userId !== me);
   return (
     <section>
@@ -69,7 +69,7 @@ function AccountsHere({ room, invite, busy }) {
           );
         })}
       </ul>
-      <p class="muted">{others.length ? "Or make one more account, to see a conversation from both sides." : "You are the only one here. Make a second account beside this one, and see a conversation from both sides."}</p>
+      {!elsewhere.length && <p class="muted">{others.length ? "Or make one more account, to see a conversation from both sides." : "You are the only one here. Make a second account beside this one, and see a conversation from both sides."}</p>}
       <TryAlone />
     </section>
   );

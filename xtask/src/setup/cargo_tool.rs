@@ -41,7 +41,7 @@ impl CargoTool<'_> {
         eprintln!("setup: building {} {} (once, a minute or two)", self.package, self.version);
         let build = root.join("build");
         std::fs::create_dir_all(&build).with_context(|| format!("cannot create {}", build.display()))?;
-        let locked = process::run_aside(self.cargo_install(root, &build).arg("--locked"));
+        let locked = process::output(self.cargo_install(root, &build).arg("--locked"));
         if locked.is_err() {
             eprintln!("setup: building {} with current versions of its dependencies instead", self.package);
             process::run_aside(&mut self.cargo_install(root, &build)).with_context(|| self.fix(root))?;

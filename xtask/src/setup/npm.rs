@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{process, workspace};
 
-/// The oldest Node.js that all our npm packages accept.
+/// The oldest Node.js that our build scripts and tests run on.
 const OLDEST_NODE: u32 = 20;
 
 /// Runs `npm ci`, unless what is installed is what the lock file asks for.

@@ -1,0 +1,71 @@
+// The node comes up in a service worker and answers, in one tab or several, at the root or under a sub-path.
+import { ask, expect, start, startNode, test } from "./fixtures.mjs";
+
+const UNKNOWN = { status: 404, type: "application/json", body: expect.objectContaining({ errcode: "M_UNRECOGNIZED" }) };
+
+test("the node starts and answers", async ({ tab, site }) => {
+  const node = await startNode(tab, site);
+  expect(node.state).toBe("running");
+  expect(node.baseUrl).toBe(site.url.slice(0, -1));
+  expect(node.serverName).toMatch(/^\S+$/);
+  expect(await tab.evaluate(ask, "/_matrix/client/nothing")).toEqual(UNKNOWN);
+});
+
+test("a server keeps its name over a reload", async ({ tab, site }) => {
+  const first = await startNode(tab, site);
+  await tab.reload();
+  expect((await tab.evaluate(start, "")).serverName).toBe(first.serverName);
+});
+
+test("two tabs share one node", async ({ openTab, site }) => {
+  const [one, two] = [await openTab(), await openTab()];
+  const [first, second] = [await startNode(one, site), await startNode(two, site)];
+  expect(second.serverName).toBe(first.serverName);
+  for (const tab of [one, two, one]) expect(await tab.evaluate(ask, "/_matrix/client/nothing")).toEqual(UNKNOWN);
+});
+
+test("a chosen name is the server's name", async ({ tab, site }) => {
+  const node = await startNode(tab, site, "?serverName=hearth.example");
+  expect(node.serverName).toBe("hearth.example");
+});
+
+test("requests that come while the node starts wait for it", async ({ tab, site }) => {
+  // The lock is taken, as by an instance in another tab: the node cannot start before it is free.
+  site.preface = `
+    self.navigator.locks.request("inglenook inglenook /", () => new Promise((release) => { self.releaseLock = release; }));
+    self.addEventListener("message", (event) => event.data === "release" && self.releaseLock());`;
+  await tab.goto(site.url);
+  const answers = await tab.evaluate(async () => {
+    const { startNode } = await import("./inglenook.js");
+    const starting = startNode({ serviceWorker: "inglenook-sw.js" });
+    while (!navigator.serviceWorker.controller) await new Promise((resolve) => setTimeout(resolve, 20));
+    const asked = Promise.all([1, 2, 3, 4].map(() => fetch("/_matrix/client/nothing")));
+    const early = await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 500, "waiting"))]);
+    navigator.serviceWorker.controller.postMessage("release");
+    await starting;
+    return [early, ...(await asked).map((response) => response.status)];
+  });
+  expect(answers).toEqual(["waiting", 404, 404, 404, 404]);
+});
+
+test("another base URL is served where it was named", async ({ tab, site }) => {
+  await startNode(tab, site, "?baseUrl=https://hearth.example/under");
+  const answers = await tab.evaluate(async () => {
+    const named = await fetch("https://hearth.example/under/_matrix/client/nothing", { headers: { authorization: "Bearer x" } });
+    const other = await fetch("https://elsewhere.invalid/_matrix/client/nothing").catch((error) => error.name);
+    return [named.status, other];
+  });
+  expect(answers).toEqual([404, "TypeError"]);
+});
+
+test.describe("under a sub-path", () => {
+  test.use({ folder: "/some/where/" });
+
+  test("the node answers there and nowhere else", async ({ tab, site }) => {
+    const node = await startNode(tab, site);
+    expect(node.baseUrl).toMatch(/\/some\/where$/);
+    expect(await tab.evaluate(ask, "/_matrix/client/nothing")).toEqual(UNKNOWN);
+    const root = await tab.evaluate(async () => (await fetch("/_matrix/client/nothing")).headers.get("content-type"));
+    expect(root).toBe("text/html");
+  });
+});
