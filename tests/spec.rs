@@ -55,7 +55,7 @@ sections! { accounts, devices, events, membership, push, rooms, server_administr
 fn every_implemented_operation_has_a_case() {
     let Some(document) = document() else { return };
     let cases = all_cases();
-    coverage::print(document, &cases);
+    coverage::print(document, &[cases.clone(), generic::cases(document)].concat());
     let problems = coverage::problems(document, &cases);
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
@@ -85,6 +85,18 @@ fn bodies_are_checked() {
 fn identifiers_are_checked() {
     let Some(document) = document() else { return };
     check::run("identifiers", &generic::identifier_cases(document));
+}
+
+#[test]
+fn queries_are_checked() {
+    let Some(document) = document() else { return };
+    check::run("queries", &generic::query_cases(document));
+}
+
+#[test]
+fn fields_are_checked() {
+    let Some(document) = document() else { return };
+    check::run("fields", &generic::field_cases(document));
 }
 
 #[test]

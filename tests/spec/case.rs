@@ -17,7 +17,8 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     pub(crate) request: Sent,
     pub(crate) status: u16,
-    pub(crate) errcode: Option<&'static str>,
+    /// The `errcode`, or any of several.
+    pub(crate) errcodes: Vec<&'static str>,
     pub(crate) expectations: Vec<Expectation>,
 }
 
@@ -101,7 +102,7 @@ impl Sent {
 impl Case {
     pub(crate) fn new(operation: &str, name: &str, request: Sent) -> Self {
         let (steps, expectations) = (Vec::new(), Vec::new());
-        Self { name: name.into(), operation: operation.into(), steps, request, status: 200, errcode: None, expectations }
+        Self { name: name.into(), operation: operation.into(), steps, request, status: 200, errcodes: Vec::new(), expectations }
     }
 
     /// The same with this body.
@@ -149,9 +150,14 @@ impl Case {
     }
 
     /// The answer is an error with this status and `errcode`.
-    pub(crate) fn refused(mut self, status: u16, errcode: &'static str) -> Self {
+    pub(crate) fn refused(self, status: u16, errcode: &'static str) -> Self {
+        self.refused_by_any(status, &[errcode])
+    }
+
+    /// The answer is an error with this status and one of these `errcode`s.
+    pub(crate) fn refused_by_any(mut self, status: u16, errcodes: &[&'static str]) -> Self {
         self.status = status;
-        self.errcode = Some(errcode);
+        self.errcodes = errcodes.into();
         self
     }
 

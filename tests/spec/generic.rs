@@ -1,12 +1,12 @@
 //! Cases that every operation has: made from the document, for the operations that are implemented.
 
 use inglenook::http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     case::{Case, Content, NOBODY, Sent},
     coverage::ALWAYS_REFUSED,
-    document::{Access, Document, Operation},
+    document::{Access, Document, Operation, Parameter},
     routes::{self, METHODS},
 };
 
@@ -39,6 +39,13 @@ const PARAMETERS: [(&str, &str); 21] = [
 ];
 /// Parameters that are identifiers with a form of their own.
 const IDENTIFIERS: [&str; 5] = ["eventId", "roomAlias", "roomId", "roomIdOrAlias", "userId"];
+
+/// The cases of all operations.
+pub(crate) fn cases(document: &'static Document) -> Vec<Case> {
+    let of_operations =
+        [token_cases(document), body_cases(document), identifier_cases(document), query_cases(document), field_cases(document)];
+    of_operations.concat()
+}
 
 /// The cases of authentication: no token, an unknown one.
 pub(crate) fn token_cases(document: &Document) -> Vec<Case> {
@@ -91,6 +98,61 @@ pub(crate) fn identifier_cases(document: &'static Document) -> Vec<Case> {
     operations.flat_map(of_operation).collect()
 }
 
+/// The cases of queries: parameters that are missing, or of the wrong kind.
+pub(crate) fn query_cases(document: &'static Document) -> Vec<Case> {
+    let of_operation = |operation: &'static Operation| {
+        operation.query.iter().filter_map(move |parameter| {
+            let others = operation.query.iter().filter(|other| other.required && other.name != parameter.name);
+            let others: Vec<_> = others.map(|other| format!("{}={}", other.name, valid_value(other))).collect();
+            let case = |name: &str, query: String| {
+                let target = format!("{}?{}&{query}", target(&operation.path), others.join("&"));
+                Case::new(&operation.id, name, Sent::new("alice", operation.method, &target, json_body(operation)))
+            };
+            let bad = |name: &str| case(name, format!("{}=nonsense", parameter.name)).refused(400, "M_INVALID_PARAM");
+            match parameter.kind.as_deref() {
+                _ if parameter.is_choice => Some(bad(&format!("with a bad {}", parameter.name))),
+                Some("integer" | "boolean") => Some(bad(&format!("with a bad {}", parameter.name))),
+                _ if parameter.required => {
+                    Some(case(&format!("without {}", parameter.name), String::new()).refused(400, "M_MISSING_PARAM"))
+                }
+                _ => None,
+            }
+        })
+    };
+    routes::implemented(document).flat_map(of_operation).collect()
+}
+
+fn valid_value(parameter: &Parameter) -> &'static str {
+    match (parameter.name.as_str(), parameter.kind.as_deref()) {
+        ("dir", _) => "b",
+        (_, Some("integer")) => "1",
+        _ => "text",
+    }
+}
+
+/// The cases of fields: bodies without any of those that are required, and with one of a wrong type.
+pub(crate) fn field_cases(document: &'static Document) -> Vec<Case> {
+    let of_operation = |operation: &'static Operation| {
+        let case = |name: &str, body: Value| {
+            let codes = ["M_BAD_JSON", "M_INVALID_PARAM", "M_MISSING_PARAM"];
+            let caller = if operation.access == Access::Public { NOBODY } else { "alice" };
+            Case::new(&operation.id, name, request(operation, caller, Content::Json(body))).refused_by_any(400, &codes)
+        };
+        let empty = operation.fields.iter().any(|field| field.required).then(|| case("without any field", json!({})));
+        let wrong = operation.fields.iter().filter_map(move |field| {
+            let value = wrong_value(field.kind.as_deref()?);
+            Some(case(&format!("with a {} of a wrong type", field.name), json!({ &field.name: value })))
+        });
+        empty.into_iter().chain(wrong)
+    };
+    let operations = routes::implemented(document).filter(|operation| !is_refused_at_once(operation));
+    operations.flat_map(of_operation).collect()
+}
+
+fn wrong_value(kind: &str) -> Value {
+    if kind == "string" { 1.into() } else { "text".into() }
+}
+
 /// The cases of routing: methods that a path does not take, and paths that there are not.
 pub(crate) fn routing_cases() -> Vec<Case> {
     let mut cases: Vec<_> = routes::paths().flat_map(|(path, taken)| wrong_methods(path, &taken)).collect();
@@ -133,7 +195,7 @@ fn is_refused_at_once(operation: &Operation) -> bool {
 }
 
 fn json_body(operation: &Operation) -> Content {
-    if operation.takes_json { Content::Json(json!({ "user_id": "{bob}", "reason": "A test" })) } else { Content::None }
+    if operation.takes_json { Content::Json(json!({ "user_id": "{bob}", "reason": "A test", "new_version": "12" })) } else { Content::None }
 }
 
 /// A target made of a path, with values in the place of its parameters.
