@@ -76,6 +76,12 @@ fn tokens_are_asked_for() {
 }
 
 #[test]
+fn limits_are_kept() {
+    let Some(document) = document() else { return };
+    check::run("limits", &generic::limit_cases(document));
+}
+
+#[test]
 fn bodies_are_checked() {
     let Some(document) = document() else { return };
     check::run("bodies", &generic::body_cases(document));

@@ -16,6 +16,8 @@ pub(crate) struct Case {
     pub(crate) operation: String,
     pub(crate) steps: Vec<Step>,
     pub(crate) request: Sent,
+    /// Whether the server's limits are used up.
+    pub(crate) limited: bool,
     pub(crate) status: u16,
     /// The `errcode`, or any of several.
     pub(crate) errcodes: Vec<&'static str>,
@@ -64,6 +66,7 @@ pub(crate) enum Expectation {
     /// An array has no element with these fields.
     Excludes(&'static str, Value),
     Header(&'static str, &'static str),
+    Empty,
 }
 
 /// A `GET`.
@@ -102,12 +105,27 @@ impl Sent {
 impl Case {
     pub(crate) fn new(operation: &str, name: &str, request: Sent) -> Self {
         let (steps, expectations) = (Vec::new(), Vec::new());
-        Self { name: name.into(), operation: operation.into(), steps, request, status: 200, errcodes: Vec::new(), expectations }
+        Self {
+            name: name.into(),
+            operation: operation.into(),
+            steps,
+            request,
+            limited: false,
+            status: 200,
+            errcodes: Vec::new(),
+            expectations,
+        }
     }
 
     /// The same with this body.
     pub(crate) fn sending(mut self, body: Content) -> Self {
         self.request.body = body;
+        self
+    }
+
+    /// The same where the server's limits are used up.
+    pub(crate) fn limited(mut self) -> Self {
+        self.limited = true;
         self
     }
 
@@ -194,6 +212,11 @@ impl Case {
     /// The answer has this header.
     pub(crate) fn header(self, name: &'static str, value: &'static str) -> Self {
         self.expect(Expectation::Header(name, value))
+    }
+
+    /// The answer has no body.
+    pub(crate) fn empty(self) -> Self {
+        self.expect(Expectation::Empty)
     }
 
     fn expect(mut self, expectation: Expectation) -> Self {

@@ -32,7 +32,7 @@ pub(crate) fn run(section: &str, cases: &[Case]) {
 }
 
 fn failure(document: &Document, case: &Case) -> Option<String> {
-    let mut world = World::new();
+    let mut world = World::new(case.limited);
     if let Some(problem) = case.steps.iter().find_map(|step| world.step(step)) {
         return Some(format!("{}\n    {problem}", case.name));
     }
@@ -135,6 +135,7 @@ fn unmet(expectation: &Expectation, answer: &Answer, names: &Names) -> Option<St
             let is_array = found(pointer).is_some_and(Value::is_array);
             (is_array && !members(pointer).iter().any(|member| covers(member, &element)), format!("{pointer} should not include {element}"))
         }
+        Expectation::Empty => (answer.bytes.is_empty(), "there should be no body".into()),
         Expectation::Header(name, value) => {
             (answer.headers.get(*name).is_some_and(|header| header == value), format!("the header {name} should be {value:?}"))
         }

@@ -44,7 +44,7 @@ pub(crate) fn problems(document: &Document, cases: &[Case]) -> Vec<String> {
     let has_case = |operation: &Operation| alternatives(document, operation).any(|other| succeeding.contains(other.id.as_str()));
     let shown = routes::implemented(document).filter(|operation| !has_case(operation));
     let without_case = shown.map(|operation| format!("{} is implemented and has no case that succeeds", operation.id));
-    let named: BTreeSet<_> = cases.iter().map(|case| case.operation.as_str()).collect();
+    let named: BTreeSet<_> = cases.iter().map(|case| case.operation.as_str()).filter(|id| !id.is_empty()).collect();
     let is_implemented = |id: &str| document.operation(id).is_some_and(routes::is_implemented);
     let without_route = named.iter().filter(|id| !is_implemented(id)).map(|id| format!("{id} has a case and is not implemented"));
     let unspecified = routes::unspecified(document).map(|route| format!("{route} is no operation of the specification"));

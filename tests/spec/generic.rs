@@ -37,6 +37,14 @@ const PARAMETERS: [(&str, &str); 21] = [
     ("type", "org.example.setting"),
     ("userId", "{alice}"),
 ];
+/// Fields that this server does not read, since it knows no identity servers and no other networks.
+const UNREAD: [(&str, &str); 5] = [
+    ("deactivateAccount", "id_server"),
+    ("inviteBy3PID", "id_server"),
+    ("post3PIDs", "three_pid_creds"),
+    ("queryPublicRooms", "include_all_networks"),
+    ("queryPublicRooms", "third_party_instance_id"),
+];
 /// Parameters that are identifiers with a form of their own.
 const IDENTIFIERS: [&str; 5] = ["eventId", "roomAlias", "roomId", "roomIdOrAlias", "userId"];
 
@@ -45,6 +53,18 @@ pub(crate) fn cases(document: &'static Document) -> Vec<Case> {
     let of_operations =
         [token_cases(document), body_cases(document), identifier_cases(document), query_cases(document), field_cases(document)];
     of_operations.concat()
+}
+
+/// The cases of a server that lets nobody ask anything more.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#rate-limiting>
+pub(crate) fn limit_cases(document: &Document) -> Vec<Case> {
+    let limited = |operation: &Operation| {
+        let caller = if operation.access == Access::Public { NOBODY } else { "alice" };
+        let case = Case::new(&operation.id, "past the limit", request(operation, caller, json_body(operation)));
+        case.limited().refused(429, "M_LIMIT_EXCEEDED").has("/retry_after_ms")
+    };
+    routes::implemented(document).map(limited).collect()
 }
 
 /// The cases of authentication: no token, an unknown one.
@@ -139,7 +159,8 @@ pub(crate) fn field_cases(document: &'static Document) -> Vec<Case> {
             Case::new(&operation.id, name, request(operation, caller, Content::Json(body))).refused_by_any(400, &codes)
         };
         let empty = operation.fields.iter().any(|field| field.required).then(|| case("without any field", json!({})));
-        let wrong = operation.fields.iter().filter_map(move |field| {
+        let read = operation.fields.iter().filter(|field| !UNREAD.contains(&(operation.id.as_str(), field.name.as_str())));
+        let wrong = read.filter_map(move |field| {
             let value = wrong_value(field.kind.as_deref()?);
             Some(case(&format!("with a {} of a wrong type", field.name), json!({ &field.name: value })))
         });

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use inglenook::{
     Config,
+    config::RateLimits,
     ports::Store,
     storage::{Batch, Key, Scan, Table},
 };
@@ -31,10 +32,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A copy of the scene.
-    pub(crate) fn new() -> Self {
+    /// A copy of the scene, in which nobody may ask anything where it is `limited`.
+    pub(crate) fn new(limited: bool) -> Self {
+        let limits = RateLimits { burst: 0, sign_ins: 0, ..RateLimits::default() };
         // With the scene's own seed, what is new would get the IDs of what is there.
-        let mut host = Host::seeded(config(), 2);
+        let mut host = Host::seeded(Config { rate_limits: limited.then_some(limits), ..config() }, 2);
         let database = host.database().another_instance();
         let mut batch = Batch::new();
         for (key, value) in &SCENE.rows {

@@ -1,6 +1,8 @@
 //! Cases of what anybody may know of the server, and of its capabilities.
 
-use super::case::{Case, NOBODY, get};
+use inglenook::http::Method;
+
+use super::case::{Case, Content, NOBODY, Sent, get};
 
 #[rustfmt::skip]
 pub(crate) fn cases() -> Vec<Case> {
@@ -13,6 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
         get(NOBODY, "/.well-known/matrix/support", "getWellknownSupport", "without a contact").refused(404, "M_NOT_FOUND"),
         get(NOBODY, "/.well-known/matrix/policy_server", "getWellknownPolicy", "without a key").refused(404, "M_NOT_FOUND"),
         get(NOBODY, "/_matrix/client/v1/auth_metadata", "getAuthMetadata", "without OAuth").refused(404, "M_UNRECOGNIZED"),
+        Case::new("", "without the body", Sent::new(NOBODY, Method::Head, "/_matrix/client/versions", Content::None)).header("content-type", "application/json").empty(),
         get("alice", "/capabilities", "getCapabilities", "what can be done").at("/capabilities/m.room_versions/default", "12").at("/capabilities/m.room_versions/available/12", "stable"),
     ]
 }
