@@ -5,17 +5,28 @@ use std::sync::LazyLock;
 use inglenook::{
     Config,
     config::RateLimits,
+    http::Method,
     ports::Store,
     storage::{Batch, Key, Scan, Table},
 };
 use serde_json::json;
 
 use super::{
-    case::{Sent, Step},
+    case::{Content, NOBODY, Sent, Step},
     check,
     names::Names,
 };
 use crate::support::{Answer, Host, User, encode, room_path};
+
+/// One request of each kind that is limited apart, by alice and by nobody.
+const USED_UP_BY: [(&str, Method, &str); 6] = [
+    ("alice", Method::Get, "/account/whoami"),
+    ("alice", Method::Put, "/profile/{alice}/displayname"),
+    ("alice", Method::Post, "/delete_devices"),
+    (NOBODY, Method::Get, "/login"),
+    (NOBODY, Method::Post, "/refresh"),
+    (NOBODY, Method::Post, "/login"),
+];
 
 static SCENE: LazyLock<Scene> = LazyLock::new(Scene::make);
 
@@ -32,9 +43,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A copy of the scene, in which nobody may ask anything where it is `limited`.
+    /// A copy of the scene, in which alice and nobody may ask no more where it is `limited`.
     pub(crate) fn new(limited: bool) -> Self {
-        let limits = RateLimits { burst: 0, sign_ins: 0, ..RateLimits::default() };
+        let limits = RateLimits { burst: 1, sign_ins: 1, ..RateLimits::default() };
         // With the scene's own seed, what is new would get the IDs of what is there.
         let mut host = Host::seeded(Config { rate_limits: limited.then_some(limits), ..config() }, 2);
         let database = host.database().another_instance();
@@ -48,7 +59,13 @@ impl World {
         })
         .unwrap();
         host.restart();
-        Self { host, names: SCENE.names.clone() }
+        let world = Self { host, names: SCENE.names.clone() };
+        if limited {
+            USED_UP_BY.iter().for_each(|(caller, method, target)| {
+                world.send(&Sent::new(caller, *method, target, Content::None));
+            });
+        }
+        world
     }
 
     /// Sends a request and returns its answer.
