@@ -1,11 +1,24 @@
 //! Local accounts: users, their devices and the tokens by which requests are known to be theirs.
 
+pub(crate) mod deactivation;
+pub(crate) mod devices;
+pub(crate) mod login;
+pub(crate) mod openid;
+pub(crate) mod passwords;
+pub(crate) mod tokens;
+mod user_locks;
+pub(crate) mod usernames;
+
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
+use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 
+use self::{
+    tokens::{KnownSession, TokenHash},
+    user_locks::UserLocks,
+};
 use crate::{
     error::Error,
     ports::Store,
@@ -16,19 +29,16 @@ use crate::{
 pub(crate) struct Accounts {
     store: Rc<dyn Store>,
     /// Tokens that were looked up, so that a request need not ask the store who sends it.
-    sessions: RefCell<BTreeMap<[u8; 32], Session>>,
+    sessions: RefCell<BTreeMap<TokenHash, KnownSession>>,
+    locks: UserLocks,
 }
 
-/// So many sessions are kept in memory; past that, all are forgotten and looked up again.
-const SESSIONS: usize = 1_000;
-
 /// Who sends a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) user: OwnedUserId,
     pub(crate) device: String,
     /// When the access token expires, in milliseconds since the Unix epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<u64>,
 }
 
@@ -43,43 +53,14 @@ pub(crate) struct Account {
     pub(crate) deactivated: bool,
 }
 
-/// A device of a local account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Device {
-    pub(crate) device_id: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) display_name: Option<String>,
-    pub(crate) last_seen_ts: u64,
-    /// The hash of the access token that is valid now.
-    pub(crate) access_token: String,
-    /// The hash of the refresh token that is valid now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) refresh_token: Option<String>,
-}
-
 impl Accounts {
     pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, sessions: RefCell::default() }
+        Self { store, sessions: RefCell::default(), locks: UserLocks::default() }
     }
 
-    /// The session that an access token opens.
-    pub(crate) async fn session(&self, token: &str) -> Result<Option<Session>, Error> {
-        let hash = hash_token(token);
-        if let Some(session) = self.sessions.borrow().get(&hash) {
-            return Ok(Some(session.clone()));
-        }
-        let Some(session) = self.read::<Session>(token_key(&hash)).await? else { return Ok(None) };
-        let mut sessions = self.sessions.borrow_mut();
-        if sessions.len() >= SESSIONS {
-            sessions.clear();
-        }
-        sessions.insert(hash, session.clone());
-        Ok(Some(session))
-    }
-
-    /// Forgets what was looked up, after tokens were withdrawn.
-    pub(crate) fn forget_sessions(&self) {
-        self.sessions.borrow_mut().clear();
+    /// Held while rows of a user are read, changed and written back: account, devices, profile, account data.
+    pub(crate) async fn lock(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        self.locks.lock(user).await
     }
 
     /// The account of a local user.
@@ -87,15 +68,20 @@ impl Accounts {
         self.read(account_key(user)).await
     }
 
-    /// One device.
-    pub(crate) async fn device(&self, user: &UserId, device: &str) -> Result<Option<Device>, Error> {
-        self.read(device_key(user, device)).await
+    /// Whether there is such a local user, deactivated ones excepted.
+    pub(crate) async fn is_active(&self, user: &UserId) -> Result<bool, Error> {
+        Ok(self.account(user).await?.is_some_and(|account| !account.deactivated))
     }
 
-    /// All devices of a user.
-    pub(crate) async fn devices(&self, user: &UserId) -> Result<Vec<Device>, Error> {
-        let rows = self.store.scan(&Scan::prefix(Key::new(Table::Devices).text(user.as_str()))).await?;
-        rows.iter().map(|row| decode(&row.value)).collect()
+    /// All local users, deactivated ones excepted.
+    pub(crate) async fn active_users(&self) -> Result<Vec<OwnedUserId>, Error> {
+        let mut users = Vec::new();
+        for row in self.store.scan(&Scan::prefix(Key::new(Table::Accounts))).await? {
+            if !decode::<Account>(&row.value)?.deactivated {
+                users.extend(user_of_key(&row.key));
+            }
+        }
+        Ok(users)
     }
 
     async fn read<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, Error> {
@@ -108,18 +94,10 @@ fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(row).map_err(|error| Error::bug(format!("a stored row: {error}")))
 }
 
-pub(crate) fn hash_token(token: &str) -> [u8; 32] {
-    Sha256::digest(token).into()
-}
-
-pub(crate) fn token_key(hash: &[u8; 32]) -> Key {
-    Key::new(Table::Tokens).raw(hash)
+fn user_of_key(key: &[u8]) -> Option<OwnedUserId> {
+    UserId::parse(crate::storage::KeyReader::new(key).text()?).ok()
 }
 
 pub(crate) fn account_key(user: &UserId) -> Key {
     Key::new(Table::Accounts).text(user.as_str())
-}
-
-pub(crate) fn device_key(user: &UserId, device: &str) -> Key {
-    Key::new(Table::Devices).text(user.as_str()).text(device)
 }

@@ -5,15 +5,39 @@
 pub struct Config {
     /// The server's name, used when its identity is made; made of its key where this is `None`.
     pub server_name: Option<String>,
+    /// Where clients reach this server; taken from the request's `host` header where this is `None`.
+    pub base_url: Option<String>,
+    /// Who may make an account.
+    pub registration: Registration,
     /// Whether and how fast clients are slowed down; `None` switches the limits off.
     pub rate_limits: Option<RateLimits>,
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Whoever reaches this server.
+    #[default]
+    Open,
+    /// Nobody.
+    Closed,
 }
 
 /// How many requests a client may make.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimits {
-    /// Requests that may come at once.
+    /// Requests of one user that may come at once.
     pub burst: u32,
-    /// Requests that may come each second in the long run.
+    /// Requests of one user that may come each second in the long run.
     pub per_second: u32,
+    /// Attempts to log in or register under one name that may come at once.
+    pub sign_ins: u32,
+    /// Attempts to log in or register under one name that may come each minute in the long run.
+    pub sign_ins_per_minute: u32,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { burst: 100, per_second: 50, sign_ins: 10, sign_ins_per_minute: 6 }
+    }
 }

@@ -8,6 +8,9 @@ mod pdu;
 mod raw;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     build::{NewEvent, Placement},
     pdu::Pdu,

@@ -123,7 +123,7 @@ fn copy_field(from: &Value, to: &mut Value, path: &[String]) {
     }
 }
 
-fn split_path(field: &str) -> Vec<String> {
+pub(crate) fn split_path(field: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = field.chars().peekable();
     while let Some(character) = characters.next() {

@@ -1,26 +1,38 @@
 //! Inglenook: a Matrix homeserver that lives in a browser.
 
+mod account_data;
 mod accounts;
 mod client_api;
 mod client_event;
 pub mod config;
+mod directory;
 pub mod error;
 pub mod event;
 mod filter;
+mod history;
 pub mod http;
 pub mod identity;
 pub mod log;
 pub mod ports;
+mod profiles;
+mod push;
+mod pushers;
+mod rate_limits;
 mod recent_requests;
+mod relations;
 pub mod room_server;
 pub mod server;
+mod sight;
 pub mod storage;
+mod tokens;
+mod transactions;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
 
 pub use self::{
+    client_api::routes,
     config::Config,
     server::{Ports, Server},
 };

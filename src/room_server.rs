@@ -15,6 +15,7 @@ pub(crate) mod number;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
+pub(crate) mod relation;
 mod resolve;
 mod resolve_v1;
 pub(crate) mod room;
@@ -22,6 +23,9 @@ mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
 pub(crate) mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     draft::Draft,

@@ -9,13 +9,16 @@ use crate::{
     accounts::Accounts,
     client_api,
     config::Config,
+    directory::Directory,
     error::Error,
     http::{Request, Response},
     identity::Identity,
     log::Log,
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    rate_limits::Buckets,
     recent_requests::RecentRequests,
     room_server::RoomServer,
+    transactions::Transactions,
     typing::Typing,
 };
 
@@ -42,9 +45,16 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) accounts: Accounts,
+    pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
+    pub(crate) rate_limits: RefCell<Buckets>,
     pub(crate) started_at: u64,
+    /// When the last room was made: two rooms of one moment and maker could have one ID.
+    pub(crate) last_creation: Cell<u64>,
+    pub(crate) transactions: Transactions,
+    /// Tells this start of the server from others, in tokens that hold what is known in memory only.
+    pub(crate) boot: String,
     stopping: Cell<bool>,
 }
 
@@ -57,7 +67,11 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         Ok(Rc::new(Self {
             accounts: Accounts::new(Rc::clone(&ports.store)),
+            directory: Directory::new(Rc::clone(&ports.store)),
+            last_creation: Cell::new(0),
+            transactions: Transactions::new(Rc::clone(&ports.store)),
             started_at: ports.clock.now(),
+            boot: boot(&*ports.entropy),
             ports,
             config,
             identity,
@@ -65,6 +79,7 @@ impl Server {
             rooms,
             typing: RefCell::default(),
             recent_requests: RefCell::default(),
+            rate_limits: RefCell::default(),
             stopping: Cell::new(false),
         }))
     }
@@ -101,4 +116,10 @@ impl Server {
         self.ports.entropy.fill(&mut bytes);
         bytes
     }
+}
+
+fn boot(entropy: &dyn Entropy) -> String {
+    let mut bytes = [0; 4];
+    entropy.fill(&mut bytes);
+    format!("{:08x}", u32::from_be_bytes(bytes))
 }

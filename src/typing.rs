@@ -50,6 +50,11 @@ impl Typing {
         changed
     }
 
+    /// When somebody's time will be over next, in milliseconds since the Unix epoch.
+    pub(crate) fn next_expiry(&self) -> Option<u64> {
+        self.rooms.values().flat_map(|room| room.users.values()).min().copied()
+    }
+
     /// The serial number of the last change anywhere.
     pub(crate) fn serial(&self) -> u64 {
         self.serial

@@ -49,3 +49,9 @@ fn content(view: &View<'_>, state: Snapshot, kind: &StateEventType, state_key: &
     let Some(number) = state.event(view, kind, state_key)? else { return Ok(None) };
     Ok(view.event(number)?.pdu.content_str(field))
 }
+
+/// Whether all the world may read the room as it is in this state.
+pub(crate) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
+    let visibility = content(view, state, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+    Ok(visibility.as_deref() == Some("world_readable"))
+}

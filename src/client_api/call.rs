@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{Access, route::Params};
 use crate::{
     accounts::Session,
+    client_event::Viewer,
     error::Error,
     http::{Body, Request},
     room_server::Room,
@@ -51,7 +52,7 @@ impl Call {
 
     async fn session(&self, token: &str) -> Result<Session, Error> {
         let unknown = |soft: bool, message: &str| Err(Error::refused(401, "M_UNKNOWN_TOKEN", message).with("soft_logout", soft));
-        match self.server.accounts.session(token).await? {
+        match self.server.accounts.session(token, self.server.now()).await? {
             None => unknown(false, "This access token is not known; log in again."),
             Some(session) if session.expires.is_some_and(|expires| expires <= self.server.now()) => {
                 unknown(true, "This access token has expired; refresh it.")
@@ -121,6 +122,12 @@ impl Call {
         Ok(&self.caller()?.user)
     }
 
+    /// Who looks at the events of the answer.
+    pub(crate) fn viewer(&self) -> Result<Viewer<'_>, Error> {
+        let caller = self.caller()?;
+        Ok(Viewer { user: &caller.user, device: &caller.device, now: self.server.now() })
+    }
+
     /// Refuses a call about another user's data.
     pub(crate) fn only_for(&self, user: &UserId) -> Result<(), Error> {
         if self.user()? == user { Ok(()) } else { Err(Error::forbidden("This belongs to somebody else.")) }
@@ -162,5 +169,11 @@ impl Call {
     pub(crate) async fn room(&self, index: usize) -> Result<Rc<Room>, Error> {
         let id = self.room_id(index)?;
         self.server.rooms.room(&id).await?.ok_or_else(|| Error::not_found("This server does not know that room."))
+    }
+
+    /// The room at this place of the path, for what only its members may do: where there is no such room, nobody is a member.
+    pub(crate) async fn room_of_member(&self, index: usize) -> Result<Rc<Room>, Error> {
+        let id = self.room_id(index)?;
+        self.server.rooms.room(&id).await?.ok_or_else(|| Error::forbidden("You are not in that room."))
     }
 }

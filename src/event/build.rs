@@ -6,7 +6,10 @@ use ruma::{
 };
 use serde_json::{Value, json};
 
-use super::{CheckedPdu, RoomVersion, raw::Unfit};
+use super::{
+    CheckedPdu, RoomVersion,
+    raw::{Unfit, check_format},
+};
 use crate::{error::Error, identity::Identity};
 
 /// What somebody wants to say in a room.
@@ -61,8 +64,7 @@ impl NewEvent {
         let mut object = self.object(placement, version, identity)?;
         signatures::hash_and_sign_event(identity.server_name().as_str(), identity, &mut object, &version.rules.redaction)
             .map_err(|error| Error::too_large(format!("This cannot be made an event: {error}.")))?;
-        ruma::state_res::check_pdu_format(&object, &version.rules.event_format)
-            .map_err(|error| Error::too_large(format!("This cannot be made an event: {error}.")))?;
+        check_format(&mut object, version).map_err(|error| Error::too_large(format!("This cannot be made an event: {error}.")))?;
         CheckedPdu::of(&object, version).map_err(unfit)
     }
 

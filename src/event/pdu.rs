@@ -2,7 +2,7 @@
 
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt, UserId, events::TimelineEventType,
-    state_res::Event,
+    room_version_rules::EventsReferenceFormatVersion, state_res::Event,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -68,9 +68,13 @@ enum Reference {
 }
 
 impl Reference {
-    fn into_id(self) -> OwnedEventId {
+    /// The event's ID, if the reference has the form of the room version.
+    fn into_id(self, version: &RoomVersion) -> Result<OwnedEventId, Error> {
+        let with_hash = version.rules.events_reference_format == EventsReferenceFormatVersion::V1;
         match self {
-            Self::Id(id) | Self::WithHash(id, _) => id,
+            Self::Id(id) if !with_hash => Ok(id),
+            Self::WithHash(id, _) if with_hash => Ok(id),
+            _ => Err(Error::bad_json("The event names others in the form of another room version.")),
         }
     }
 }
@@ -89,6 +93,8 @@ impl Pdu {
             Some(room_id) => room_id,
             None => room_of_create_event(&event_id)?,
         };
+        let references =
+            |references: Vec<Reference>| references.into_iter().map(|reference| reference.into_id(version)).collect::<Result<Vec<_>, _>>();
         let redacts = redacts(&fields.kind, fields.redacts, &fields.content, version);
         Ok(Self {
             event_id,
@@ -98,8 +104,8 @@ impl Pdu {
             state_key: fields.state_key,
             content: fields.content,
             origin_server_ts: fields.origin_server_ts,
-            prev_events: fields.prev_events.into_iter().map(Reference::into_id).collect(),
-            auth_events: fields.auth_events.into_iter().map(Reference::into_id).collect(),
+            prev_events: references(fields.prev_events)?,
+            auth_events: references(fields.auth_events)?,
             depth: fields.depth,
             redacts,
             json,

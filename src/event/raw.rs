@@ -61,7 +61,7 @@ impl RawPdu {
     /// <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
     pub fn check(mut self, version: &RoomVersion, keys: &PublicKeys) -> Result<CheckedPdu, Unfit> {
         self.0.remove("unsigned");
-        check_pdu_format(&self.0, &version.rules.event_format).map_err(Unfit::Format)?;
+        check_format(&mut self.0, version).map_err(Unfit::Format)?;
         let verified = signatures::verify_event(keys, &self.0, &version.rules).map_err(|error| Unfit::Signature(error.to_string()))?;
         if verified == Verified::Signatures {
             self.0 = redact(self.0, &version.rules.redaction, None).map_err(|error| Unfit::Format(error.to_string()))?;
@@ -88,6 +88,25 @@ impl CheckedPdu {
     pub fn into_pdu(self) -> Pdu {
         self.0
     }
+}
+
+/// How large an event may be: all of it, signatures included.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#size-limits>
+const MAX_EVENT_BYTES: usize = 65_536;
+
+/// Checks the size and the fields of an event.
+pub(super) fn check_format(object: &mut CanonicalJsonObject, version: &RoomVersion) -> Result<(), String> {
+    let size = serde_json::to_string(object).map_err(|error| error.to_string())?.len();
+    if size > MAX_EVENT_BYTES {
+        return Err(format!("it has {size} bytes, and may have {MAX_EVENT_BYTES}"));
+    }
+    // ruma's limit is one byte short of the specification's. The fields that it checks do not include the signatures, without
+    // which no event that is small enough comes near it.
+    let signatures = object.remove("signatures");
+    let checked = check_pdu_format(object, &version.rules.event_format);
+    object.extend(signatures.map(|signatures| ("signatures".to_owned(), signatures)));
+    checked
 }
 
 /// The ID that the event has by its room version: spelt out in versions 1 and 2, its reference hash later.

@@ -82,20 +82,39 @@ impl Draft<'_> {
         let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after)?) } else { None };
         self.appended.push(Appended { event: number, in_timeline: shown && kind != InputKind::Outlier, output });
         if shown {
-            self.pair_redactions(number, &pdu)?;
+            self.redact_target(number, &pdu)?;
         }
-        Ok(())
+        self.redact_if_awaited(&pdu)
     }
 
     /// Makes the event a forward extremity in place of those that it builds on.
     fn advance(&mut self, number: EventNumber, pdu: &Pdu, after: Snapshot) -> Result<(Difference, Snapshot), Undecided> {
-        self.head.extremities.retain(|extremity| !pdu.prev_events.contains(&extremity.id));
+        let covered = self.covered(pdu)?;
+        self.head.extremities.retain(|extremity| !covered.contains(&extremity.id));
         self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
         let before = self.head.current;
         self.head.current = if self.head.extremities.len() == 1 { after } else { self.resolve_extremities()? };
         let difference = before.difference(self.head.current, &self.view)?;
         self.change_members(&difference)?;
         Ok((difference, self.head.current))
+    }
+
+    /// What the event builds on: its previous events and, where those are kept without being built on by this server, what
+    /// is before them.
+    fn covered(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Need> {
+        let mut covered = BTreeSet::new();
+        let mut queue = pdu.prev_events.clone();
+        while let Some(id) = queue.pop() {
+            let is_extremity = self.head.extremities.iter().any(|extremity| extremity.id == id);
+            if !covered.insert(id.clone()) || is_extremity {
+                continue;
+            }
+            let event = self.view.event_by_id(&id)?;
+            if let Some(event) = event.filter(|event| matches!(event.decided.status, Status::SoftFailed | Status::Rejected)) {
+                queue.extend(event.pdu.prev_events.iter().cloned());
+            }
+        }
+        Ok(covered)
     }
 
     fn resolve_extremities(&self) -> Result<Snapshot, Undecided> {

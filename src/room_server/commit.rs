@@ -9,11 +9,11 @@ use super::{
     draft::{Appended, Draft, MemberChange},
     head::Head,
     number::{EventNumber, Position, RoomNumber},
+    relation,
     snapshot::{Difference, Node, NodeId, Snapshot},
     stored::StoredEvent,
 };
 use crate::{
-    event::Pdu,
     log::{Output, Positions},
     storage::{Batch, Key, Table},
 };
@@ -33,17 +33,6 @@ pub(crate) struct UserRoom {
     /// Whether the user has asked to forget the room after leaving it.
     #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
     pub forgotten: bool,
-}
-
-/// How one event relates to another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RelationRow {
-    #[serde(rename = "r")]
-    pub(crate) rel_type: String,
-    #[serde(rename = "k")]
-    pub(crate) kind: String,
-    #[serde(rename = "s")]
-    pub(crate) sender: OwnedUserId,
 }
 
 /// What a commit leaves behind in memory once it is durable.
@@ -98,9 +87,7 @@ impl Draft<'_> {
             }
             if appended.get(&event.number).is_some_and(|appended| appended.in_timeline) {
                 batch.put(timeline_key(room, event.pdu.depth, event.number), []);
-                if let (Some(key), Some(row)) = (relation_key(room, &event.pdu, event.number), relation_row(&event.pdu)) {
-                    batch.put_json(key, &row);
-                }
+                relation::write(batch, room, &event.pdu, event.number);
             }
         }
     }
@@ -198,40 +185,4 @@ pub(crate) fn members_prefix(room: RoomNumber, membership: &str) -> Key {
 
 pub(crate) fn user_room_key(user: &UserId, room: RoomNumber) -> Key {
     Key::new(Table::UserRooms).text(user.as_str()).number(room.0)
-}
-
-pub(crate) fn relations_prefix(room: RoomNumber, target: &str) -> Key {
-    Key::new(Table::Relations).number(room.0).text(target)
-}
-
-#[derive(Default, Deserialize)]
-struct Relating {
-    #[serde(rename = "m.relates_to")]
-    relates_to: Option<RelatesTo>,
-}
-
-#[derive(Deserialize)]
-struct RelatesTo {
-    rel_type: Option<String>,
-    event_id: Option<String>,
-}
-
-fn relation(pdu: &Pdu) -> Option<(String, String)> {
-    let relates_to = pdu.content_as::<Relating>().relates_to?;
-    Some((relates_to.rel_type?, relates_to.event_id?))
-}
-
-/// The key under which an event's relation to another is found.
-pub(super) fn relation_key(room: RoomNumber, pdu: &Pdu, event: EventNumber) -> Option<Key> {
-    // State events cannot be related by clients, and what is no state event is spared the parsing where it says nothing.
-    if !pdu.content.get().contains("m.relates_to") {
-        return None;
-    }
-    let (_, target) = relation(pdu)?;
-    Some(relations_prefix(room, &target).number(event.0))
-}
-
-fn relation_row(pdu: &Pdu) -> Option<RelationRow> {
-    let (rel_type, _) = relation(pdu)?;
-    Some(RelationRow { rel_type, kind: pdu.kind.to_string(), sender: pdu.sender.clone() })
 }

@@ -31,6 +31,8 @@ pub struct Draft<'a> {
     pub(crate) appended: Vec<Appended>,
     pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
+    /// Redactions without a target, as the draft leaves them behind.
+    pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
 }
 
 /// An event that the draft has decided on.
@@ -53,7 +55,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        Self { room, context, view, head, appended: Vec::new(), members: BTreeMap::new(), rows: Batch::new() }
+        let (appended, members, rows, pending_redactions) = Default::default();
+        Self { room, context, view, head, appended, members, rows, pending_redactions }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -63,6 +66,7 @@ impl<'a> Draft<'a> {
         self.appended.clear();
         self.members.clear();
         self.rows = Batch::new();
+        self.pending_redactions.clear();
     }
 
     /// The room.
@@ -108,7 +112,7 @@ impl<'a> Draft<'a> {
 
     /// Whether there is nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
-        self.appended.is_empty() && self.rows.is_empty()
+        !self.view.has_fresh_events() && self.rows.is_empty()
     }
 
     pub(crate) fn next_number(&self) -> EventNumber {

@@ -58,6 +58,12 @@ impl PowerLevels {
         Ok(Self { levels, creators, creators_are_above: rules.explicitly_privilege_room_creators })
     }
 
+    /// The power levels that an event of this content sets.
+    #[cfg(test)]
+    pub(crate) fn of_content(levels: Value) -> Self {
+        Self { levels, ..Self::default() }
+    }
+
     /// A user's level.
     pub fn user(&self, user: &UserId) -> i64 {
         if self.creators_are_above && self.creators.contains(user) {

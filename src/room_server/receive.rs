@@ -61,7 +61,7 @@ impl Draft<'_> {
         let pdu = input.event.pdu();
         let known = self.view.event_by_id(&pdu.event_id)?;
         if let Some(known) = &known
-            && (known.decided.status != Status::Outlier || input.kind == InputKind::Outlier)
+            && (has_state(known) || input.kind == InputKind::Outlier)
         {
             return Ok(Verdict::Known);
         }
@@ -69,11 +69,12 @@ impl Draft<'_> {
         if !auth_events.is_empty() {
             return Ok(Verdict::Missing { auth_events, prev_events: Vec::new() });
         }
-        let number = known.map_or_else(|| self.next_number(), |event| event.number);
+        let number = known.as_ref().map_or_else(|| self.next_number(), |event| event.number);
         let by_auth_events = allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, pdu)?;
         if input.kind == InputKind::Outlier {
             let status = if by_auth_events.is_ok() { Status::Outlier } else { Status::Rejected };
             self.store(number, pdu.clone(), Decided::new(status, Snapshot::default()));
+            self.redact_if_awaited(pdu)?;
             return Ok(Verdict::Stored(status));
         }
         let before = match self.state_before(input)? {
@@ -82,6 +83,9 @@ impl Draft<'_> {
         };
         let status = self.judge(pdu, by_auth_events, before, input.kind)?;
         self.place(number, pdu.clone(), status, before, input.kind, None)?;
+        if let Some(redaction) = known.and_then(|event| event.decided.redacted_by) {
+            self.redact(redaction, &pdu.event_id)?;
+        }
         Ok(Verdict::Stored(status))
     }
 
@@ -91,7 +95,9 @@ impl Draft<'_> {
             return Ok(Status::Rejected);
         }
         let current = self.head.current;
-        if kind == InputKind::New && current != before && allowed_by_state(&self.view, rules, pdu, current)?.is_err() {
+        // A room that was told of and not yet entered has no current state to ask.
+        let asks_current = kind == InputKind::New && !self.head.extremities.is_empty() && current != before;
+        if asks_current && allowed_by_state(&self.view, rules, pdu, current)?.is_err() {
             return Ok(Status::SoftFailed);
         }
         Ok(Status::Accepted)

@@ -7,6 +7,7 @@ use super::{
     draft::Draft,
     number::EventNumber,
     power::PowerLevels,
+    relation,
     stored::StoredEvent,
     view::{Need, Undecided, View},
 };
@@ -17,40 +18,64 @@ use crate::{
 };
 
 impl Draft<'_> {
-    /// Redacts the target of an event that is a redaction, and the event itself if its redaction came before it.
-    pub(super) fn pair_redactions(&mut self, number: EventNumber, pdu: &Pdu) -> Result<(), Undecided> {
-        if let Some(target) = pdu.redacts.clone() {
-            self.redact(number, &target)?;
+    /// Redacts the event that an accepted redaction names; one that is not here yet will be redacted when it comes.
+    pub(super) fn redact_target(&mut self, number: EventNumber, pdu: &Pdu) -> Result<(), Undecided> {
+        match &pdu.redacts {
+            Some(target) => self.redact(number, &target.clone()),
+            None => Ok(()),
         }
+    }
+
+    /// Redacts an event whose redaction came before it.
+    pub(super) fn redact_if_awaited(&mut self, pdu: &Pdu) -> Result<(), Undecided> {
         if pdu.sender.server_name() == self.context.identity.server_name() {
             // Nobody can have named an event that was only just made here.
             return Ok(());
         }
-        let pending = self.pending_key(&pdu.event_id);
-        if let Some(redaction) = self.view.row(&pending)?.as_deref().and_then(EventNumber::from_bytes) {
-            self.rows.delete(pending);
-            self.redact(redaction, &pdu.event_id.clone())?;
+        let redactions = self.pending_redactions(&pdu.event_id)?;
+        if redactions.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.set_pending_redactions(&pdu.event_id, Vec::new());
+        redactions.into_iter().try_for_each(|redaction| self.redact(redaction, &pdu.event_id))
     }
 
-    fn redact(&mut self, redaction: EventNumber, target: &EventId) -> Result<(), Undecided> {
+    /// Applies a redaction, if its sender may redact the target and no other has done so before.
+    pub(super) fn redact(&mut self, redaction: EventNumber, target: &EventId) -> Result<(), Undecided> {
         let redaction = self.view.event(redaction)?;
         let Some(target) = self.view.event_by_id(target)? else {
-            let key = self.pending_key(target);
-            self.rows.put(key, redaction.number.0.to_be_bytes());
+            let mut pending = self.pending_redactions(target)?;
+            pending.push(redaction.number);
+            self.set_pending_redactions(target, pending);
             return Ok(());
         };
         if target.decided.redacted_by.is_some() || !may_redact(&self.view, &self.room.version, &redaction, &target)? {
             return Ok(());
         }
-        if let Some(key) = super::commit::relation_key(self.room.number, &target.pdu, target.number) {
-            self.rows.delete(key);
-        }
+        relation::delete(&mut self.rows, self.room.number, &target.pdu, target.number);
         let mut decided = target.decided.clone();
         decided.redacted_by = Some(redaction.number);
         self.store(target.number, redacted(&target.pdu, &self.room.version)?, decided);
         Ok(())
+    }
+
+    /// The redactions that came before their target. Whether any takes effect shows only with the target.
+    fn pending_redactions(&self, target: &EventId) -> Result<Vec<EventNumber>, Need> {
+        if let Some(pending) = self.pending_redactions.get(target) {
+            return Ok(pending.clone());
+        }
+        let row = self.view.row(&self.pending_key(target))?.unwrap_or_default();
+        Ok(row.chunks_exact(size_of::<u64>()).filter_map(EventNumber::from_bytes).collect())
+    }
+
+    fn set_pending_redactions(&mut self, target: &EventId, pending: Vec<EventNumber>) {
+        let key = self.pending_key(target);
+        if pending.is_empty() {
+            self.rows.delete(key);
+        } else {
+            self.rows.put(key, pending.iter().flat_map(|redaction| redaction.0.to_be_bytes()).collect::<Vec<_>>());
+        }
+        self.pending_redactions.insert(target.to_owned(), pending);
     }
 
     fn pending_key(&self, target: &EventId) -> Key {

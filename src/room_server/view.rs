@@ -176,6 +176,10 @@ impl<'a> View<'a> {
         *self.fresh.borrow_mut() = Fresh::default();
     }
 
+    pub(crate) fn has_fresh_events(&self) -> bool {
+        !self.fresh.borrow().events.is_empty()
+    }
+
     pub(crate) fn take_fresh(&self) -> Fresh {
         self.fresh.take()
     }

@@ -45,15 +45,17 @@ tables! {
     Members = "members",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
-    /// room/target event id/event → how it relates
+    /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
-    /// room/target event id → the redaction that came before its target
+    /// room/depth/event → the root of the thread that the event is in
+    Threads = "threads",
+    /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
     /// alias → room id and who made it
     Aliases = "aliases",
     /// room/alias → nothing
     RoomAliases = "room_aliases",
-    /// room → nothing, for rooms in the public directory
+    /// room id → nothing, for rooms in the published directory
     PublicRooms = "public_rooms",
     /// user → the local account
     Accounts = "accounts",
@@ -75,6 +77,10 @@ tables! {
     ReceiptLog = "receipt_log",
     /// user/filter id → the filter
     Filters = "filters",
+    /// user/app id/pushkey → the pusher
+    Pushers = "pushers",
+    /// time/random number → what somebody reported to the owner of this server
+    Reports = "reports",
     /// media id → what was uploaded
     Media = "media",
 }

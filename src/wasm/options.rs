@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
-use crate::config::{Config, RateLimits};
+use crate::config::{Config, RateLimits, Registration};
 
 /// The options of `Node.start`.
 #[derive(Deserialize)]
@@ -12,6 +12,10 @@ pub(super) struct Options {
     /// The name of the database.
     pub(super) database: String,
     server_name: Option<String>,
+    base_url: Option<String>,
+    /// Whether nobody may make an account any more.
+    #[serde(default)]
+    registration_closed: bool,
     rate_limits: Option<Limits>,
 }
 
@@ -28,7 +32,12 @@ impl Options {
     }
 
     pub(super) fn config(&self) -> Config {
-        let rate_limits = self.rate_limits.as_ref().map(|limits| RateLimits { burst: limits.burst, per_second: limits.per_second });
-        Config { server_name: self.server_name.clone(), rate_limits }
+        let rate_limits = self.rate_limits.as_ref().map(|limits| RateLimits {
+            burst: limits.burst,
+            per_second: limits.per_second,
+            ..RateLimits::default()
+        });
+        let registration = if self.registration_closed { Registration::Closed } else { Registration::Open };
+        Config { server_name: self.server_name.clone(), base_url: self.base_url.clone(), registration, rate_limits }
     }
 }

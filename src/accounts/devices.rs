@@ -1,0 +1,116 @@
+//! Devices of local accounts, and what goes with one when it is deleted.
+
+use ruma::UserId;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Accounts, decode,
+    tokens::{TokenHash, TokenPair},
+};
+use crate::{
+    error::Error,
+    log::Output,
+    pushers,
+    server::Server,
+    storage::{Batch, Key, Scan, Table},
+};
+
+/// A device of a local account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Device {
+    #[serde(rename = "i")]
+    pub(crate) device_id: String,
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) display_name: Option<String>,
+    #[serde(rename = "s")]
+    pub(crate) last_seen_ts: u64,
+    /// The tokens in use.
+    #[serde(rename = "t")]
+    pub(super) tokens: TokenPair,
+    /// The tokens that a refresh has issued and nobody has used yet.
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(super) refreshed: Option<TokenPair>,
+}
+
+impl Device {
+    /// Lets the refreshed tokens take the place of the older ones, if this is one of them.
+    pub(super) fn confirm(&mut self, used: &TokenHash, batch: &mut Batch) -> bool {
+        let Some(refreshed) = self.refreshed.take_if(|refreshed| refreshed.has(used)) else { return false };
+        std::mem::replace(&mut self.tokens, refreshed).delete(batch);
+        true
+    }
+
+    /// Withdraws all tokens.
+    pub(super) fn delete_tokens(&self, batch: &mut Batch) {
+        self.tokens.delete(batch);
+        if let Some(refreshed) = &self.refreshed {
+            refreshed.delete(batch);
+        }
+    }
+}
+
+impl Accounts {
+    /// One device.
+    pub(crate) async fn device(&self, user: &UserId, device: &str) -> Result<Option<Device>, Error> {
+        self.read(device_key(user, device)).await
+    }
+
+    /// All devices of a user.
+    pub(crate) async fn devices(&self, user: &UserId) -> Result<Vec<Device>, Error> {
+        let rows = self.store.scan(&Scan::prefix(Key::new(Table::Devices).text(user.as_str()))).await?;
+        rows.iter().map(|row| decode(&row.value)).collect()
+    }
+
+    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says whether there is any.
+    pub(super) async fn write_deletion(&self, user: &UserId, chosen: impl Fn(&Device) -> bool, batch: &mut Batch) -> Result<bool, Error> {
+        let devices = self.devices(user).await?;
+        let mut any = false;
+        for device in devices.iter().filter(|device| chosen(device)) {
+            any = true;
+            device.delete_tokens(batch);
+            batch.delete(device_key(user, &device.device_id));
+            let transactions = Key::new(Table::Transactions).text(user.as_str()).text(&device.device_id);
+            for row in self.store.scan(&Scan::prefix(transactions)).await? {
+                batch.delete(Key::new(Table::Transactions).raw(&row.key));
+            }
+            pushers::write_deletion(&*self.store, user, &device.device_id, batch).await?;
+        }
+        Ok(any)
+    }
+}
+
+/// Deletes the devices of which `chosen` holds, with their tokens.
+pub(crate) async fn delete(server: &Server, user: &UserId, chosen: impl Fn(&Device) -> bool) -> Result<(), Error> {
+    let _lock = server.accounts.lock(user).await;
+    let mut batch = Batch::new();
+    if !server.accounts.write_deletion(user, chosen, &mut batch).await? {
+        return Ok(());
+    }
+    let deleted = append(server, user, batch).await;
+    server.accounts.forget_sessions(user);
+    deleted
+}
+
+/// Gives a device a name. `false` where there is no such device.
+pub(crate) async fn rename(server: &Server, user: &UserId, device: &str, display_name: String) -> Result<bool, Error> {
+    let _lock = server.accounts.lock(user).await;
+    let Some(mut device) = server.accounts.device(user, device).await? else { return Ok(false) };
+    device.display_name = Some(display_name);
+    let mut batch = Batch::new();
+    batch.put_json(device_key(user, &device.device_id), &device);
+    append(server, user, batch).await?;
+    Ok(true)
+}
+
+/// Commits a change of a user's devices, with its entry in the log.
+async fn append(server: &Server, user: &UserId, batch: Batch) -> Result<(), Error> {
+    let appending = server.log.append(|positions| {
+        positions.assign(Output::Devices { user: user.to_owned() });
+        batch
+    });
+    appending.await
+}
+
+pub(crate) fn device_key(user: &UserId, device: &str) -> Key {
+    Key::new(Table::Devices).text(user.as_str()).text(device)
+}

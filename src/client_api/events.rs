@@ -1,0 +1,212 @@
+//! Reading events of a room: one, what stands around it, and page after page of the history.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room>
+
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+
+use ruma::{OwnedUserId, events::StateEventType};
+use serde_json::{Map, Value, json};
+
+use super::{Access, Call, Route, handler};
+use crate::{
+    client_event::{RoomId, Viewer, client_event},
+    error::Error,
+    filter::EventFilter,
+    history::{self, Direction, Page, Range, locate},
+    http::{Method, Response},
+    relations,
+    room_server::{Room, snapshot::Snapshot, stored::StoredEvent},
+    sight::Sight,
+    tokens::TopologicalToken,
+};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route {
+        method: Method::Get,
+        path: "/_matrix/client/{version}/rooms/{roomId}/event/{eventId}",
+        access: Access::Token,
+        handler: handler!(event),
+    },
+    Route {
+        method: Method::Get,
+        path: "/_matrix/client/{version}/rooms/{roomId}/context/{eventId}",
+        access: Access::Token,
+        handler: handler!(context),
+    },
+    Route {
+        method: Method::Get,
+        path: "/_matrix/client/{version}/rooms/{roomId}/messages",
+        access: Access::Token,
+        handler: handler!(messages),
+    },
+];
+
+/// Events of an answer when the client does not say how many.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+pub(super) const DEFAULT_LIMIT: u64 = 10;
+
+/// The most events of one answer, so that an answer stays of a size that a client can take in.
+pub(super) const MAX_LIMIT: u64 = 500;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid>
+async fn event(call: Call) -> Result<Response, Error> {
+    let (room, event, _) = call.visible_event(0, 1).await?;
+    let events = call.told(&room, &[event]).await?;
+    events.into_iter().next().map(|event| Response::ok(&event)).ok_or_else(|| Error::bug("one event was asked for"))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
+async fn messages(call: Call) -> Result<Response, Error> {
+    let room = call.room_of_member(0).await?;
+    let sight = Sight::of_reader(&call.server, &room, call.user()?).await?;
+    let direction = Direction::parse(call.query("dir").ok_or_else(|| Error::missing_param("dir must be f or b."))?)?;
+    let filter = call.event_filter()?;
+    let range = call.range(&room, direction).await?;
+    let page = if filter.allows_room(room.id.as_str()) {
+        history::page(&call.server, &room, &sight, range, &filter, call.limit()?).await?
+    } else {
+        Page { events: Vec::new(), next: None }
+    };
+    let start = call.query("from").map_or_else(|| start_of(&page, range).to_string(), str::to_owned);
+    let mut body = Map::from_iter([("start".to_owned(), start.into())]);
+    body.insert("chunk".into(), call.told(&room, &page.events).await?.into());
+    body.extend(page.next.map(|next| ("end".to_owned(), next.to_string().into())));
+    if let (true, Some(first)) = (filter.lazy_load_members, page.events.first()) {
+        let senders = senders(page.events.iter());
+        body.insert("state".into(), call.members_of(&room, first.decided.after, senders).await?.into());
+    }
+    Ok(Response::ok(&body))
+}
+
+/// The place where a page begins that the client gave no token for.
+fn start_of(page: &Page, range: Range) -> TopologicalToken {
+    match (range.direction, page.events.first()) {
+        (Direction::Backward, Some(newest)) => TopologicalToken::after(newest),
+        (Direction::Backward, None) => TopologicalToken::START,
+        (Direction::Forward, _) => range.from,
+    }
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid>
+async fn context(call: Call) -> Result<Response, Error> {
+    let (limit, filter) = (call.limit()?, call.event_filter()?);
+    let (room, event, sight) = call.visible_event(0, 1).await?;
+    let (server, place) = (&call.server, [TopologicalToken::before(&event), TopologicalToken::after(&event)]);
+    let [from_before, from_after] = place;
+    let limit_after = limit / 2;
+    let before = Range::from(Direction::Backward, from_before);
+    let before = history::page(server, &room, &sight, before, &filter, limit - limit_after).await?;
+    let after = history::page(server, &room, &sight, Range::from(Direction::Forward, from_after), &filter, limit_after).await?;
+    let last = after.events.last().unwrap_or(&event);
+    let shown = before.events.iter().chain(&after.events).chain([&event]);
+    let state = call.state_around(&room, last.decided.after, &filter, senders(shown)).await?;
+    let start = before.next.or_else(|| before.events.last().map(|event| TopologicalToken::before(event))).unwrap_or(from_before);
+    let end = after.next.or_else(|| after.events.last().map(|event| TopologicalToken::after(event))).unwrap_or(from_after);
+    Ok(Response::ok(&json!({
+        "start": start.to_string(),
+        "end": end.to_string(),
+        "event": call.told(&room, std::slice::from_ref(&event)).await?.pop(),
+        "events_before": call.told(&room, &before.events).await?,
+        "events_after": call.told(&room, &after.events).await?,
+        "state": state,
+    })))
+}
+
+fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {
+    events.map(|event| event.pdu.sender.clone()).collect()
+}
+
+impl Call {
+    /// The event at these places of the path, if the caller sees it; 404 otherwise, whatever the reason.
+    pub(super) async fn visible_event(&self, room: usize, event: usize) -> Result<(Rc<Room>, Arc<StoredEvent>, Sight<'_>), Error> {
+        let unknown = || Error::not_found("There is no such event, or you may not see it.");
+        let (room_id, event_id) = (self.room_id(room)?, self.event_id(event)?);
+        let room = self.server.rooms.room(&room_id).await?.ok_or_else(unknown)?;
+        let sight = Sight::of(&self.server, &room, self.user()?).await?;
+        let found = self.server.rooms.ask(&room, |view| {
+            let Some(event) = view.event_by_id(&event_id)? else { return Ok(None) };
+            Ok(sight.sees(view, &event)?.then_some(event))
+        });
+        let event = found.await?.ok_or_else(unknown)?;
+        Ok((room, event, sight))
+    }
+
+    /// The part of the history that the parameters `from` and `to` mean.
+    pub(super) async fn range(&self, room: &Room, direction: Direction) -> Result<Range, Error> {
+        let from = match self.query("from") {
+            Some(token) => locate(&self.server, room, token).await?,
+            None => direction.origin(),
+        };
+        let to = match self.query("to") {
+            Some(token) => locate(&self.server, room, token).await?,
+            None => direction.destination(),
+        };
+        Ok(Range { direction, from, to })
+    }
+
+    /// The parameter `limit`, within bounds.
+    pub(super) fn limit(&self) -> Result<usize, Error> {
+        let limit = self.query_number("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        usize::try_from(limit).map_err(|_| Error::bug("the greatest limit fits"))
+    }
+
+    /// The parameter `filter`.
+    pub(super) fn event_filter(&self) -> Result<EventFilter, Error> {
+        let parse = |text| serde_json::from_str(text).map_err(|error| Error::invalid_param(format!("The filter does not fit: {error}.")));
+        self.query("filter").map(parse).transpose().map(Option::unwrap_or_default)
+    }
+
+    /// Events as the caller sees them, with their aggregations.
+    pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+        let viewer = self.viewer()?;
+        let tell =
+            |view: &crate::room_server::View<'_>| events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect();
+        let mut told: Vec<Value> = self.server.rooms.ask(room, tell).await?;
+        relations::bundle(&self.server, room, viewer, &mut told).await?;
+        Ok(told)
+    }
+
+    /// The membership events of these users in a state.
+    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<Value>, Error> {
+        let viewer = self.viewer()?;
+        let question = |view: &crate::room_server::View<'_>| {
+            let mut members = Vec::new();
+            for user in &users {
+                if let Some(number) = state.event(view, &StateEventType::RoomMember, user.as_str())? {
+                    members.push(client_event(view, &*view.event(number)?, viewer, RoomId::Named)?);
+                }
+            }
+            Ok(members)
+        };
+        self.server.rooms.ask(room, question).await
+    }
+
+    /// The events of a state that the filter wants; with lazy loading, only the members who are needed.
+    async fn state_around(
+        &self,
+        room: &Room,
+        state: Snapshot,
+        filter: &EventFilter,
+        needed: BTreeSet<OwnedUserId>,
+    ) -> Result<Vec<Value>, Error> {
+        let viewer = self.viewer()?;
+        let is_needed = |kind: &StateEventType, state_key: &str| {
+            !filter.lazy_load_members || *kind != StateEventType::RoomMember || needed.iter().any(|user| user == state_key)
+        };
+        let question = |view: &crate::room_server::View<'_>| {
+            let entries = state.entries(view)?;
+            let entries =
+                entries.iter().filter(|entry| is_needed(&entry.kind, &entry.state_key) && filter.allows_type(&entry.kind.to_string()));
+            let mut told = Vec::new();
+            for event in view.events(entries.map(|entry| entry.event))? {
+                let pdu = &event.pdu;
+                if filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>()) {
+                    told.push(client_event(view, &event, viewer, RoomId::Named)?);
+                }
+            }
+            Ok(told)
+        };
+        self.server.rooms.ask(room, question).await
+    }
+}

@@ -1,0 +1,167 @@
+//! This server's own endpoints, by which the demo shows people what their server does. Any local user may ask.
+
+use std::sync::Arc;
+
+use ruma::{UserId, events::StateEventType};
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{Access, Call, Route, handler};
+use crate::{
+    error::Error,
+    http::{Method, Response},
+    log::Output,
+    ports::TableUsage,
+    room_server::{
+        EventNumber, Need, Position, Room, RoomNumber, View,
+        stored::{Status, StoredEvent},
+    },
+    server::Server,
+    storage::{Key, KeyReader, Row, Scan, Table},
+    visibility::is_visible,
+};
+
+pub(super) const ROUTES: &[Route] = &[
+    Route { method: Method::Get, path: "/_inglenook/health", access: Access::Public, handler: handler!(health) },
+    Route { method: Method::Get, path: "/_inglenook/status", access: Access::Token, handler: handler!(status) },
+    Route { method: Method::Get, path: "/_inglenook/requests", access: Access::Token, handler: handler!(requests) },
+    Route { method: Method::Get, path: "/_inglenook/log", access: Access::Token, handler: handler!(log) },
+    Route { method: Method::Get, path: "/_inglenook/rooms/{roomId}/graph", access: Access::Token, handler: handler!(graph) },
+];
+
+const DEFAULT_LIMIT: u64 = 100;
+
+/// The most entries or events of one answer.
+const MAX_LIMIT: u64 = 1_000;
+
+/// Whether the server is there at all.
+async fn health(_call: Call) -> Result<Response, Error> {
+    Ok(Response::ok(&json!({ "ok": true })))
+}
+
+/// What the server is and what it holds.
+async fn status(call: Call) -> Result<Response, Error> {
+    let server = &call.server;
+    let tables = server.ports.store.usage().await?;
+    Ok(Response::ok(&json!({
+        "server_name": server.name(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "log_position": server.log.end().0,
+        "rooms": rows(&tables, Table::Rooms),
+        "users": rows(&tables, Table::Accounts),
+        "started_at": server.started_at,
+        "tables": tables,
+    })))
+}
+
+fn rows(tables: &[TableUsage], table: Table) -> u64 {
+    tables.iter().find(|usage| usage.name == table.name()).map_or(0, |usage| usage.rows)
+}
+
+/// The last requests, newest first.
+async fn requests(call: Call) -> Result<Response, Error> {
+    let requests = call.server.recent_requests.borrow();
+    let requests: Vec<_> = requests.newest_first().collect();
+    Ok(Response::ok(&json!({ "requests": requests })))
+}
+
+/// Entries of the log from a position on, oldest first.
+async fn log(call: Call) -> Result<Response, Error> {
+    let from = Position(call.query_number("from")?.unwrap_or(0));
+    let mut entries = Vec::new();
+    for (position, output) in call.server.log.read(from, limit(&call)?).await? {
+        let mut entry = shown_output(&call.server, output).await?;
+        entry.insert("position".into(), position.0.into());
+        entries.push(entry);
+    }
+    Ok(Response::ok(&json!({ "entries": entries, "end": call.server.log.end().0 })))
+}
+
+fn limit(call: &Call) -> Result<usize, Error> {
+    let limit = call.query_number("limit")?.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    usize::try_from(limit).map_err(|_| Error::invalid_param("This limit is too large."))
+}
+
+async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Value>, Error> {
+    let entry = match output {
+        Output::Event { room, event, added, removed, .. } => {
+            let room = server.rooms.room_by_number(room, event).await?;
+            let id = server.rooms.events(&room, &[event]).await?.pop().map(|event| event.pdu.event_id.clone());
+            json!({ "kind": "event", "room_id": room.id, "event_id": id, "added": added.len(), "removed": removed.len() })
+        }
+        Output::AccountData { user, room } => json!({ "kind": "account_data", "user_id": user, "room_id": room }),
+        Output::Receipt { room, user, private } => {
+            let room = room_of_number(server, room).await?;
+            json!({ "kind": "receipt", "room_id": room, "user_id": user, "private": private })
+        }
+        Output::Devices { user } => json!({ "kind": "devices", "user_id": user }),
+        Output::Activity { user, syncing, last_active } => {
+            json!({ "kind": "activity", "user_id": user, "syncing": syncing, "last_active_ts": last_active })
+        }
+    };
+    match entry {
+        Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        _ => Err(Error::bug("an entry is an object")),
+    }
+}
+
+async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<String>, Error> {
+    let newest = Scan::prefix(Key::new(Table::Timeline).number(number.0)).reversed().limited(1);
+    let Some(event) = server.ports.store.scan(&newest).await?.first().and_then(event_of_timeline_row) else { return Ok(None) };
+    Ok(Some(server.rooms.room_by_number(number, event).await?.id.to_string()))
+}
+
+/// The newest part of a room's graph, for a member of the room.
+async fn graph(call: Call) -> Result<Response, Error> {
+    let (server, user) = (&call.server, call.user()?);
+    let room = call.room(0).await?;
+    let head = room.head();
+    let newest = Scan::prefix(Key::new(Table::Timeline).number(room.number.0)).reversed().limited(limit(&call)?);
+    let mut numbers: Vec<_> = server.ports.store.scan(&newest).await?.iter().filter_map(event_of_timeline_row).collect();
+    numbers.reverse();
+    let shown = server.rooms.ask(&room, |view| {
+        if !is_joined(view, &room, user)? {
+            return Ok(None);
+        }
+        let events = view.events(numbers.iter().copied())?;
+        events.iter().map(|event| graph_event(view, event, user)).collect::<Result<Vec<_>, _>>().map(Some)
+    });
+    let events = shown.await?.ok_or_else(|| Error::forbidden("You are not a member of this room."))?;
+    let extremities: Vec<_> = head.extremities.iter().map(|extremity| &extremity.id).collect();
+    Ok(Response::ok(&json!({ "events": events, "forward_extremities": extremities })))
+}
+
+fn event_of_timeline_row(row: &Row) -> Option<EventNumber> {
+    let mut key = KeyReader::new(&row.key);
+    let (_room, _depth) = (key.number()?, key.number()?);
+    key.number().map(EventNumber)
+}
+
+fn is_joined(view: &View<'_>, room: &Room, user: &UserId) -> Result<bool, Need> {
+    let member = room.head().current.event(view, &StateEventType::RoomMember, user.as_str())?;
+    let member = member.map(|number| view.event(number)).transpose()?;
+    Ok(member.and_then(|event| event.pdu.content_str("membership")).as_deref() == Some("join"))
+}
+
+/// Fields that only servers see.
+#[derive(Deserialize)]
+struct ServerFields {
+    hashes: Option<Box<RawValue>>,
+    signatures: Option<Box<RawValue>>,
+}
+
+/// An event with its place in the graph; with its content, where the user may see that.
+fn graph_event(view: &View<'_>, event: &Arc<StoredEvent>, user: &UserId) -> Result<Value, Need> {
+    let (pdu, decided) = (&event.pdu, &event.decided);
+    let fields: Option<ServerFields> = serde_json::from_str(pdu.json.get()).ok();
+    let (hashes, signatures) = fields.map_or((None, None), |fields| (fields.hashes, fields.signatures));
+    let content = is_visible(view, event, user, true)?.then_some(&pdu.content);
+    Ok(json!({
+        "event_id": pdu.event_id, "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender,
+        "depth": pdu.depth, "origin_server_ts": pdu.origin_server_ts,
+        "prev_events": pdu.prev_events, "auth_events": pdu.auth_events,
+        "hashes": hashes, "signatures": signatures, "content": content,
+        "rejected": decided.status == Status::Rejected, "soft_failed": decided.status == Status::SoftFailed,
+        "position": decided.position.0, "state": pdu.state_key.is_some(),
+    }))
+}

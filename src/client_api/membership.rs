@@ -1,0 +1,157 @@
+//! Room membership: joining, inviting, leaving, knocking, kicking, banning, and who is in a room.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
+
+mod content;
+mod intent;
+mod lists;
+mod restricted;
+
+use std::rc::Rc;
+
+use ruma::{OwnedUserId, UserId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(crate) use self::{
+    content::{MemberContent, load_profiles},
+    intent::{Intent, change_membership, join},
+};
+use super::{Access, Call, Route, directory::room_of, handler};
+use crate::{
+    error::Error,
+    http::{Method, Response},
+    ports::TransportError,
+    room_server::Room,
+    server::Server,
+};
+
+pub(super) const ROUTES: &[Route] = &[
+    post("/_matrix/client/{version}/rooms/{roomId}/join", handler!(join_by_id)),
+    post("/_matrix/client/{version}/join/{roomIdOrAlias}", handler!(join_by_id_or_alias)),
+    post("/_matrix/client/{version}/knock/{roomIdOrAlias}", handler!(knock)),
+    post("/_matrix/client/{version}/rooms/{roomId}/invite", handler!(invite)),
+    post("/_matrix/client/{version}/rooms/{roomId}/leave", handler!(leave)),
+    post("/_matrix/client/{version}/rooms/{roomId}/forget", handler!(forget)),
+    post("/_matrix/client/{version}/rooms/{roomId}/kick", handler!(kick)),
+    post("/_matrix/client/{version}/rooms/{roomId}/ban", handler!(ban)),
+    post("/_matrix/client/{version}/rooms/{roomId}/unban", handler!(unban)),
+    get("/_matrix/client/{version}/joined_rooms", handler!(lists::joined_rooms)),
+    get("/_matrix/client/{version}/rooms/{roomId}/members", handler!(lists::members)),
+    get("/_matrix/client/{version}/rooms/{roomId}/joined_members", handler!(lists::joined_members)),
+];
+
+const fn post(path: &'static str, handler: super::Handler) -> Route {
+    Route { method: Method::Post, path, access: Access::Token, handler }
+}
+
+const fn get(path: &'static str, handler: super::Handler) -> Route {
+    Route { method: Method::Get, path, access: Access::Token, handler }
+}
+
+/// A change of one's own membership.
+#[derive(Deserialize)]
+struct OwnChange {
+    reason: Option<String>,
+}
+
+/// A change of somebody else's membership.
+#[derive(Deserialize)]
+struct TargetedChange {
+    user_id: OwnedUserId,
+    reason: Option<String>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>
+async fn join_by_id(call: Call) -> Result<Response, Error> {
+    let room = call.room(0).await?;
+    join_room(&call, &room).await
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
+async fn join_by_id_or_alias(call: Call) -> Result<Response, Error> {
+    let room = room_of(&call.server, call.param(0)).await?;
+    join_room(&call, &room).await
+}
+
+async fn join_room(call: &Call, room: &Rc<Room>) -> Result<Response, Error> {
+    let change: OwnChange = call.body()?;
+    join(&call.server, room, call.user()?, change.reason.as_deref()).await?;
+    Ok(Response::ok(&json!({ "room_id": room.id })))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
+async fn knock(call: Call) -> Result<Response, Error> {
+    let room = room_of(&call.server, call.param(0)).await?;
+    own_change(&call, &room, Intent::Knock).await?;
+    Ok(Response::ok(&json!({ "room_id": room.id })))
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidleave>
+async fn leave(call: Call) -> Result<Response, Error> {
+    let room = call.room(0).await?;
+    own_change(&call, &room, Intent::Leave).await
+}
+
+async fn own_change(call: &Call, room: &Rc<Room>, intent: Intent) -> Result<Response, Error> {
+    let change: OwnChange = call.body()?;
+    let user = call.user()?;
+    change_membership(&call.server, room, intent, user, user, change.reason.as_deref()).await?;
+    Ok(Response::empty())
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidinvite>
+async fn invite(call: Call) -> Result<Response, Error> {
+    if let Value::Object(body) = call.json()?
+        && !body.contains_key("user_id")
+        && body.contains_key("id_server")
+    {
+        return Err(no_identity_server());
+    }
+    targeted_change(call, Intent::Invite).await
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidkick>
+async fn kick(call: Call) -> Result<Response, Error> {
+    targeted_change(call, Intent::Kick).await
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidban>
+async fn ban(call: Call) -> Result<Response, Error> {
+    targeted_change(call, Intent::Ban).await
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban>
+async fn unban(call: Call) -> Result<Response, Error> {
+    targeted_change(call, Intent::Unban).await
+}
+
+async fn targeted_change(call: Call, intent: Intent) -> Result<Response, Error> {
+    let change: TargetedChange = call.body()?;
+    let room = call.room(0).await?;
+    if intent == Intent::Invite {
+        check_reachable(&call.server, &change.user_id)?;
+    }
+    change_membership(&call.server, &room, intent, call.user()?, &change.user_id, change.reason.as_deref()).await?;
+    Ok(Response::empty())
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget>
+async fn forget(call: Call) -> Result<Response, Error> {
+    let room = call.room(0).await?;
+    intent::forget(&call.server, &room, call.user()?).await?;
+    Ok(Response::empty())
+}
+
+/// An invitation that cannot be delivered is not made.
+pub(super) fn check_reachable(server: &Server, invited: &UserId) -> Result<(), Error> {
+    if invited.server_name() == server.identity.server_name() {
+        return Ok(());
+    }
+    Err(TransportError::NoRoute(invited.server_name().to_string()).into())
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#other-error-codes> (`M_SERVER_NOT_TRUSTED`)
+pub(super) fn no_identity_server() -> Error {
+    Error::refused(400, "M_SERVER_NOT_TRUSTED", "This server asks no identity server: invite people by their user IDs.")
+}

@@ -1,0 +1,67 @@
+//! The state of a room that a user may read: the current one, or the one in which they left.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room>
+
+use ruma::{UserId, events::StateEventType};
+
+use crate::{
+    error::Error,
+    room_server::{
+        EventNumber, Need, Room, View,
+        commit::{UserRoom, user_room_key},
+        snapshot::Snapshot,
+    },
+    server::Server,
+};
+
+/// Whether a user may read the room as it is now.
+pub(super) async fn reads_current(server: &Server, room: &Room, user: &UserId) -> Result<bool, Error> {
+    let current = room.head().current;
+    server.rooms.ask(room, |view| Ok(is_joined(view, room, user)? || is_world_readable(view, current)?)).await
+}
+
+/// Whether a local user is in the room.
+pub(super) fn is_joined(view: &View<'_>, room: &Room, user: &UserId) -> Result<bool, Need> {
+    Ok(user_room(view, room, user)?.is_some_and(|row| row.membership == "join"))
+}
+
+fn user_room(view: &View<'_>, room: &Room, user: &UserId) -> Result<Option<UserRoom>, Need> {
+    Ok(view.row(&user_room_key(user, room.number))?.and_then(|row| serde_json::from_slice(&row).ok()))
+}
+
+/// The state that a user may read, or 403.
+pub(super) async fn readable_state(server: &Server, room: &Room, user: &UserId) -> Result<Snapshot, Error> {
+    let current = room.head().current;
+    let state = server.rooms.ask(room, |view| state_in(view, room, current, user)).await?;
+    state.ok_or_else(|| Error::forbidden("You are not in this room, and were not."))
+}
+
+fn state_in(view: &View<'_>, room: &Room, current: Snapshot, user: &UserId) -> Result<Option<Snapshot>, Need> {
+    let row = user_room(view, room, user)?;
+    if row.as_ref().is_some_and(|row| row.membership == "join") || is_world_readable(view, current)? {
+        return Ok(Some(current));
+    }
+    match row {
+        Some(row) if !row.forgotten => state_after_leaving(view, row.event),
+        _ => Ok(None),
+    }
+}
+
+/// Whether anybody may read a room in this state.
+pub(super) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
+    let Some(event) = state.event(view, &StateEventType::RoomHistoryVisibility, "")? else { return Ok(false) };
+    Ok(view.event(event)?.pdu.content_str("history_visibility").as_deref() == Some("world_readable"))
+}
+
+/// The state behind the event that ended the user's last stay, which may be some membership events ago.
+fn state_after_leaving(view: &View<'_>, last: EventNumber) -> Result<Option<Snapshot>, Need> {
+    let mut event = view.event(last)?;
+    while let Some(replaced) = event.decided.replaces {
+        let before = view.event(replaced)?;
+        if before.pdu.content_str("membership").as_deref() == Some("join") {
+            return Ok(Some(event.decided.after));
+        }
+        event = before;
+    }
+    Ok(None)
+}

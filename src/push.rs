@@ -1,0 +1,8 @@
+//! Push rules: what a user wants to be notified of.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#push-notifications>
+
+pub(crate) mod evaluate;
+mod glob;
+pub(crate) mod rules;
+pub(crate) mod ruleset;

@@ -1,0 +1,11 @@
+//! Tests of the room server from within: small worlds of servers that exchange events.
+
+mod auth_graph;
+mod convergence;
+mod durability;
+mod per_version;
+mod receipt;
+mod redactions;
+mod resolution;
+mod resolution_oracle;
+mod world;

@@ -1,0 +1,155 @@
+//! Redactions and their targets, in whichever order they come.
+
+use futures_executor::block_on;
+use serde_json::json;
+
+use super::world::{ALICE, BOB, CAROL, Peer, Recipe, World};
+use crate::{
+    event::STABLE_ROOM_VERSIONS,
+    room_server::{InputKind, Verdict, stored::Status},
+    storage::{Key, Scan, Table},
+};
+
+/// A world in which Bob and Carol have joined, and nothing was said yet.
+fn world(version: &str) -> World {
+    let world = World::new(version);
+    world.make(Recipe::member(BOB, BOB, "join"));
+    world.make(Recipe::member(CAROL, CAROL, "join"));
+    world
+}
+
+fn rows(peer: &Peer, table: Table) -> usize {
+    block_on(peer.store.scan(&Scan::prefix(Key::new(table)))).unwrap().len()
+}
+
+#[test]
+fn a_redaction_takes_the_content_whichever_comes_first() {
+    for version in STABLE_ROOM_VERSIONS {
+        let world = world(version.as_str());
+        let (early, late) = (world.informed_peer(), world.informed_peer());
+        let target = world.make(Recipe::message(BOB, "a secret"));
+        let redaction = world.make(Recipe::redaction(ALICE, &target));
+        // Both build on what was there before, so that neither must wait for the other.
+        let redaction_event = world.event(&redaction);
+        late.receive(&world.event(&target), InputKind::New);
+        late.receive(&redaction_event, InputKind::New);
+
+        let told = crate::room_server::Input {
+            event: redaction_event,
+            kind: InputKind::New,
+            state_before: Some(world.workshop.before(&redaction).into_values().collect()),
+        };
+        assert_eq!(early.receive_input(&told), Verdict::Stored(Status::Accepted), "version {version}");
+        assert_eq!(early.receive(&world.event(&target), InputKind::Old), Verdict::Stored(Status::Accepted), "version {version}");
+        for peer in [&early, &late] {
+            let stored = peer.stored(&target);
+            assert_eq!(peer.content(&target), json!({}), "version {version}");
+            assert_eq!(stored.decided.redacted_by, Some(peer.stored(&redaction).number), "version {version}");
+            assert!(!stored.pdu.json.get().contains("secret"), "version {version}");
+            assert_eq!(rows(peer, Table::PendingRedactions), 0, "version {version}");
+        }
+    }
+}
+
+/// <https://spec.matrix.org/v1.19/rooms/v3/#handling-redactions>
+#[test]
+fn a_redaction_without_power_does_nothing() {
+    for version in STABLE_ROOM_VERSIONS {
+        let world = world(version.as_str());
+        let target = world.make(Recipe::message(BOB, "not a secret"));
+        let (redaction, verdict) = world.try_make(Recipe::redaction(CAROL, &target));
+        // The first versions refuse the event, the others its effect.
+        let by_the_rules = world.version.rules.authorization.special_case_room_redaction;
+        let expected = if by_the_rules { Status::Rejected } else { Status::Accepted };
+        assert_eq!(verdict, Verdict::Stored(expected), "version {version}");
+        assert_eq!(world.workshop.content(&target)["body"], "not a secret", "version {version}: {redaction}");
+        assert_eq!(world.workshop.stored(&target).decided.redacted_by, None);
+    }
+}
+
+#[test]
+fn a_useless_redaction_that_comes_first_does_not_stand_in_the_way_of_another() {
+    for order in [[0, 1], [1, 0]] {
+        let world = world("11");
+        let target = world.build(Recipe::message(BOB, "a secret"));
+        let id = target.pdu().event_id.clone();
+        let peer = world.informed_peer();
+        let redactions = [world.make(Recipe::redaction(CAROL, &id)), world.make(Recipe::redaction(ALICE, &id))];
+        for index in order {
+            let event = world.event(&redactions[index]);
+            let state_before = Some(world.workshop.before(&redactions[index]).into_values().collect());
+            peer.receive_input(&crate::room_server::Input { event, kind: InputKind::New, state_before });
+        }
+        assert_eq!(peer.receive(&target, InputKind::New), Verdict::Stored(Status::Accepted));
+        assert_eq!(peer.content(&id), json!({}), "order {order:?}");
+        assert_eq!(peer.stored(&id).decided.redacted_by, Some(peer.stored(&redactions[1]).number), "order {order:?}");
+    }
+}
+
+#[test]
+fn both_in_one_transaction_are_paired_as_well() {
+    let world = world("11");
+    let target = world.build(Recipe::message(BOB, "a secret"));
+    let id = target.pdu().event_id.clone();
+    let peer = world.informed_peer();
+    let redaction = world.make(Recipe::redaction(ALICE, &id));
+    let inputs = [world.event(&redaction), target];
+    let verdicts = peer.transact(|draft| {
+        let receive = |event: &crate::event::CheckedPdu| {
+            draft.receive(&crate::room_server::Input { event: event.clone(), kind: InputKind::New, state_before: None })
+        };
+        inputs.iter().map(receive).collect::<Result<Vec<_>, _>>()
+    });
+    assert_eq!(verdicts.unwrap(), [Verdict::Stored(Status::Accepted), Verdict::Stored(Status::Accepted)]);
+    assert_eq!(peer.content(&id), json!({}));
+    assert_eq!(rows(&peer, Table::PendingRedactions), 0);
+}
+
+#[test]
+fn an_outlier_that_was_redacted_stays_so_when_it_gets_its_place() {
+    let world = world("11");
+    let peer = world.informed_peer();
+    let topic = world.make(Recipe::topic(ALICE, "a secret"));
+    let redaction = world.make(Recipe::redaction(ALICE, &topic));
+    assert_eq!(peer.receive(&world.event(&topic), InputKind::Outlier), Verdict::Stored(Status::Outlier));
+    let state_before = Some(world.workshop.before(&redaction).into_values().collect());
+    let input = crate::room_server::Input { event: world.event(&redaction), kind: InputKind::New, state_before };
+    assert_eq!(peer.receive_input(&input), Verdict::Stored(Status::Accepted));
+    assert_eq!(peer.content(&topic), json!({}));
+    assert_eq!(peer.receive(&world.event(&topic), InputKind::Old), Verdict::Stored(Status::Accepted));
+    assert_eq!(peer.content(&topic), json!({}));
+    assert_eq!(peer.stored(&topic).decided.redacted_by, Some(peer.stored(&redaction).number));
+}
+
+#[test]
+fn a_redacted_reaction_is_no_relation_any_more() {
+    let world = world("11");
+    let message = world.make(Recipe::message(ALICE, "hello"));
+    let content = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": message, "key": "x" } });
+    let reaction = crate::event::NewEvent::message(super::world::user(BOB), "m.reaction", content);
+    let reaction = world.make(Recipe::of(reaction));
+    assert_ne!(rows(&world.workshop, Table::Relations), 0);
+    world.make(Recipe::redaction(BOB, &reaction));
+    assert_eq!(rows(&world.workshop, Table::Relations), 0);
+}
+
+#[test]
+fn a_redacted_state_event_keeps_its_place_in_the_state() {
+    for version in STABLE_ROOM_VERSIONS {
+        let world = world(version.as_str());
+        let topic = world.make(Recipe::topic(ALICE, "a secret"));
+        let before = world.workshop.current();
+        world.make(Recipe::redaction(ALICE, &topic));
+        assert_eq!(world.workshop.current(), before, "version {version}");
+        assert_eq!(world.workshop.content(&topic), json!({}), "version {version}");
+    }
+}
+
+#[test]
+fn a_redaction_is_applied_once() {
+    let world = world("11");
+    let target = world.make(Recipe::message(BOB, "a secret"));
+    let first = world.make(Recipe::redaction(BOB, &target));
+    world.make(Recipe::redaction(ALICE, &target));
+    assert_eq!(world.workshop.stored(&target).decided.redacted_by, Some(world.workshop.stored(&first).number));
+}

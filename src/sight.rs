@@ -1,0 +1,104 @@
+//! What a user may see of a room: whether they may look at all, and which events they see.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
+
+use ruma::{UserId, events::StateEventType};
+
+use crate::{
+    error::Error,
+    room_server::{
+        Need, Position, Room, View,
+        commit::{UserRoom, user_room_key},
+        snapshot::Snapshot,
+        stored::StoredEvent,
+    },
+    server::Server,
+    tokens::TopologicalToken,
+    visibility::{is_visible, is_world_readable},
+};
+
+/// A user's membership events are followed back so far to find when the user was last joined. Between two joins there are few:
+/// leave, ban, invite and knock take each other's place.
+const MAX_MEMBERSHIPS: usize = 20;
+
+/// A user's sight of a room.
+pub(crate) struct Sight<'a> {
+    user: &'a UserId,
+    stay: Option<Stay>,
+    world_readable: bool,
+}
+
+/// The user's last time in the room.
+#[derive(Clone, Copy)]
+struct Stay {
+    /// Where in the log it ended; the greatest position while the user is joined.
+    until: Position,
+    /// The place in the timeline behind the event that ended it.
+    end: TopologicalToken,
+}
+
+const STILL_JOINED: Stay = Stay { until: Position(u64::MAX), end: TopologicalToken::END };
+
+impl<'a> Sight<'a> {
+    /// What the user sees, by the room's current state.
+    pub(crate) async fn of(server: &Server, room: &Room, user: &'a UserId) -> Result<Self, Error> {
+        let current = room.head().current;
+        let found = server.rooms.ask(room, |view| Ok((last_stay(view, current, user)?, is_world_readable(view, current)?)));
+        let (mut stay, world_readable) = found.await?;
+        if stay.is_some_and(|stay| stay.until != STILL_JOINED.until) && has_forgotten(server, room, user).await? {
+            stay = None;
+        }
+        Ok(Self { user, stay, world_readable })
+    }
+
+    /// [`Sight::of`], refused with 403 where the user may not look at the room at all.
+    pub(crate) async fn of_reader(server: &Server, room: &Room, user: &'a UserId) -> Result<Self, Error> {
+        let sight = Self::of(server, room, user).await?;
+        if sight.may_read() { Ok(sight) } else { Err(Error::forbidden("You are not in that room.")) }
+    }
+
+    /// Whether the user was ever joined, or all the world may look.
+    pub(crate) fn may_read(&self) -> bool {
+        self.stay.is_some() || self.world_readable
+    }
+
+    /// Whether the user is joined now.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.stay.is_some_and(|stay| stay.until == STILL_JOINED.until)
+    }
+
+    /// Where in the timeline that what the user sees ends.
+    pub(crate) fn end(&self) -> TopologicalToken {
+        match self.stay {
+            Some(stay) if !self.world_readable => stay.end,
+            _ => TopologicalToken::END,
+        }
+    }
+
+    /// Whether the user sees the event.
+    pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+        let joined_since = self.stay.is_some_and(|stay| event.decided.position < stay.until);
+        Ok(event.is_shown() && is_visible(view, event, self.user, joined_since)?)
+    }
+}
+
+fn last_stay(view: &View<'_>, current: Snapshot, user: &UserId) -> Result<Option<Stay>, Need> {
+    let mut number = current.event(view, &StateEventType::RoomMember, user.as_str())?;
+    let mut stay = STILL_JOINED;
+    for _ in 0..MAX_MEMBERSHIPS {
+        let Some(member) = number.map(|number| view.event(number)).transpose()? else { return Ok(None) };
+        if member.pdu.content_str("membership").as_deref() == Some("join") {
+            return Ok(Some(stay));
+        }
+        stay = Stay { until: member.decided.position, end: TopologicalToken::after(&member) };
+        number = member.decided.replaces;
+    }
+    Ok(None)
+}
+
+async fn has_forgotten(server: &Server, room: &Room, user: &UserId) -> Result<bool, Error> {
+    let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
+    let row = row.map(|row| serde_json::from_slice::<UserRoom>(&row)).transpose();
+    let row = row.map_err(|error| Error::bug(format!("a stored membership: {error}")))?;
+    Ok(row.is_some_and(|row| row.forgotten))
+}

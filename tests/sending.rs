@@ -1,0 +1,149 @@
+//! Sending events: once for each transaction ID, and only by those who may.
+
+mod support;
+
+use futures_util::future::join_all;
+use inglenook::http::{Body, Method, Response};
+use serde_json::{Value, json};
+use support::{Fault, Host, User, encode, room_path};
+
+fn text(body: &str) -> Value {
+    json!({ "msgtype": "m.text", "body": body })
+}
+
+fn event(host: &Host, user: &User, room: &str, id: &str) -> Value {
+    host.get(user, &room_path(room, &format!("event/{}", encode(id)))).ok().body
+}
+
+fn send_target(room: &str, transaction: &str) -> String {
+    room_path(room, &format!("send/m.room.message/{transaction}"))
+}
+
+#[test]
+fn a_repeated_request_gets_the_first_answer() {
+    let mut host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    let first = host.send_as(&alice, &room, "m.room.message", "t1", text("one")).ok().text("event_id");
+    let again = host.send_as(&alice, &room, "m.room.message", "t1", text("something else")).ok().text("event_id");
+    assert_eq!(first, again);
+    host.restart();
+    assert_eq!(host.send_as(&alice, &room, "m.room.message", "t1", text("one")).ok().text("event_id"), first, "after a restart");
+    assert_eq!(event(&host, &alice, &room, &first)["content"]["body"], "one");
+}
+
+#[test]
+fn another_device_room_type_or_id_is_another_request() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let (room, other_room) = (host.create_room(&alice, json!({})), host.create_room(&alice, json!({})));
+    let on_another_device = host.log_in(&alice);
+    let sent = [
+        host.send_as(&alice, &room, "m.room.message", "t", text("a")),
+        host.send_as(&alice, &room, "m.room.message", "u", text("a")),
+        host.send_as(&alice, &room, "m.sticker", "t", text("a")),
+        host.send_as(&alice, &other_room, "m.room.message", "t", text("a")),
+        host.send_as(&on_another_device, &room, "m.room.message", "t", text("a")),
+    ];
+    let ids: std::collections::BTreeSet<_> = sent.map(|answer| answer.ok().text("event_id")).into();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
+fn the_same_request_several_times_at_once_makes_one_event() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    let ids = at_once(&host, &alice, &room, ["t", "t", "u", "t"]);
+    assert_eq!((&ids[0], &ids[0]), (&ids[1], &ids[3]));
+    assert_ne!(ids[0], ids[2]);
+}
+
+#[test]
+fn a_request_whose_commit_failed_takes_effect_when_it_is_repeated() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    host.store.set_fault(Some(Fault::FailAt(1)));
+    assert_eq!(host.send_as(&alice, &room, "m.room.message", "t", text("a")).status, 500);
+    let id = host.send_as(&alice, &room, "m.room.message", "t", text("a")).ok().text("event_id");
+    assert_eq!(event(&host, &alice, &room, &id)["content"]["body"], "a");
+}
+
+#[test]
+fn an_answer_is_stored_in_the_commit_of_its_event() {
+    for fault in [Fault::StopBefore(1), Fault::StopAfter(1)] {
+        let mut host = Host::new();
+        let alice = host.register("alice");
+        let room = host.create_room(&alice, json!({}));
+        host.store.set_fault(Some(fault));
+        let mut pending = host.begin(Method::Put, &send_target(&room, "t"), Some(&alice.token), Some(text("a")));
+        assert!(pending.answer_if_any().is_none());
+        host.restart();
+        let id = host.send_as(&alice, &room, "m.room.message", "t", text("again")).ok().text("event_id");
+        let expected = if fault == Fault::StopAfter(1) { "a" } else { "again" };
+        assert_eq!(event(&host, &alice, &room, &id)["content"]["body"], expected, "{fault:?}");
+    }
+}
+
+#[test]
+fn the_transaction_id_comes_back_to_the_device_that_sent() {
+    let host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    host.join(&bob, &room);
+    let other_device = host.log_in(&alice);
+    let id = host.send_as(&alice, &room, "m.room.message", "t7", text("a")).ok().text("event_id");
+    assert_eq!(event(&host, &alice, &room, &id)["unsigned"]["transaction_id"], "t7");
+    for user in [&other_device, &bob] {
+        assert_eq!(event(&host, user, &room, &id)["unsigned"].get("transaction_id"), None);
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused() {
+    let host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let room =
+        host.create_room(&alice, json!({ "power_level_content_override": { "events": { "m.locked": 1 } }, "preset": "public_chat" }));
+    let content = text("a");
+    host.send_as(&bob, &room, "m.room.message", "t", content.clone()).refused(403, "M_FORBIDDEN");
+    host.join(&bob, &room);
+    host.send_as(&bob, &room, "m.locked", "t", content.clone()).refused(403, "M_FORBIDDEN");
+    host.send_as(&bob, "!nowhere:example.org", "m.room.message", "t", content.clone()).refused(403, "M_FORBIDDEN");
+    host.send_as(&bob, "nowhere", "m.room.message", "t", content).refused(400, "M_INVALID_PARAM");
+    host.send_as(&bob, &room, "m.room.message", "t", json!(["a"])).refused(400, "M_BAD_JSON");
+    host.send_as(&bob, &room, "m.room.message", "t", json!({ "a": 0.5 })).refused(400, "M_BAD_JSON");
+    host.send_as(&bob, &room, "m.room.message", "t", text(&"a".repeat(65_536))).refused(413, "M_TOO_LARGE");
+    host.send_as(&bob, &room, &"a".repeat(256), "t", text("a")).refused(413, "M_TOO_LARGE");
+    host.send_as(&bob, &room, "m.room.message", "t", text("a")).ok();
+}
+
+#[test]
+fn bodies_that_are_no_json_are_refused() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    for (body, code) in [("{", "M_NOT_JSON"), ("\u{fffd}", "M_NOT_JSON"), ("7", "M_BAD_JSON"), ("\"a\"", "M_BAD_JSON")] {
+        let mut request = support::request(Method::Put, &send_target(&room, "t"), Some(&alice.token), None);
+        request.body = inglenook::http::Body::Bytes(body.into());
+        let answer = host.send_request(request).answer().unwrap();
+        answer.refused(400, code);
+    }
+}
+
+fn at_once<const N: usize>(host: &Host, user: &User, room: &str, transactions: [&str; N]) -> Vec<String> {
+    let server = std::rc::Rc::clone(&host.server());
+    let answers = transactions.map(|transaction| {
+        let request = support::request(Method::Put, &send_target(room, transaction), Some(&user.token), Some(text(transaction)));
+        server.handle(request)
+    });
+    host.store.set_slow(true);
+    let responses = host.block_on(join_all(answers));
+    let id = |response: Response| {
+        let Body::Bytes(bytes) = response.body else { panic!("an answer has a body") };
+        let body: Value = serde_json::from_slice(&bytes).unwrap();
+        body["event_id"].as_str().unwrap().to_owned()
+    };
+    responses.into_iter().map(id).collect()
+}

@@ -1,0 +1,103 @@
+//! Holds every response of the client-server API against the specification's own schemas: one table of cases, section by section.
+//!
+//! The folder with the specification's OpenAPI document is named by the variable `MATRIX_SPEC`; without it these tests say that they were skipped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+mod spec {
+    pub(crate) mod case;
+    pub(crate) mod check;
+    pub(crate) mod coverage;
+    pub(crate) mod document;
+    pub(crate) mod generic;
+    pub(crate) mod names;
+    pub(crate) mod routes;
+    pub(crate) mod scene;
+    pub(crate) mod schema;
+}
+
+use serde_json::json;
+
+use self::spec::{case::Case, check, coverage, document::document, generic, schema};
+
+/// The sections of the table, each a test of its own.
+macro_rules! sections {
+    ($($section:ident,)*) => {
+        $(
+            #[test]
+            fn $section() {
+                check::run(stringify!($section), &spec::$section::cases());
+            }
+        )*
+
+        fn all_cases() -> Vec<Case> {
+            let sections: Vec<Vec<Case>> = vec![$(spec::$section::cases()),*];
+            sections.concat()
+        }
+    };
+}
+
+sections! {}
+
+#[test]
+fn every_implemented_operation_has_a_case() {
+    let Some(document) = document() else { return };
+    let cases = all_cases();
+    coverage::print(document, &cases);
+    let problems = coverage::problems(document, &cases);
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn names_of_cases_differ() {
+    let cases = all_cases();
+    let names: std::collections::BTreeSet<_> = cases.iter().map(|case| (&case.operation, &case.name)).collect();
+    assert_eq!(names.len(), cases.len());
+}
+
+#[test]
+fn tokens_are_asked_for() {
+    let Some(document) = document() else { return };
+    check::run("tokens", &generic::token_cases(document));
+}
+
+#[test]
+fn bodies_are_checked() {
+    let Some(document) = document() else { return };
+    check::run("bodies", &generic::body_cases(document));
+}
+
+#[test]
+fn identifiers_are_checked() {
+    let Some(document) = document() else { return };
+    check::run("identifiers", &generic::identifier_cases(document));
+}
+
+#[test]
+fn routes_are_checked() {
+    check::run("routes", &generic::routing_cases());
+}
+
+#[test]
+fn preflights_are_answered() {
+    check::run("preflights", &generic::preflight_cases());
+}
+
+#[test]
+fn every_schema_makes_a_validator() {
+    let Some(document) = document() else { return };
+    let responses = document.operations.iter().flat_map(|operation| operation.responses.keys().map(move |status| (operation, *status)));
+    let rules = responses.filter_map(|(operation, status)| schema::rules(operation, status)).count();
+    assert!(rules > 300, "{rules}");
+}
+
+#[test]
+fn wrong_bodies_are_found() {
+    let Some(document) = document() else { return };
+    let rules = schema::rules(document.operation("getTokenOwner").unwrap(), 200).unwrap();
+    assert_eq!(rules.problems(&json!({ "user_id": "@alice:example.org", "device_id": "A" })), [""; 0]);
+    for body in [json!({}), json!({ "user_id": 1 }), json!({ "user_id": "@alice" }), json!({ "user_id": "@alice:example.org", "devise_id": "A" })] {
+        assert!(!rules.problems(&body).is_empty(), "{body}");
+    }
+}
