@@ -153,3 +153,18 @@ fn a_redaction_is_applied_once() {
     world.make(Recipe::redaction(ALICE, &target));
     assert_eq!(world.workshop.stored(&target).decided.redacted_by, Some(world.workshop.stored(&first).number));
 }
+
+#[test]
+fn an_outlier_whose_redaction_came_first_is_found_redacted() {
+    let world = world("11");
+    let topic = world.build(Recipe::topic(ALICE, "a secret"));
+    let id = topic.pdu().event_id.clone();
+    let peer = world.informed_peer();
+    let redaction = world.make(Recipe::redaction(ALICE, &id));
+    peer.receive(&world.event(&redaction), InputKind::New);
+    assert_eq!(peer.receive(&topic, InputKind::Outlier), Verdict::Stored(Status::Outlier));
+    let again = peer.reopened();
+    assert_eq!(again.content(&id), json!({}));
+    assert_eq!(again.receive(&topic, InputKind::New), Verdict::Stored(Status::Accepted));
+    assert_eq!(again.content(&id), json!({}));
+}

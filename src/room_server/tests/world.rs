@@ -197,7 +197,8 @@ impl World {
         let identity = &self.identities[recipe.event.sender.server_name().as_str()];
         let serial = self.serial.replace(self.serial.get() + 1);
         let placed = self.workshop.transact(|draft| {
-            let prev_events = recipe.after.clone().unwrap_or_else(|| draft.head.prev_events());
+            let prev_events =
+                recipe.after.clone().unwrap_or_else(|| draft.head.chosen().into_iter().map(|extremity| extremity.id.clone()).collect());
             let before: Vec<_> = draft.view.events_by_id(prev_events.iter())?.into_iter().flatten().collect();
             let state = match &recipe.after {
                 Some(_) => resolve(&draft.view, &self.version, &before.iter().map(|event| event.decided.after).collect())?,
@@ -273,6 +274,11 @@ impl Peer {
         let rooms = block_on(RoomServer::open(Rc::clone(&store), Rc::clone(&log), Rc::clone(&identity), Rc::new(StandingClock))).unwrap();
         let room = block_on(rooms.room(&room_id)).unwrap().unwrap_or_else(|| rooms.new_room(room_id, version.clone()));
         Self { rooms, room, log, store, identity }
+    }
+
+    /// The same server after a restart.
+    pub(super) fn reopened(&self) -> Self {
+        Self::over(Rc::clone(&self.store), &self.room.version, self.room.id.clone(), Rc::clone(&self.identity))
     }
 
     pub(super) fn transact<T>(&self, decide: impl FnMut(&mut Draft<'_>) -> Result<T, Undecided>) -> Result<T, Error> {
