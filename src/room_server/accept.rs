@@ -46,7 +46,7 @@ impl Draft<'_> {
         let chosen = self.head.chosen();
         let all = chosen.len() == self.head.extremities.len();
         let before = if all { self.head.current } else { self.resolve_after(chosen.iter().map(|extremity| extremity.event))? };
-        Ok((chosen.into_iter().map(|extremity| extremity.id.clone()).collect(), before))
+        Ok((self.head.prev_events(), before))
     }
 
     /// Appends the create event that the room was made for.

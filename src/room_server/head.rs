@@ -61,6 +61,11 @@ impl Head {
         extremities
     }
 
+    /// The events that a new event names as its previous ones.
+    pub(crate) fn prev_events(&self) -> Vec<OwnedEventId> {
+        self.chosen().into_iter().map(|extremity| extremity.id.clone()).collect()
+    }
+
     /// The depth of a new event.
     pub(crate) fn next_depth(&self) -> u64 {
         let deepest = self.extremities.iter().map(|extremity| extremity.depth).max().unwrap_or(0);

@@ -197,8 +197,7 @@ impl World {
         let identity = &self.identities[recipe.event.sender.server_name().as_str()];
         let serial = self.serial.replace(self.serial.get() + 1);
         let placed = self.workshop.transact(|draft| {
-            let prev_events =
-                recipe.after.clone().unwrap_or_else(|| draft.head.chosen().into_iter().map(|extremity| extremity.id.clone()).collect());
+            let prev_events = recipe.after.clone().unwrap_or_else(|| draft.head.prev_events());
             let before: Vec<_> = draft.view.events_by_id(prev_events.iter())?.into_iter().flatten().collect();
             let state = match &recipe.after {
                 Some(_) => resolve(&draft.view, &self.version, &before.iter().map(|event| event.decided.after).collect())?,
