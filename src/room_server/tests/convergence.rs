@@ -75,7 +75,7 @@ fn check_current(world: &World, peer: &Peer) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 50, rng_seed: RngSeed::Fixed(3), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, rng_seed: RngSeed::Fixed(3), ..ProptestConfig::default() })]
 
     #[test]
     fn the_order_of_delivery_does_not_matter(version in version(), steps in steps(5..40), seeds in any::<[u64; 3]>()) {
