@@ -19,18 +19,27 @@ mod login;
 mod membership;
 mod openid;
 mod profile;
+mod public_rooms;
+mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
+mod receipts;
 mod redaction;
 mod registration;
+mod relations;
 mod reports;
 mod route;
 mod sending;
 mod server_info;
+mod state;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod threads;
+mod timestamp;
+mod typing;
+mod upgrade;
 mod user_directory;
 mod voip;
 
@@ -45,6 +54,7 @@ use crate::{
     http::{Body, Method, Request, Response},
     recent_requests::AnsweredRequest,
     server::Server,
+    sync,
 };
 
 /// All routes, one slice for each section of the specification.
@@ -64,18 +74,29 @@ const ROUTES: &[&[Route]] = &[
     membership::ROUTES,
     openid::ROUTES,
     profile::ROUTES,
+    public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    receipts::ROUTES,
     redaction::ROUTES,
     registration::ROUTES,
+    relations::ROUTES,
     reports::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
+    threads::ROUTES,
+    timestamp::ROUTES,
+    typing::ROUTES,
+    upgrade::ROUTES,
     user_directory::ROUTES,
     voip::ROUTES,
+    sync::ROUTES,
+    sync::INITIAL_SYNC_ROUTES,
+    sync::EVENTS_ROUTES,
+    state::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

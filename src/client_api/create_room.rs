@@ -35,9 +35,6 @@ async fn create_room(call: Call) -> Result<Response, Error> {
     let request: CreateRoomRequest = call.body()?;
     let (server, creator) = (&call.server, call.user()?);
     request.check()?;
-    for invited in &request.invite {
-        membership::check_reachable(server, invited)?;
-    }
     let version = RoomVersion::supported(request.room_version.as_deref().unwrap_or(DEFAULT_ROOM_VERSION.as_str()))?;
     let alias = request.alias(server.identity.server_name())?;
     let content = request.create_content(creator, &version);

@@ -136,7 +136,7 @@ fn unlist_alias(draft: &mut Draft<'_>, user: &UserId, alias: &RoomAliasId) -> Re
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidaliases>
 async fn aliases(call: Call) -> Result<Response, Error> {
-    let room = call.room(0).await?;
+    let room = call.room_of_member(0).await?;
     if !reads_current(&call.server, &room, call.user()?).await? {
         return Err(Error::forbidden("You are not in this room."));
     }

@@ -4,26 +4,26 @@
 
 mod content;
 mod intent;
+mod invitation;
 mod lists;
 mod restricted;
 
 use std::rc::Rc;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::OwnedUserId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::{
     content::{MemberContent, load_profiles},
     intent::{Intent, change_membership, join},
+    invitation::check_invitation,
 };
 use super::{Access, Call, Route, directory::room_of, handler};
 use crate::{
     error::Error,
     http::{Method, Response},
-    ports::TransportError,
     room_server::Room,
-    server::Server,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -128,10 +128,7 @@ async fn unban(call: Call) -> Result<Response, Error> {
 
 async fn targeted_change(call: Call, intent: Intent) -> Result<Response, Error> {
     let change: TargetedChange = call.body()?;
-    let room = call.room(0).await?;
-    if intent == Intent::Invite {
-        check_reachable(&call.server, &change.user_id)?;
-    }
+    let room = call.room_of_member(0).await?;
     change_membership(&call.server, &room, intent, call.user()?, &change.user_id, change.reason.as_deref()).await?;
     Ok(Response::empty())
 }
@@ -141,14 +138,6 @@ async fn forget(call: Call) -> Result<Response, Error> {
     let room = call.room(0).await?;
     intent::forget(&call.server, &room, call.user()?).await?;
     Ok(Response::empty())
-}
-
-/// An invitation that cannot be delivered is not made.
-pub(super) fn check_reachable(server: &Server, invited: &UserId) -> Result<(), Error> {
-    if invited.server_name() == server.identity.server_name() {
-        return Ok(());
-    }
-    Err(TransportError::NoRoute(invited.server_name().to_string()).into())
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#other-error-codes> (`M_SERVER_NOT_TRUSTED`)

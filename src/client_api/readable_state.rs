@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room>
 
-use ruma::{UserId, events::StateEventType};
+use ruma::UserId;
 
 use crate::{
     error::Error,
@@ -12,6 +12,7 @@ use crate::{
         snapshot::Snapshot,
     },
     server::Server,
+    visibility::is_world_readable,
 };
 
 /// Whether a user may read the room as it is now.
@@ -45,12 +46,6 @@ fn state_in(view: &View<'_>, room: &Room, current: Snapshot, user: &UserId) -> R
         Some(row) if !row.forgotten => state_after_leaving(view, row.event),
         _ => Ok(None),
     }
-}
-
-/// Whether anybody may read a room in this state.
-pub(super) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
-    let Some(event) = state.event(view, &StateEventType::RoomHistoryVisibility, "")? else { return Ok(false) };
-    Ok(view.event(event)?.pdu.content_str("history_visibility").as_deref() == Some("world_readable"))
 }
 
 /// The state behind the event that ended the user's last stay, which may be some membership events ago.

@@ -12,7 +12,7 @@ use super::{
     request::{CreateRoomRequest, Preset},
 };
 use crate::{
-    client_api::membership::{MemberContent, load_profiles},
+    client_api::membership::{MemberContent, check_invitation, load_profiles},
     error::Error,
     event::NewEvent,
     room_server::{Draft, Undecided},
@@ -77,6 +77,7 @@ impl InitialEvents<'_> {
     fn add_invitations(&self, draft: &mut Draft<'_>) -> Result<(), Undecided> {
         let invited: BTreeSet<&OwnedUserId> = self.request.invite.iter().collect();
         for user in invited {
+            check_invitation(draft, self.creator, user)?;
             let mut content = MemberContent::new("invite").with_profile(draft.view(), user)?;
             if self.request.is_direct {
                 content = content.with("is_direct", true);

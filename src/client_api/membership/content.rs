@@ -4,8 +4,8 @@ use ruma::UserId;
 use serde_json::{Map, Value};
 
 use crate::{
+    profiles::{IN_MEMBER_EVENTS, profile_key},
     room_server::{Need, View},
-    storage::{Key, Table},
 };
 
 /// The content of a membership event in the making.
@@ -23,7 +23,7 @@ impl MemberContent {
     pub(crate) fn with_profile(mut self, view: &View<'_>, user: &UserId) -> Result<Self, Need> {
         let row = view.row(&profile_key(user))?;
         let profile: Map<String, Value> = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
-        let shown = ["displayname", "avatar_url"].into_iter().filter_map(|field| profile.get_key_value(field));
+        let shown = IN_MEMBER_EVENTS.into_iter().filter_map(|field| profile.get_key_value(field));
         self.0.extend(shown.filter(|(_, value)| value.is_string()).map(|(field, value)| (field.clone(), value.clone())));
         Ok(self)
     }
@@ -58,8 +58,4 @@ pub(crate) fn load_profiles<'a>(view: &View<'_>, users: impl Iterator<Item = &'a
         }
     }
     if need.is_empty() { Ok(()) } else { Err(need) }
-}
-
-fn profile_key(user: &UserId) -> Key {
-    Key::new(Table::Profiles).text(user.as_str())
 }

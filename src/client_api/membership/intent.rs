@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ruma::{OwnedUserId, UserId};
 
-use super::{MemberContent, restricted};
+use super::{MemberContent, check_invitation, restricted};
 use crate::{
     error::Error,
     event::NewEvent,
@@ -83,6 +83,9 @@ fn decide(draft: &mut Draft<'_>, intent: Intent, sender: &UserId, target: &UserI
         return Ok(());
     }
     intent.check_target(membership.as_deref())?;
+    if intent == Intent::Invite {
+        check_invitation(draft, sender, target)?;
+    }
     let mut content = MemberContent::new(intent.membership()).with_reason(reason);
     if intent.shows_profile() {
         content = content.with_profile(draft.view(), target)?;

@@ -1,6 +1,6 @@
 //! Who is in a room, and which rooms somebody is in.
 
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -10,15 +10,18 @@ use crate::{
     },
     client_event::{RoomId, client_event},
     error::Error,
+    history,
     http::Response,
     room_server::{
         EventNumber, Room, RoomNumber, View,
-        commit::{UserRoom, members_prefix},
+        commit::{UserRoom, members_prefix, timeline_key},
         snapshot::Snapshot,
         stored::StoredEvent,
     },
     server::Server,
+    sight::Sight,
     storage::{Key, KeyReader, Scan, Table},
+    tokens::TopologicalToken,
 };
 
 const MEMBERSHIPS: [&str; 5] = ["join", "invite", "knock", "leave", "ban"];
@@ -47,8 +50,11 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
         (None, None) => true,
         _ => wanted == Some(membership) || unwanted.is_some_and(|unwanted| unwanted != membership),
     };
-    let room = call.room(0).await?;
-    let state = readable_state(&call.server, &room, call.user()?).await?;
+    let room = call.room_of_member(0).await?;
+    let state = match call.query("at") {
+        Some(token) => state_at(&call.server, &room, call.user()?, token).await?,
+        None => readable_state(&call.server, &room, call.user()?).await?,
+    };
     let memberships: Vec<_> = MEMBERSHIPS.into_iter().filter(|membership| is_wanted(membership)).collect();
     let events = member_events(&call.server, &room, state, &memberships).await?;
     let viewer = call.viewer()?;
@@ -60,6 +66,23 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&json!({ "chunk": chunk })))
 }
 
+/// The state behind the last event before a token's place.
+async fn state_at(server: &Server, room: &Room, user: &UserId, token: &str) -> Result<Snapshot, Error> {
+    let sight = Sight::of_reader(server, room, user).await?;
+    let place = history::locate(server, room, token).await?.min(sight.end());
+    if place == TopologicalToken::END {
+        return Ok(room.head().current);
+    }
+    let (start, end) = (timeline_key(room.number, 0, EventNumber(0)), timeline_key(room.number, place.depth, place.event));
+    let rows = server.ports.store.scan(&Scan::range(start, end).reversed().limited(1)).await?;
+    let Some((_, last)) = rows.first().and_then(history::place) else { return Ok(Snapshot::default()) };
+    let look = |view: &View<'_>| {
+        let event = view.event(last)?;
+        Ok(sight.sees(view, &event)?.then_some(event.decided.after))
+    };
+    server.rooms.ask(room, look).await?.ok_or_else(|| Error::forbidden("You may not see the room as it was then."))
+}
+
 fn membership_parameter<'a>(call: &'a Call, name: &str) -> Result<Option<&'a str>, Error> {
     match call.query(name) {
         Some(value) if !MEMBERSHIPS.contains(&value) => Err(Error::invalid_param(format!("{value:?} is no membership."))),
@@ -69,7 +92,7 @@ fn membership_parameter<'a>(call: &'a Call, name: &str) -> Result<Option<&'a str
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members>
 pub(super) async fn joined_members(call: Call) -> Result<Response, Error> {
-    let room = call.room(0).await?;
+    let room = call.room_of_member(0).await?;
     let user = call.user()?;
     if !call.server.rooms.ask(&room, |view| is_joined(view, &room, user)).await? {
         return Err(Error::forbidden("You are not in this room."));

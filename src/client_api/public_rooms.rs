@@ -1,0 +1,178 @@
+//! The published room directory: its pages, and what a search finds in it.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
+
+use std::{cmp::Reverse, rc::Rc};
+
+use ruma::{OwnedRoomId, RoomId};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Access, Call, Route, handler, published_rooms_chunk::PublishedRoomsChunk};
+use crate::{
+    error::Error,
+    http::{Method, Response},
+    ports::TransportError,
+    room_server::Room,
+    server::Server,
+};
+
+const PATH: &str = "/_matrix/client/{version}/publicRooms";
+
+pub(super) const ROUTES: &[Route] = &[
+    Route { method: Method::Get, path: PATH, access: Access::Public, handler: handler!(public_rooms) },
+    Route { method: Method::Post, path: PATH, access: Access::Token, handler: handler!(search_public_rooms) },
+];
+
+/// Rooms on a page where the client does not say.
+const DEFAULT_LIMIT: usize = 100;
+
+/// Rooms on a page at most: each costs eight events.
+const MAX_LIMIT: usize = 500;
+
+/// What a client looks for.
+#[derive(Default, Deserialize)]
+struct Query {
+    limit: Option<usize>,
+    since: Option<String>,
+    #[serde(default)]
+    filter: Filter,
+}
+
+#[derive(Default, Deserialize)]
+struct Filter {
+    generic_search_term: Option<String>,
+    room_types: Option<Vec<Option<String>>>,
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
+async fn public_rooms(call: Call) -> Result<Response, Error> {
+    let limit = call.query_number("limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let query = Query { limit, since: call.query("since").map(str::to_owned), filter: Filter::default() };
+    answer(&call, &query).await
+}
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3publicrooms>
+async fn search_public_rooms(call: Call) -> Result<Response, Error> {
+    answer(&call, &call.body()?).await
+}
+
+async fn answer(call: &Call, query: &Query) -> Result<Response, Error> {
+    let server = &call.server;
+    if let Some(other) = call.query("server").filter(|other| *other != server.name()) {
+        return Err(TransportError::NoRoute(other.to_owned()).into());
+    }
+    let since = query.since.as_deref().map(Token::parse).transpose()?;
+    let rooms = query.filter.rooms(server).await?;
+    let page = Page::cut(&rooms, since.as_ref(), query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT));
+    let mut chunk = Vec::new();
+    for room in page.rooms {
+        chunk.push(server.rooms.ask(room, |view| PublishedRoomsChunk::of(view, room)).await?);
+    }
+    let mut body: Map<String, Value> = [("chunk".to_owned(), json!(chunk))].into_iter().collect();
+    body.insert("total_room_count_estimate".into(), rooms.len().into());
+    body.extend(page.next.map(|token| ("next_batch".to_owned(), token.to_string().into())));
+    body.extend(page.previous.map(|token| ("prev_batch".to_owned(), token.to_string().into())));
+    Ok(Response::ok(&body))
+}
+
+impl Filter {
+    /// The published rooms that the filter lets through, the largest first.
+    async fn rooms(&self, server: &Server) -> Result<Vec<Rc<Room>>, Error> {
+        let mut rooms = Vec::new();
+        for id in server.directory.published().await? {
+            if let Some(room) = server.rooms.room(&id).await?
+                && self.matches(server, &room).await?
+            {
+                rooms.push(room);
+            }
+        }
+        rooms.sort_by_cached_key(|room| Place::of(room));
+        Ok(rooms)
+    }
+
+    async fn matches(&self, server: &Server, room: &Rc<Room>) -> Result<bool, Error> {
+        let term = self.generic_search_term.as_deref().unwrap_or_default().to_lowercase();
+        if term.is_empty() && self.room_types.is_none() {
+            return Ok(true);
+        }
+        let chunk = server.rooms.ask(room, |view| PublishedRoomsChunk::of(view, room)).await?;
+        let is_wanted = self.room_types.as_ref().is_none_or(|types| types.contains(&chunk.room_type));
+        let texts = [&chunk.name, &chunk.topic, &chunk.canonical_alias];
+        Ok(is_wanted && (term.is_empty() || texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&term))))
+    }
+}
+
+/// A room's place in the directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    joined: Reverse<u64>,
+    room: OwnedRoomId,
+}
+
+impl Place {
+    fn of(room: &Room) -> Self {
+        Self { joined: Reverse(room.head().joined), room: room.id.clone() }
+    }
+}
+
+/// A page's beginning: the rooms behind a place, or those before it. It names a place and no number of rooms, so that rooms
+/// which come and go meanwhile shift nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    After(Place),
+    Before(Place),
+}
+
+impl Token {
+    fn parse(text: &str) -> Result<Self, Error> {
+        let parts = || {
+            let (joined, room) = text.get(1..)?.split_once('_')?;
+            let place = Place { joined: Reverse(joined.parse().ok()?), room: RoomId::parse(room).ok()? };
+            match text.get(..1)? {
+                "n" => Some(Self::After(place)),
+                "p" => Some(Self::Before(place)),
+                _ => None,
+            }
+        };
+        parts().ok_or_else(|| Error::invalid_param("since is no token of this list."))
+    }
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (letter, place) = match self {
+            Self::After(place) => ('n', place),
+            Self::Before(place) => ('p', place),
+        };
+        write!(formatter, "{letter}{}_{}", place.joined.0, place.room)
+    }
+}
+
+/// One page of the directory.
+struct Page<'a> {
+    rooms: &'a [Rc<Room>],
+    next: Option<Token>,
+    previous: Option<Token>,
+}
+
+impl<'a> Page<'a> {
+    fn cut(rooms: &'a [Rc<Room>], since: Option<&Token>, limit: usize) -> Self {
+        let (start, end) = match since {
+            None => (0, limit),
+            Some(Token::After(place)) => {
+                let start = rooms.partition_point(|room| Place::of(room) <= *place);
+                (start, start.saturating_add(limit))
+            }
+            Some(Token::Before(place)) => {
+                let end = rooms.partition_point(|room| Place::of(room) < *place);
+                (end.saturating_sub(limit), end)
+            }
+        };
+        let end = end.min(rooms.len());
+        let page = rooms.get(start..end).unwrap_or_default();
+        let next = page.last().filter(|_| end < rooms.len()).map(|room| Token::After(Place::of(room)));
+        let previous = page.first().filter(|_| start > 0).map(|room| Token::Before(Place::of(room)));
+        Self { rooms: page, next, previous }
+    }
+}
