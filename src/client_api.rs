@@ -27,9 +27,11 @@ mod readable_state;
 mod redaction;
 mod registration;
 mod reports;
+mod room_summary;
 mod route;
 mod sending;
 mod server_info;
+mod spaces;
 mod state;
 mod tags;
 mod third_party_ids;
@@ -73,8 +75,10 @@ const ROUTES: &[&[Route]] = &[
     redaction::ROUTES,
     registration::ROUTES,
     reports::ROUTES,
+    room_summary::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
+    spaces::ROUTES,
     state::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
