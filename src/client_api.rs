@@ -24,8 +24,10 @@ mod published_rooms_chunk;
 mod push_rules;
 mod pushers;
 mod readable_state;
+mod receipts;
 mod redaction;
 mod registration;
+mod relations;
 mod reports;
 mod room_summary;
 mod route;
@@ -36,6 +38,9 @@ mod state;
 mod tags;
 mod third_party_ids;
 mod third_party_networks;
+mod threads;
+mod timestamp;
+mod typing;
 mod upgrade;
 mod user_directory;
 mod voip;
@@ -51,9 +56,11 @@ use crate::{
     http::{Body, Method, Request, Response},
     recent_requests::AnsweredRequest,
     server::Server,
+    sync,
 };
 
 /// All routes, one slice for each section of the specification.
+#[rustfmt::skip]
 const ROUTES: &[&[Route]] = &[
     account::ROUTES,
     account_data::ROUTES,
@@ -72,8 +79,10 @@ const ROUTES: &[&[Route]] = &[
     public_rooms::ROUTES,
     push_rules::ROUTES,
     pushers::ROUTES,
+    receipts::ROUTES,
     redaction::ROUTES,
     registration::ROUTES,
+    relations::ROUTES,
     reports::ROUTES,
     room_summary::ROUTES,
     sending::ROUTES,
@@ -83,9 +92,16 @@ const ROUTES: &[&[Route]] = &[
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
+    threads::ROUTES,
+    timestamp::ROUTES,
+    typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,
     voip::ROUTES,
+    sync::ROUTES,
+    sync::INITIAL_SYNC_ROUTES,
+    sync::EVENTS_ROUTES,
+    state::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

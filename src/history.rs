@@ -84,13 +84,21 @@ impl Range {
         Self { direction, from, to: direction.destination() }
     }
 
-    /// The rest of the range, behind an event.
-    fn behind(self, (depth, event): (u64, EventNumber)) -> Self {
-        let event = match self.direction {
-            Direction::Forward => EventNumber(event.0.saturating_add(1)),
-            Direction::Backward => event,
+    /// Whether an event at that place is in the range.
+    pub(crate) fn contains(self, place: TopologicalToken) -> bool {
+        match self.direction {
+            Direction::Forward => (self.from..self.to).contains(&place),
+            Direction::Backward => (self.to..self.from).contains(&place),
+        }
+    }
+
+    /// The rest of the range, behind the event at that place.
+    pub(crate) fn behind(self, place: TopologicalToken) -> Self {
+        let from = match self.direction {
+            Direction::Forward => place.next(),
+            Direction::Backward => place,
         };
-        Self { from: TopologicalToken { depth, event }, ..self }
+        Self { from, ..self }
     }
 
     /// The range as a scan over rows whose keys end with depth and event.
@@ -149,11 +157,11 @@ async fn seen(
     room: &Room,
     sight: &Sight<'_>,
     filter: &EventFilter,
-    places: &[(u64, EventNumber)],
+    places: &[TopologicalToken],
 ) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
     let question = |view: &crate::room_server::View<'_>| {
         let mut seen = Vec::new();
-        for event in view.events(places.iter().map(|(_, event)| *event))? {
+        for event in view.events(places.iter().map(|place| place.event))? {
             let pdu = &event.pdu;
             let wanted = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
             seen.push(if wanted && sight.sees(view, &event)? { Some(event) } else { None });
@@ -163,11 +171,11 @@ async fn seen(
     server.rooms.ask(room, question).await
 }
 
-/// Depth and event of a row of the timeline.
-pub(crate) fn place(row: &Row) -> Option<(u64, EventNumber)> {
+/// The place that a row's key names behind its room.
+pub(crate) fn place(row: &Row) -> Option<TopologicalToken> {
     let mut key = KeyReader::new(&row.key);
     key.number()?;
-    Some((key.number()?, EventNumber(key.number()?)))
+    Some(TopologicalToken { depth: key.number()?, event: EventNumber(key.number()?) })
 }
 
 /// The place in a room's timeline that a client's token means.

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod accounts;
+mod activity;
 mod client_api;
 mod client_event;
 pub mod config;
@@ -18,18 +19,24 @@ mod profiles;
 mod push;
 mod pushers;
 mod rate_limits;
+mod receipts;
 mod recent_requests;
 mod relations;
 pub mod room_server;
 pub mod server;
 mod sight;
 pub mod storage;
+mod sync;
 mod tokens;
 mod transactions;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+// The tests' host names this crate as its users do.
+#[cfg(test)]
+extern crate self as inglenook;
 
 pub use self::{
     client_api::routes,

@@ -6,3 +6,4 @@ pub(crate) mod evaluate;
 mod glob;
 pub(crate) mod rules;
 pub(crate) mod ruleset;
+pub(crate) mod unread;

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     room_server::{
         Need, Room, View,
-        relation::{Child, Group, aggregated_children, aggregated_key, read_child},
+        relation::{Child, Group, aggregated_children, aggregated_mark, read_child},
         stored::StoredEvent,
     },
     server::Server,
@@ -55,7 +55,7 @@ fn bundle_nested<'a>(
         if parents.is_empty() {
             return Ok(());
         }
-        let sight = Sight::of(server, room, viewer.user).await?;
+        let sight = Sight::of(server, room, viewer.user).await?.ignoring(server).await?;
         let aggregate = |view: &View<'_>| {
             let aggregation = |parent| Aggregation { view, sight: &sight, viewer, parent };
             parents.iter().map(|(index, parent)| Ok((*index, aggregation(parent).bundled()?))).collect::<Result<Vec<_>, Need>>()
@@ -102,7 +102,7 @@ fn add(event: Option<&mut Value>, relations: Map<String, Value>) {
 async fn parents(server: &Server, room: &Room, events: &[Value]) -> Result<Vec<(usize, Parent)>, Error> {
     let parents = events.iter().enumerate().filter_map(|(index, event)| Some((index, Parent::of(event)?)));
     let parents: Vec<_> = parents.collect();
-    let keys: Vec<_> = parents.iter().map(|(_, parent)| aggregated_key(room.number, &parent.id)).collect();
+    let keys: Vec<_> = parents.iter().map(|(_, parent)| aggregated_mark(room.number, &parent.id)).collect();
     let marks = server.ports.store.get_many(&keys).await?;
     let parents: Vec<_> = parents.into_iter().zip(marks).filter_map(|(parent, mark)| mark.map(|_| parent)).collect();
     let children = parents.iter().map(|(_, parent)| children(server, room, &parent.id));
@@ -178,7 +178,7 @@ impl Aggregation<'_> {
 
     /// <https://spec.matrix.org/v1.19/client-server-api/#server-side-aggregation-of-mthread-relationships>
     fn thread(&self) -> Result<Option<Value>, Need> {
-        let children: Vec<_> = self.parent.of_group(Group::Thread).collect();
+        let children: Vec<_> = self.parent.of_group(Group::Thread).filter(|child| !self.sight.ignores(&child.row.sender)).collect();
         let Some(latest) = self.seen(children.iter().rev().take(MAX_CANDIDATES).copied())?.into_iter().next() else { return Ok(None) };
         let user = self.viewer.user.as_str();
         let participated = self.parent.sender == user || children.iter().any(|child| child.row.sender == user);
@@ -195,7 +195,7 @@ impl Aggregation<'_> {
 
     fn seen<'c>(&self, children: impl Iterator<Item = &'c Child>) -> Result<Vec<Arc<StoredEvent>>, Need> {
         let mut seen = Vec::new();
-        for event in self.view.events(children.map(|child| child.event))? {
+        for event in self.view.events(children.map(|child| child.place.event))? {
             if self.sight.sees(self.view, &event)? {
                 seen.push(event);
             }

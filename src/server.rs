@@ -2,8 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::BTreeMap,
     rc::Rc,
 };
+
+use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
@@ -15,6 +18,7 @@ use crate::{
     identity::Identity,
     log::Log,
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
     room_server::RoomServer,
@@ -49,6 +53,9 @@ pub struct Server {
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) rate_limits: RefCell<Buckets>,
+    /// When each user was last noted as active, and whether they were syncing.
+    pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
+    pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -78,6 +85,8 @@ impl Server {
             log,
             rooms,
             typing: RefCell::default(),
+            active: RefCell::default(),
+            unread: RefCell::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),

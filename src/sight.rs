@@ -2,9 +2,12 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 
+use std::collections::BTreeSet;
+
 use ruma::{UserId, events::StateEventType};
 
 use crate::{
+    account_data,
     error::Error,
     room_server::{
         Need, Position, Room, View,
@@ -26,6 +29,7 @@ pub(crate) struct Sight<'a> {
     user: &'a UserId,
     stay: Option<Stay>,
     world_readable: bool,
+    ignored: BTreeSet<String>,
 }
 
 /// The user's last time in the room.
@@ -48,13 +52,28 @@ impl<'a> Sight<'a> {
         if stay.is_some_and(|stay| stay.until != STILL_JOINED.until) && has_forgotten(server, room, user).await? {
             stay = None;
         }
-        Ok(Self { user, stay, world_readable })
+        Ok(Self { user, stay, world_readable, ignored: BTreeSet::new() })
     }
 
-    /// [`Sight::of`], refused with 403 where the user may not look at the room at all.
+    /// What a user sees who looks through the room's history, refused with 403 where they may not look at all.
     pub(crate) async fn of_reader(server: &Server, room: &Room, user: &'a UserId) -> Result<Self, Error> {
         let sight = Self::of(server, room, user).await?;
-        if sight.may_read() { Ok(sight) } else { Err(Error::forbidden("You are not in that room.")) }
+        if sight.may_read() { sight.ignoring(server).await } else { Err(Error::forbidden("You are not in that room.")) }
+    }
+
+    /// The same without what was sent by users whom the user ignores.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
+    pub(crate) async fn ignoring(mut self, server: &Server) -> Result<Self, Error> {
+        let list = account_data::read(server, self.user, None, "m.ignored_user_list").await?;
+        let ignored = list.as_ref().and_then(|content| content.get("ignored_users")?.as_object());
+        self.ignored = ignored.map(|users| users.keys().cloned().collect()).unwrap_or_default();
+        Ok(self)
+    }
+
+    /// Whether the user ignores somebody.
+    pub(crate) fn ignores(&self, sender: &UserId) -> bool {
+        self.ignored.contains(sender.as_str())
     }
 
     /// Whether the user was ever joined, or all the world may look.
@@ -75,8 +94,14 @@ impl<'a> Sight<'a> {
         }
     }
 
-    /// Whether the user sees the event.
+    /// Whether the user sees the event. State is seen whoever sent it.
     pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+        let wanted = event.pdu.state_key.is_some() || !self.ignores(&event.pdu.sender);
+        Ok(wanted && self.may_see(view, event)?)
+    }
+
+    /// Whether the user may see the event, ignored or not.
+    pub(crate) fn may_see(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
         let joined_since = self.stay.is_some_and(|stay| event.decided.position < stay.until);
         Ok(event.is_shown() && is_visible(view, event, self.user, joined_since)?)
     }

@@ -61,7 +61,12 @@ impl TopologicalToken {
 
     /// The gap behind an event.
     pub(crate) fn after(event: &StoredEvent) -> Self {
-        Self { depth: event.pdu.depth, event: EventNumber(event.number.0.saturating_add(1)) }
+        Self::before(event).next()
+    }
+
+    /// The gap behind the event that this is the gap before.
+    pub(crate) fn next(self) -> Self {
+        Self { event: EventNumber(self.event.0.saturating_add(1)), ..self }
     }
 
     /// Reads what [`fmt::Display`] has written, and nothing else.

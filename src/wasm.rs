@@ -7,6 +7,7 @@ mod bodies;
 mod clock;
 mod entropy;
 mod indexed_db;
+mod kept;
 mod node;
 mod options;
 mod panic;

@@ -15,7 +15,7 @@ use inglenook::{
 };
 use serde_json::{Value, json};
 
-use self::support::{Answer, Host, PASSWORD, User, request};
+use self::support::{Answer, Fault, Host, PASSWORD, User, request};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
@@ -111,6 +111,33 @@ fn of_two_registrations_at_once_one_gets_the_name() {
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 400]);
+}
+
+#[test]
+fn an_account_is_made_whole_or_not_at_all() {
+    for (fault, exists) in [(Fault::FailAt(1), false), (Fault::StopBefore(1), false), (Fault::StopAfter(1), true)] {
+        let mut host = Host::new();
+        host.store.set_fault(Some(fault));
+        let mut pending = host.begin(Method::Post, REGISTER, None, Some(new_account("ada")));
+        assert!(pending.answer_if_any().is_none_or(|answer| answer.status == 500));
+        host.restart();
+        let counts = [Table::Accounts, Table::Devices, Table::Tokens, Table::AccountData].map(|table| rows(&host, table));
+        assert_eq!(counts, [usize::from(exists); 4]);
+        match exists {
+            true => drop(post(&host, LOGIN, login("ada", PASSWORD)).ok()),
+            false => drop(host.register("ada")),
+        }
+    }
+}
+
+#[test]
+fn what_is_acknowledged_is_on_the_disk() {
+    let host = Host::new();
+    let ada = host.register("ada");
+    host.put(&ada, "/_matrix/client/v3/profile/@ada:example.org/displayname", json!({ "displayname": "Ada" })).ok();
+    host.put(&ada, "/_matrix/client/v3/user/@ada:example.org/account_data/org.example", json!({})).ok();
+    host.post(&ada, "/_matrix/client/v3/logout", json!({})).ok();
+    assert_eq!(host.store.relaxed_commits(), 0);
 }
 
 #[test]

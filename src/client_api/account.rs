@@ -2,14 +2,21 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management>
 
+use ruma::UserId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Access, Call, Route, handler, interactive_auth, registration::check_strength};
+use super::{
+    Access, Call, Route, handler, interactive_auth,
+    membership::{Intent, change_membership},
+    registration::check_strength,
+};
 use crate::{
     accounts::{Account, account_key, deactivation, devices, passwords},
     error::Error,
     http::{Method, Response},
+    profiles,
+    server::Server,
     storage::Batch,
 };
 
@@ -78,7 +85,23 @@ async fn deactivate(call: Call) -> Result<Response, Error> {
     if let Some(challenge) = interactive_auth::require_password(&call, auth).await? {
         return Ok(challenge);
     }
+    // Rooms come first: if this is cut off, the user can still log in and ask again.
+    leave_all_rooms(&call.server, call.user()?).await?;
     deactivation::deactivate(&call.server, call.user()?, erase).await?;
     // No third-party identifier was ever bound from here, so there is none left to unbind.
     Ok(Response::ok(&json!({ "id_server_unbind_result": "success" })))
+}
+
+async fn leave_all_rooms(server: &Server, user: &UserId) -> Result<(), Error> {
+    for (room, membership) in profiles::rooms_of(server, user).await? {
+        if !matches!(membership.as_str(), "join" | "invite" | "knock") {
+            continue;
+        }
+        match change_membership(server, &room, Intent::Leave, user, user, None).await {
+            // A room that does not let its members go must not keep the account alive.
+            Ok(()) | Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

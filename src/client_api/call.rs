@@ -152,9 +152,10 @@ impl Call {
         })
     }
 
-    /// The JSON body as `T`.
+    /// The JSON body as `T`. It must be an object: serde would take an array of the fields' values as well.
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_value(self.json()?).map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
+        serde_json::from_value(Value::Object(self.json_object()?))
+            .map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
     }
 
     /// The JSON body as an object.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler};
 use crate::{
-    client_event::{RoomId, Viewer, client_event},
+    client_event::{RoomId, client_event},
     error::Error,
     filter::EventFilter,
     history::{self, Direction, Page, Range, locate},
@@ -92,6 +92,7 @@ fn start_of(page: &Page, range: Range) -> TopologicalToken {
 async fn context(call: Call) -> Result<Response, Error> {
     let (limit, filter) = (call.limit()?, call.event_filter()?);
     let (room, event, sight) = call.visible_event(0, 1).await?;
+    let sight = sight.ignoring(&call.server).await?;
     let (server, place) = (&call.server, [TopologicalToken::before(&event), TopologicalToken::after(&event)]);
     let [from_before, from_after] = place;
     let limit_after = limit / 2;

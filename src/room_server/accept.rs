@@ -95,7 +95,7 @@ impl Draft<'_> {
         let before = self.head.current;
         self.head.current = if self.head.extremities.len() == 1 { after } else { self.resolve_extremities()? };
         let difference = before.difference(self.head.current, &self.view)?;
-        self.change_members(&difference)?;
+        self.change_members(number, &difference)?;
         Ok((difference, self.head.current))
     }
 
@@ -123,7 +123,7 @@ impl Draft<'_> {
         resolve(&self.view, &self.room.version, &states)
     }
 
-    fn change_members(&mut self, difference: &Difference) -> Result<(), Need> {
+    fn change_members(&mut self, cause: EventNumber, difference: &Difference) -> Result<(), Need> {
         for ((kind, state_key), (before, after)) in difference {
             let (StateEventType::RoomMember, Ok(user)) = (kind, UserId::parse(state_key)) else { continue };
             let before = before.map(|number| self.membership_of(number)).transpose()?.flatten();
@@ -133,8 +133,8 @@ impl Draft<'_> {
             };
             count(&mut self.head.joined, "join", &before, &after);
             count(&mut self.head.invited, "invite", &before, &after);
-            let change = self.members.entry(user.to_owned()).or_insert_with(|| MemberChange { before, after: None });
-            change.after = after;
+            let change = self.members.entry(user.to_owned()).or_insert_with(|| MemberChange { before, after: None, cause });
+            (change.after, change.cause) = (after, cause);
         }
         Ok(())
     }

@@ -93,15 +93,18 @@ impl Draft<'_> {
     }
 
     fn write_members(&self, places: &BTreeMap<EventNumber, Position>, batch: &mut Batch) {
-        for (user, MemberChange { before, after }) in &self.members {
+        for (user, MemberChange { before, after, cause }) in &self.members {
             if let Some(before) = before {
                 batch.delete(member_key(self.room.number, before, user));
             }
-            let Some((membership, event)) = after else { continue };
-            batch.put(member_key(self.room.number, membership, user), event.0.to_be_bytes());
+            if let Some((membership, event)) = after {
+                batch.put(member_key(self.room.number, membership, user), event.0.to_be_bytes());
+            }
             if self.is_local(user) {
-                let position = places.get(event).copied().unwrap_or(self.head.position);
-                let row = UserRoom { membership: membership.clone(), event: *event, position, forgotten: false };
+                // Who has no membership in the current state any more is out of the room, by the event that made it so.
+                let (membership, event) = after.clone().unwrap_or_else(|| ("leave".into(), *cause));
+                let position = places.get(cause).copied().unwrap_or(self.head.position);
+                let row = UserRoom { membership, event, position, forgotten: false };
                 batch.put_json(user_room_key(user, self.room.number), &row);
             }
         }
@@ -110,10 +113,8 @@ impl Draft<'_> {
     /// The local users whose membership each event changes.
     fn local_users(&self) -> BTreeMap<EventNumber, Vec<OwnedUserId>> {
         let mut users: BTreeMap<EventNumber, Vec<OwnedUserId>> = BTreeMap::new();
-        for (user, change) in &self.members {
-            if let (Some((_, event)), true) = (&change.after, self.is_local(user)) {
-                users.entry(*event).or_default().push(user.clone());
-            }
+        for (user, change) in self.members.iter().filter(|(user, _)| self.is_local(user)) {
+            users.entry(change.cause).or_default().push(user.clone());
         }
         users
     }

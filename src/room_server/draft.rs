@@ -46,10 +46,12 @@ pub(crate) struct Appended {
 }
 
 /// How a user's membership in the current state changes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct MemberChange {
     pub(crate) before: Option<String>,
     pub(crate) after: Option<(String, EventNumber)>,
+    /// The event by which it came about: the membership event itself, or one that made the room's state another.
+    pub(crate) cause: EventNumber,
 }
 
 impl<'a> Draft<'a> {

@@ -10,35 +10,65 @@ use super::{
     view::{Need, View},
 };
 
-/// The sets that reach an event, one bit each. More sets than bits share the last, which no room's forward extremities come near.
-type Colours = u64;
+/// The sets that reach an event, one bit each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Colours(Vec<u64>);
 
-/// Events that belong to the authorising chains of some of the sets, but not of all; a set's own events count as its chain's.
+impl Colours {
+    fn of(set: usize) -> Self {
+        let mut bits = vec![0; set / 64];
+        bits.push(1 << (set % 64));
+        Self(bits)
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| *mine |= theirs);
+    }
+}
+
+/// What all sets share beside their own events.
+pub(crate) trait Shared {
+    /// Whether the sets share this event.
+    fn contains(&self, event: EventNumber) -> Result<bool, Need>;
+
+    /// Every event that the sets share. Asked for only where the chains of these decide.
+    fn all(&self) -> Result<BTreeSet<EventNumber>, Need>;
+}
+
+/// The sets' own events, and those that belong to the authorising chains of some of the sets, but not of all; an event of a
+/// set counts as part of its chain.
 ///
-/// `conflicted` holds each set's own events; `common` are the events that all sets share.
+/// `conflicted` holds each set's own events.
 ///
 /// <https://spec.matrix.org/v1.19/rooms/v2/#definitions> (auth difference)
 pub(crate) fn auth_difference(
     view: &View<'_>,
     conflicted: &[BTreeSet<EventNumber>],
-    common: &BTreeSet<EventNumber>,
+    shared: &impl Shared,
 ) -> Result<BTreeSet<EventNumber>, Need> {
-    let mut walk = Walk { all: 0, queue: BTreeMap::new(), open: 0 };
-    walk.all = (0..conflicted.len()).fold(0, |all, set| all | colour(set));
-    for (set, events) in conflicted.iter().enumerate() {
-        events.iter().for_each(|event| walk.reach(*event, colour(set)));
-    }
-    let mut common = common.iter().rev().copied().peekable();
-    let mut difference = BTreeSet::new();
-    while let Some(greatest) = walk.next_open() {
-        while let Some(event) = common.next_if(|event| *event >= greatest) {
-            walk.reach(event, walk.all);
+    let mut walk = Walk::new(conflicted);
+    let own: BTreeSet<_> = conflicted.iter().flatten().copied().collect();
+    let mut rest: Option<BTreeSet<EventNumber>> = None;
+    let mut difference = own.clone();
+    while let Some((event, is_open)) = walk.greatest() {
+        if is_open && !own.contains(&event) {
+            if shared.contains(event)? {
+                walk.reach_by_all(event);
+            } else {
+                // A shared event above may lead here, and then all sets do.
+                let mut below = rest.map_or_else(|| shared.all(), Ok)?;
+                let above = below.split_off(&event);
+                rest = Some(below);
+                if !above.is_empty() {
+                    above.into_iter().for_each(|event| walk.reach_by_all(event));
+                    continue;
+                }
+                difference.insert(event);
+            }
         }
-        let Some((event, colours)) = walk.pop() else { break };
-        if colours != walk.all {
-            difference.insert(event);
-        }
-        auth_numbers(view, event)?.into_iter().for_each(|below| walk.reach(below, colours));
+        let colours = walk.pop(event);
+        auth_numbers(view, event)?.into_iter().for_each(|below| walk.reach(below, &colours));
     }
     Ok(difference)
 }
@@ -52,28 +82,38 @@ struct Walk {
 }
 
 impl Walk {
-    fn reach(&mut self, event: EventNumber, colours: Colours) {
-        let before = self.queue.get(&event).copied();
-        let after = before.unwrap_or(0) | colours;
-        self.queue.insert(event, after);
-        self.open += usize::from(after != self.all);
-        self.open -= usize::from(before.is_some_and(|before| before != self.all));
+    fn new(sets: &[BTreeSet<EventNumber>]) -> Self {
+        let mut walk = Self { all: Colours::default(), queue: BTreeMap::new(), open: 0 };
+        (0..sets.len()).for_each(|set| walk.all.merge(&Colours::of(set)));
+        for (set, events) in sets.iter().enumerate() {
+            events.iter().for_each(|event| walk.reach(*event, &Colours::of(set)));
+        }
+        walk
     }
 
-    /// The greatest event of the queue, while any lacks a colour.
-    fn next_open(&self) -> Option<EventNumber> {
-        (self.open > 0).then(|| self.queue.last_key_value().map(|(event, _)| *event)).flatten()
+    fn reach(&mut self, event: EventNumber, colours: &Colours) {
+        let before = self.queue.get(&event).map(|before| *before != self.all);
+        let reached = self.queue.entry(event).or_default();
+        reached.merge(colours);
+        self.open += usize::from(*reached != self.all);
+        self.open -= usize::from(before == Some(true));
     }
 
-    fn pop(&mut self) -> Option<(EventNumber, Colours)> {
-        let (event, colours) = self.queue.pop_last()?;
+    fn reach_by_all(&mut self, event: EventNumber) {
+        self.reach(event, &self.all.clone());
+    }
+
+    /// The greatest event of the queue and whether it lacks a colour; `None` when none does.
+    fn greatest(&self) -> Option<(EventNumber, bool)> {
+        let (event, colours) = self.queue.last_key_value().filter(|_| self.open > 0)?;
+        Some((*event, *colours != self.all))
+    }
+
+    fn pop(&mut self, event: EventNumber) -> Colours {
+        let colours = self.queue.remove(&event).unwrap_or_default();
         self.open -= usize::from(colours != self.all);
-        Some((event, colours))
+        colours
     }
-}
-
-fn colour(set: usize) -> Colours {
-    1 << set.min(63)
 }
 
 /// Events on a path between two conflicted events.

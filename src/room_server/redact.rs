@@ -95,7 +95,7 @@ fn may_redact(view: &View<'_>, version: &RoomVersion, redaction: &StoredEvent, t
 }
 
 /// The event without what its room version lets a redaction take away.
-fn redacted(pdu: &Pdu, version: &RoomVersion) -> Result<Pdu, Error> {
+pub(crate) fn redacted(pdu: &Pdu, version: &RoomVersion) -> Result<Pdu, Error> {
     let stored = |error: &dyn std::fmt::Display| Error::bug(format!("redacting {}: {error}", pdu.event_id));
     let mut object: CanonicalJsonObject = serde_json::from_str(pdu.json.get()).map_err(|error| stored(&error))?;
     redact_in_place(&mut object, &version.rules.redaction, None).map_err(|error| stored(&error))?;

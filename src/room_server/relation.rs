@@ -4,17 +4,18 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{EventNumber, RoomNumber};
+use super::{EventNumber, Need, RoomNumber, View, stored::StoredEvent};
 use crate::{
     event::Pdu,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
+    tokens::TopologicalToken,
 };
 
 /// Children are grouped, so that those which are aggregated are found in one range however many others there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Group {
-    /// Nothing but a mark that there are children which are aggregated.
-    Aggregated = 0,
+    /// No children, but marks that there are some.
+    Mark = 0,
     /// Annotations, and relations of types that this server does not know.
     Other = 1,
     /// `m.replace`
@@ -26,6 +27,11 @@ pub(crate) enum Group {
     /// By a hash of sender, type and key: the annotation, of which there is to be no second.
     Annotated = 5,
 }
+
+/// An event is in a thread over so many other events at most.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
+const MAX_HOPS: u32 = 3;
 
 /// How an event says that it relates to another.
 ///
@@ -54,8 +60,8 @@ pub(crate) struct RelationRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Child {
     pub(crate) group: Group,
-    pub(crate) depth: u64,
-    pub(crate) event: EventNumber,
+    /// Where in the timeline it is.
+    pub(crate) place: TopologicalToken,
     pub(crate) row: RelationRow,
 }
 
@@ -105,13 +111,29 @@ impl Relation {
     }
 }
 
+/// The root of the thread that an event is in, by its own word or that of an event that it relates to over some hops.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts>
+pub(crate) fn thread_of(view: &View<'_>, event: &StoredEvent) -> Result<Option<OwnedEventId>, Need> {
+    let mut relation = Relation::of(event.pdu.content.get());
+    for _ in 0..=MAX_HOPS {
+        let Some(found) = relation else { return Ok(None) };
+        if Group::of(&found.rel_type) == Group::Thread {
+            return Ok(Some(found.event_id));
+        }
+        relation = view.event_by_id(&found.event_id)?.and_then(|parent| Relation::of(parent.pdu.content.get()));
+    }
+    Ok(None)
+}
+
 /// Writes the rows of an event's relation.
 pub(super) fn write(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: EventNumber) {
     let Some(relation) = Relation::of(pdu.content.get()) else { return };
     let kind = pdu.kind.to_string();
     let group = Group::of(&relation.rel_type);
+    batch.put(parent_mark(room, &relation.event_id), []);
     if group != Group::Other {
-        batch.put(aggregated_key(room, &relation.event_id), []);
+        batch.put(aggregated_mark(room, &relation.event_id), []);
     }
     if group == Group::Thread {
         batch.put(thread_log_key(room, pdu.depth, event), relation.event_id.as_bytes());
@@ -136,9 +158,19 @@ pub(super) fn delete(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: Even
     batch.delete(child_key(room, &relation.event_id, group, pdu.depth, event));
 }
 
+/// The row that is there if an event may have children.
+pub(crate) fn parent_mark(room: RoomNumber, parent: &EventId) -> Key {
+    group_prefix(room, parent, Group::Mark).byte(0)
+}
+
 /// The row that is there if an event may have children which are aggregated.
-pub(crate) fn aggregated_key(room: RoomNumber, parent: &EventId) -> Key {
-    group_prefix(room, parent, Group::Aggregated)
+pub(crate) fn aggregated_mark(room: RoomNumber, parent: &EventId) -> Key {
+    group_prefix(room, parent, Group::Mark).byte(1)
+}
+
+/// All children of an event.
+pub(crate) fn all_children(room: RoomNumber, parent: &EventId) -> Scan {
+    Scan::range(group_prefix(room, parent, Group::Other), group_prefix(room, parent, Group::Annotated))
 }
 
 /// All children of an event which are aggregated.
@@ -166,6 +198,6 @@ pub(crate) fn read_child(row: &Row) -> Option<Child> {
     key.number()?;
     key.text()?;
     let group = Group::from_byte(key.byte()?)?;
-    let (depth, event) = (key.number()?, EventNumber(key.number()?));
-    Some(Child { group, depth, event, row: serde_json::from_slice(&row.value).ok()? })
+    let place = TopologicalToken { depth: key.number()?, event: EventNumber(key.number()?) };
+    Some(Child { group, place, row: serde_json::from_slice(&row.value).ok()? })
 }

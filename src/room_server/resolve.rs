@@ -17,7 +17,7 @@ use ruma::{
 
 use super::{
     auth::recording,
-    graph::{auth_difference, conflicted_subgraph},
+    graph::{Shared, auth_difference, conflicted_subgraph},
     number::EventNumber,
     resolve_v1,
     snapshot::{Change, Snapshot, StateKey},
@@ -46,8 +46,9 @@ pub(crate) fn resolve(view: &View<'_>, version: &RoomVersion, states: &BTreeSet<
         StateResolutionVersion::V2(rules) => resolve_v2(view, version, rules, first, &conflicts)?,
         _ => resolve_v1::resolve(view, version, first, &conflicts)?,
     };
-    let changes: Vec<Change> = conflicts.into_keys().map(|key| (key.clone(), resolved.get(&key).copied())).collect();
-    Ok(first.with(view, &changes)?)
+    let mut changes: BTreeMap<StateKey, Option<EventNumber>> = conflicts.into_keys().map(|key| (key, None)).collect();
+    changes.extend(resolved.into_iter().map(|(key, event)| (key, Some(event))));
+    Ok(first.with(view, &changes.into_iter().collect::<Vec<Change>>())?)
 }
 
 fn conflicts(view: &View<'_>, states: &[Snapshot]) -> Result<Conflicts, Need> {
@@ -73,8 +74,7 @@ fn resolve_v2(
 ) -> Result<BTreeMap<StateKey, EventNumber>, Undecided> {
     let sets = conflicted_sets(conflicts);
     let conflicted: BTreeSet<EventNumber> = sets.iter().flatten().copied().collect();
-    let common = common_events(view, any, conflicts)?;
-    let difference = auth_difference(view, &sets, &common)?;
+    let difference = auth_difference(view, &sets, &Agreed { view, any, conflicts })?;
     let subgraph = if rules.consider_conflicted_state_subgraph { conflicted_subgraph(view, &conflicted)? } else { BTreeSet::new() };
     let full: BTreeSet<EventNumber> = conflicted.iter().chain(&difference).chain(&subgraph).copied().collect();
     let events = view.events(full.into_iter())?;
@@ -89,7 +89,7 @@ fn resolve_v2(
         state_res::resolve(&version.rules.authorization, rules, &maps, chains, fetch, |_| Some(subgraph.iter().cloned().collect()))
     })?;
     let resolved = resolved.map_err(|error| Error::bug(format!("state resolution: {error}")))?;
-    numbered(view, resolved, conflicts)
+    numbered(view, resolved, any, conflicts)
 }
 
 /// Each state's own events in the places of conflict.
@@ -98,10 +98,26 @@ fn conflicted_sets(conflicts: &Conflicts) -> Vec<BTreeSet<EventNumber>> {
     (0..states).map(|index| conflicts.values().filter_map(|events| *events.get(index)?).collect()).collect()
 }
 
-fn common_events(view: &View<'_>, any: Snapshot, conflicts: &Conflicts) -> Result<BTreeSet<EventNumber>, Need> {
-    let entries = any.entries(view)?;
-    let common = entries.into_iter().filter(|entry| !conflicts.contains_key(&(entry.kind.clone(), entry.state_key.clone())));
-    Ok(common.map(|entry| entry.event).collect())
+/// What all states agree on.
+struct Agreed<'a> {
+    view: &'a View<'a>,
+    any: Snapshot,
+    conflicts: &'a Conflicts,
+}
+
+impl Shared for Agreed<'_> {
+    fn contains(&self, event: EventNumber) -> Result<bool, Need> {
+        let pdu = &self.view.event(event)?.pdu;
+        let Some(state_key) = &pdu.state_key else { return Ok(false) };
+        let key = (StateEventType::from(pdu.kind.to_string()), state_key.clone());
+        Ok(!self.conflicts.contains_key(&key) && self.any.event(self.view, &key.0, &key.1)? == Some(event))
+    }
+
+    fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
+        let entries = self.any.entries(self.view)?.into_iter();
+        let agreed = entries.filter(|entry| !self.conflicts.contains_key(&(entry.kind.clone(), entry.state_key.clone())));
+        Ok(agreed.map(|entry| entry.event).collect())
+    }
 }
 
 /// The part of the undisputed state that the rules can ask for when they judge these events.
@@ -155,15 +171,20 @@ fn event_ids(view: &View<'_>, numbers: &BTreeSet<EventNumber>) -> Result<EventId
     Ok(events.into_iter().map(|event| event.pdu.event_id.clone()).collect())
 }
 
+/// The events in the places of conflict, and in places that no state fills: an event that authorises another may come back
+/// there.
 fn numbered(
     view: &View<'_>,
     resolved: StateMap<OwnedEventId>,
+    any: Snapshot,
     conflicts: &Conflicts,
 ) -> Result<BTreeMap<StateKey, EventNumber>, Undecided> {
     let mut numbers = BTreeMap::new();
-    for (key, id) in resolved.into_iter().filter(|(key, _)| conflicts.contains_key(key)) {
-        let number = view.number(&id)?.ok_or_else(|| Error::bug(format!("state resolution named {id}, which is not stored")))?;
-        numbers.insert(key, number);
+    for (key, id) in resolved {
+        if conflicts.contains_key(&key) || any.event(view, &key.0, &key.1)?.is_none() {
+            let number = view.number(&id)?.ok_or_else(|| Error::bug(format!("state resolution named {id}, which is not stored")))?;
+            numbers.insert(key, number);
+        }
     }
     Ok(numbers)
 }

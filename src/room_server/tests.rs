@@ -1,9 +1,11 @@
 //! Tests of the room server from within: small worlds of servers that exchange events.
 
 mod auth_graph;
+mod consistency;
 mod convergence;
 mod durability;
 mod per_version;
+mod random;
 mod receipt;
 mod redactions;
 mod resolution;

@@ -9,13 +9,13 @@ use indexed_db_futures::{
     prelude::QuerySource,
     transaction::{Transaction, TransactionDurability, TransactionMode, TransactionOptions},
 };
-use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen::JsValue;
 use web_sys::Blob;
 
 use super::{
     bodies::{self, Bodies},
     indexed_db::{BLOBS, Completion, IndexedDbStore, failed},
-    thumbnail,
+    kept, thumbnail,
 };
 use crate::{
     http::Body,
@@ -39,7 +39,7 @@ impl BrowserBlobs {
         let transaction = self.store.database().transaction(BLOBS).build().map_err(not_stored)?;
         let blobs = transaction.object_store(BLOBS).map_err(not_stored)?;
         let found = blobs.get::<JsValue, _, _>(id.to_owned()).primitive().map_err(not_stored)?.await.map_err(not_stored)?;
-        Ok(found.and_then(|blob| blob.dyn_into().ok()))
+        Ok(found.and_then(kept::restored))
     }
 
     async fn incoming(&self, body: Body, content_type: &str, limit: u64) -> Result<Blob, BlobError> {
@@ -56,10 +56,16 @@ impl BrowserBlobs {
     }
 
     async fn store(&self, id: &str, blob: &Blob) -> Result<(), BlobError> {
+        match self.write(id, blob).await {
+            Err(BlobError::Failed(_)) => self.write(id, &kept::taken_apart(blob).await?).await,
+            written => written,
+        }
+    }
+
+    async fn write(&self, id: &str, value: &JsValue) -> Result<(), BlobError> {
         let transaction = self.open()?;
         let completion = Completion::of(&transaction);
         let blobs = transaction.object_store(BLOBS).map_err(not_stored)?;
-        let value: &JsValue = blob;
         drop(blobs.put(value).with_key(id.to_owned()).without_key_type().primitive().map_err(not_stored)?);
         completion.await.map_err(of_store)
     }

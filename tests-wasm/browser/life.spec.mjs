@@ -57,8 +57,7 @@ test("a held request is answered after 25 s and repeated without a timer", async
 test("a page that was loaded past the worker is taken under control", async ({ tab, site }) => {
   await startNode(tab, site);
   const session = await tab.page.context().newCDPSession(tab.page);
-  await session.send("Page.reload", { ignoreCache: true });
-  await tab.page.waitForLoadState();
+  await Promise.all([tab.page.waitForEvent("load"), session.send("Page.reload", { ignoreCache: true })]);
   expect((await startNodeAgain(tab)).state).toBe("running");
 });
 

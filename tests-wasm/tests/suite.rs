@@ -28,3 +28,20 @@ async fn fresh_store() -> Rc<IndexedDbStore> {
 fn script(source: &str) -> wasm_bindgen::JsValue {
     js_sys::eval(source).expect("the script runs")
 }
+
+/// Replaces a method while it lives.
+struct Patched(&'static str);
+
+impl Patched {
+    /// `replacement` is a function expression, in which `original` is the method.
+    fn new(method: &'static str, replacement: &str) -> Self {
+        script(&format!("{{ const original = {method}; self.unpatch = () => {{ {method} = original; }}; {method} = {replacement}; }}"));
+        Self(method)
+    }
+}
+
+impl Drop for Patched {
+    fn drop(&mut self) {
+        script(&format!("self.unpatch() /* {} */", self.0));
+    }
+}

@@ -16,8 +16,11 @@ pub(crate) struct Case {
     pub(crate) operation: String,
     pub(crate) steps: Vec<Step>,
     pub(crate) request: Sent,
+    /// Whether the server's limits are used up.
+    pub(crate) limited: bool,
     pub(crate) status: u16,
-    pub(crate) errcode: Option<&'static str>,
+    /// The `errcode`, or any of several.
+    pub(crate) errcodes: Vec<&'static str>,
     pub(crate) expectations: Vec<Expectation>,
 }
 
@@ -29,6 +32,8 @@ pub(crate) struct Sent {
     pub(crate) method: Method,
     pub(crate) target: String,
     pub(crate) body: Content,
+    /// The name under which the client reaches the server.
+    pub(crate) host: Option<&'static str>,
 }
 
 /// A request's body.
@@ -61,6 +66,7 @@ pub(crate) enum Expectation {
     /// An array has no element with these fields.
     Excludes(&'static str, Value),
     Header(&'static str, &'static str),
+    Empty,
 }
 
 /// A `GET`.
@@ -87,7 +93,7 @@ impl Sent {
     pub(crate) fn new(caller: &'static str, method: Method, target: &str, body: Content) -> Self {
         let whole = target.starts_with("/_matrix/") || target.starts_with("/.well-known/");
         let target = if whole { target.into() } else { format!("/_matrix/client/v3{target}") };
-        Self { caller, method, target, body }
+        Self { caller, method, target, body, host: None }
     }
 
     /// The target's path.
@@ -99,12 +105,33 @@ impl Sent {
 impl Case {
     pub(crate) fn new(operation: &str, name: &str, request: Sent) -> Self {
         let (steps, expectations) = (Vec::new(), Vec::new());
-        Self { name: name.into(), operation: operation.into(), steps, request, status: 200, errcode: None, expectations }
+        Self {
+            name: name.into(),
+            operation: operation.into(),
+            steps,
+            request,
+            limited: false,
+            status: 200,
+            errcodes: Vec::new(),
+            expectations,
+        }
     }
 
     /// The same with this body.
     pub(crate) fn sending(mut self, body: Content) -> Self {
         self.request.body = body;
+        self
+    }
+
+    /// The same where the server's limits are used up.
+    pub(crate) fn limited(mut self) -> Self {
+        self.limited = true;
+        self
+    }
+
+    /// The same, sent to the server under this name.
+    pub(crate) fn to_host(mut self, host: &'static str) -> Self {
+        self.request.host = Some(host);
         self
     }
 
@@ -141,9 +168,14 @@ impl Case {
     }
 
     /// The answer is an error with this status and `errcode`.
-    pub(crate) fn refused(mut self, status: u16, errcode: &'static str) -> Self {
+    pub(crate) fn refused(self, status: u16, errcode: &'static str) -> Self {
+        self.refused_by_any(status, &[errcode])
+    }
+
+    /// The answer is an error with this status and one of these `errcode`s.
+    pub(crate) fn refused_by_any(mut self, status: u16, errcodes: &[&'static str]) -> Self {
         self.status = status;
-        self.errcode = Some(errcode);
+        self.errcodes = errcodes.into();
         self
     }
 
@@ -180,6 +212,11 @@ impl Case {
     /// The answer has this header.
     pub(crate) fn header(self, name: &'static str, value: &'static str) -> Self {
         self.expect(Expectation::Header(name, value))
+    }
+
+    /// The answer has no body.
+    pub(crate) fn empty(self) -> Self {
+        self.expect(Expectation::Empty)
     }
 
     fn expect(mut self, expectation: Expectation) -> Self {

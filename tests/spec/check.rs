@@ -32,7 +32,7 @@ pub(crate) fn run(section: &str, cases: &[Case]) {
 }
 
 fn failure(document: &Document, case: &Case) -> Option<String> {
-    let mut world = World::new();
+    let mut world = World::new(case.limited);
     if let Some(problem) = case.steps.iter().find_map(|step| world.step(step)) {
         return Some(format!("{}\n    {problem}", case.name));
     }
@@ -50,8 +50,8 @@ fn problems(document: &Document, case: &Case, answer: &Answer, names: &Names) ->
     if answer.status != case.status {
         problems.push(format!("the status should be {}", case.status));
     }
-    if case.errcode.is_some_and(|code| answer.body["errcode"] != code) {
-        problems.push(format!("the errcode should be {}", case.errcode.unwrap_or_default()));
+    if !case.errcodes.is_empty() && !case.errcodes.iter().any(|code| answer.body["errcode"] == *code) {
+        problems.push(format!("the errcode should be {}", case.errcodes.join(" or ")));
     }
     problems.extend(header_problems(answer));
     match document.operation(&case.operation) {
@@ -135,6 +135,7 @@ fn unmet(expectation: &Expectation, answer: &Answer, names: &Names) -> Option<St
             let is_array = found(pointer).is_some_and(Value::is_array);
             (is_array && !members(pointer).iter().any(|member| covers(member, &element)), format!("{pointer} should not include {element}"))
         }
+        Expectation::Empty => (answer.bytes.is_empty(), "there should be no body".into()),
         Expectation::Header(name, value) => {
             (answer.headers.get(*name).is_some_and(|header| header == value), format!("the header {name} should be {value:?}"))
         }
@@ -158,6 +159,9 @@ pub(crate) fn request(sent: &Sent, names: &Names) -> Request {
     if sent.caller != NOBODY {
         let token = names.value(&format!("{}.token", sent.caller));
         request.headers.insert("authorization".into(), format!("Bearer {token}"));
+    }
+    if let Some(host) = sent.host {
+        request.headers.insert("host".into(), host.into());
     }
     let (kind, bytes) = match &sent.body {
         Content::None => return request,

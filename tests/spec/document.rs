@@ -39,7 +39,21 @@ pub(crate) struct Operation {
     pub(crate) section: String,
     pub(crate) access: Access,
     pub(crate) takes_json: bool,
+    /// The parameters of the query.
+    pub(crate) query: Vec<Parameter>,
+    /// The fields of the JSON body that the document names.
+    pub(crate) fields: Vec<Parameter>,
     pub(crate) responses: BTreeMap<u16, Described>,
+}
+
+/// A parameter of a query, or a field of a body.
+pub(crate) struct Parameter {
+    pub(crate) name: String,
+    pub(crate) required: bool,
+    /// The JSON type, where there is one only.
+    pub(crate) kind: Option<String>,
+    /// Whether only some values are allowed.
+    pub(crate) is_choice: bool,
 }
 
 /// What the document says of the responses with one status.
@@ -93,6 +107,8 @@ impl Operation {
     fn read(method: &str, path: &str, operation: &Value) -> Option<Self> {
         let method = Method::parse(&method.to_uppercase())?;
         let responses = operation["responses"].as_object().unwrap().iter();
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        let body = &operation["requestBody"]["content"]["application/json"];
         Some(Self {
             id: operation["operationId"].as_str().unwrap().into(),
             method,
@@ -100,21 +116,25 @@ impl Operation {
             path: path.trim().into(),
             section: operation["tags"][0].as_str().unwrap_or("Other").into(),
             access: Access::read(&operation["security"]),
-            takes_json: !operation["requestBody"]["content"]["application/json"].is_null(),
+            takes_json: !body.is_null(),
+            query: parameters.filter(|parameter| parameter["in"] == "query").map(Parameter::of_query).collect(),
+            fields: Parameter::fields(&body["schema"]),
             responses: responses.map(|(status, response)| (status.parse().unwrap(), Described::read(response))).collect(),
         })
     }
 
-    /// Whether a request's path is one of this operation's.
+    /// Whether a request's path, or a route's, is one of this operation's.
     ///
-    /// Clients of all ages ask under different versions, and an empty state key may be left out.
+    /// Clients of all ages ask under different versions; an empty state key, and a slash at the end, may be left out.
     pub(crate) fn serves(&self, path: &str) -> bool {
         let template = segments(&self.path);
-        let shorter = template.strip_suffix(&["{stateKey}"]).unwrap_or(&template);
+        let shorter = template.strip_suffix(&["{stateKey}"]).or(template.strip_suffix(&[""])).unwrap_or(&template);
         let path = segments(path);
-        [&*template, shorter].iter().any(|template| {
-            template.len() == path.len() && template.iter().zip(&path).enumerate().all(|(at, (part, segment))| agree(at, part, segment))
-        })
+        let agrees = |template: &[&str]| {
+            let mut pairs = template.iter().zip(&path).enumerate();
+            template.len() == path.len() && pairs.all(|(at, (part, segment))| agree(at, part, segment))
+        };
+        agrees(&template) || agrees(shorter)
     }
 
     /// The names of the path's parameters.
@@ -133,6 +153,23 @@ impl Access {
             (true, true) => Self::OptionalToken,
             (false, _) => Self::Other,
         }
+    }
+}
+
+impl Parameter {
+    fn of_query(parameter: &Value) -> Self {
+        Self::new(parameter["name"].as_str().unwrap(), parameter["required"] == true, &parameter["schema"])
+    }
+
+    fn fields(schema: &Value) -> Vec<Self> {
+        let required = |name: &str| schema["required"].as_array().is_some_and(|required| required.iter().any(|one| one == name));
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        fields.map(|(name, schema)| Self::new(name, required(name), schema)).collect()
+    }
+
+    fn new(name: &str, required: bool, schema: &Value) -> Self {
+        let kind = schema["type"].as_str().map(str::to_owned);
+        Self { name: name.into(), required, kind, is_choice: schema["enum"].is_array() }
     }
 }
 

@@ -6,8 +6,8 @@ use inglenook::http::Method;
 
 use super::document::{Document, Operation};
 
-/// Routes for which the specification has no operation, and why they are there.
-const BEYOND: [(&str, &str); 0] = [];
+/// Where the server shows its owner what it does; the specification knows nothing of it.
+const OWN: &str = "/_inglenook/";
 
 /// All methods that a client's request may have.
 pub(crate) const METHODS: [Method; 4] = [Method::Get, Method::Post, Method::Put, Method::Delete];
@@ -31,11 +31,10 @@ pub(crate) fn paths() -> impl Iterator<Item = (&'static str, Vec<Method>)> {
     paths.into_iter()
 }
 
-/// The routes that answer no operation of the specification, and are not known to go beyond it.
+/// The routes that answer no operation of the specification, and are not the server's own.
 pub(crate) fn unspecified(document: &Document) -> impl Iterator<Item = String> {
-    let specified = |method, path| document.operations.iter().any(|operation| answers(method, path, operation));
-    let beyond = |path| BEYOND.iter().any(|(beyond, _)| *beyond == path);
-    let unspecified = inglenook::routes().filter(move |(method, path)| !specified(*method, path) && !beyond(*path));
+    let is_specified = |method, path| document.operations.iter().any(|operation| answers(method, path, operation));
+    let unspecified = inglenook::routes().filter(move |(method, path)| !path.starts_with(OWN) && !is_specified(*method, path));
     unspecified.map(|(method, path)| format!("{} {path}", method.as_str()))
 }
 

@@ -4,17 +4,29 @@ use std::sync::LazyLock;
 
 use inglenook::{
     Config,
+    config::RateLimits,
+    http::Method,
     ports::Store,
     storage::{Batch, Key, Scan, Table},
 };
 use serde_json::json;
 
 use super::{
-    case::{Sent, Step},
+    case::{Content, NOBODY, Sent, Step},
     check,
     names::Names,
 };
 use crate::support::{Answer, Host, User, encode, room_path};
+
+/// One request of each kind that is limited apart, by alice and by nobody.
+const USED_UP_BY: [(&str, Method, &str); 6] = [
+    ("alice", Method::Get, "/account/whoami"),
+    ("alice", Method::Put, "/profile/{alice}/displayname"),
+    ("alice", Method::Post, "/delete_devices"),
+    (NOBODY, Method::Get, "/login"),
+    (NOBODY, Method::Post, "/refresh"),
+    (NOBODY, Method::Post, "/login"),
+];
 
 static SCENE: LazyLock<Scene> = LazyLock::new(Scene::make);
 
@@ -31,10 +43,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A copy of the scene.
-    pub(crate) fn new() -> Self {
+    /// A copy of the scene, in which alice and nobody may ask no more where it is `limited`.
+    pub(crate) fn new(limited: bool) -> Self {
+        let limits = RateLimits { burst: 1, sign_ins: 1, ..RateLimits::default() };
         // With the scene's own seed, what is new would get the IDs of what is there.
-        let mut host = Host::seeded(config(), 2);
+        let mut host = Host::seeded(Config { rate_limits: limited.then_some(limits), ..config() }, 2);
         let database = host.database().another_instance();
         let mut batch = Batch::new();
         for (key, value) in &SCENE.rows {
@@ -46,7 +59,13 @@ impl World {
         })
         .unwrap();
         host.restart();
-        Self { host, names: SCENE.names.clone() }
+        let world = Self { host, names: SCENE.names.clone() };
+        if limited {
+            USED_UP_BY.iter().for_each(|(caller, method, target)| {
+                world.send(&Sent::new(caller, *method, target, Content::None));
+            });
+        }
+        world
     }
 
     /// Sends a request and returns its answer.
@@ -144,7 +163,7 @@ fn make_rooms(host: &Host, users: &Users, names: &mut Names) {
     host.put(alice, &format!("{tag}/account_data/org.example.colour"), json!({ "colour": "green" })).ok();
 }
 
-/// Messages of all kinds, and a receipt.
+/// Messages of all kinds.
 fn make_events(host: &Host, users: &Users, names: &mut Names) {
     let Users { alice, bob, .. } = users;
     let public = names.value("public").to_owned();
@@ -165,7 +184,6 @@ fn make_events(host: &Host, users: &Users, names: &mut Names) {
     let redaction = host.put(bob, &room_path(&public, &format!("redact/{}/r1", encode(&redacted))), json!({ "reason": "A slip" }));
     let redaction = redaction.ok().text("event_id");
     let last = host.send(bob, &public, "Goodbye");
-    host.post(bob, &room_path(&public, &format!("receipt/m.read/{}", encode(&message))), json!({})).ok();
     let secret = host.send(alice, names.value("private"), "Between us");
     let unseen = host.send(alice, names.value("left"), "After bob left");
     let events =

@@ -5,13 +5,15 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use jsonschema::{Validator, draft202012};
-use serde_json::{Map, Value, json};
+use jsonschema::{ValidationError, Validator, draft202012, error::ValidationErrorKind};
+use serde_json::{Value, json};
 
 use super::document::Operation;
 
 /// Keywords that say nothing about what is valid, or that a validator would take for something else.
 const ANNOTATIONS: [&str; 7] = ["$schema", "deprecated", "description", "example", "examples", "title", "externalDocs"];
+/// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys.
+const IN_PROSE: [&str; 3] = ["m.relations", "redacts", "device_unused_fallback_key_types"];
 
 type Cache = BTreeMap<(String, u16), Arc<Rules>>;
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
@@ -54,7 +56,7 @@ impl Rules {
     /// Everything that is wrong with a body: which rule, and where.
     pub(crate) fn problems(&self, body: &Value) -> Vec<String> {
         let problems = |validator: &Validator| -> Vec<String> {
-            let errors = validator.iter_errors(body);
+            let errors = validator.iter_errors(body).filter(|error| !is_specified_in_prose(error));
             errors
                 .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
                 .collect()
@@ -64,6 +66,14 @@ impl Rules {
             Some(closed) if found.is_empty() => problems(closed),
             _ => found,
         }
+    }
+}
+
+/// Whether an error is about fields that no schema names, and the prose does.
+fn is_specified_in_prose(error: &ValidationError<'_>) -> bool {
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.iter().all(|field| IN_PROSE.contains(&field.as_str())),
+        _ => false,
     }
 }
 
@@ -101,6 +111,10 @@ fn map_schemas(schema: &Value, change: &impl Fn(&str, &Value) -> Value) -> Value
 fn without_annotations(schema: &Value) -> Value {
     let mut schema = map_schemas(schema, &|_, schema| without_annotations(schema));
     if let Some(keywords) = schema.as_object_mut() {
+        // Where either a whole event or its content may come, the content's schema takes any object: both fit.
+        if let Some(alternatives) = keywords.remove("oneOf") {
+            keywords.insert("anyOf".into(), alternatives);
+        }
         keywords.retain(|keyword, _| !ANNOTATIONS.contains(&keyword.as_str()) && !keyword.starts_with("x-"));
     }
     schema
@@ -108,19 +122,31 @@ fn without_annotations(schema: &Value) -> Value {
 
 /// The schema with every object that has named properties closed, so that a misspelt field is found.
 fn closed_schema(schema: &Value) -> Value {
-    let mut closed = map_schemas(schema, &|keyword, schema| if keyword == "allOf" { open_part(schema) } else { closed_schema(schema) });
-    if let Some(keywords) = closed.as_object_mut().filter(|keywords| names_properties(keywords)) {
-        keywords.insert("unevaluatedProperties".into(), false.into());
+    let mut closed = map_schemas(&merged(schema), &|_, schema| closed_schema(schema));
+    let keywords = closed.as_object_mut().filter(|keywords| keywords.contains_key("properties"));
+    if let Some(keywords) = keywords {
+        keywords.entry("additionalProperties").or_insert(false.into());
     }
     closed
 }
 
-/// One schema of several that describe the same object: only together do they name all of its properties.
-fn open_part(schema: &Value) -> Value {
-    map_schemas(schema, &|keyword, schema| if keyword == "allOf" { open_part(schema) } else { closed_schema(schema) })
+/// One schema in the place of several that describe the same object: only together do they name all of its properties.
+fn merged(schema: &Value) -> Value {
+    let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { return schema.clone() };
+    let mut whole = schema.clone();
+    whole.as_object_mut().map(|whole| whole.remove("allOf"));
+    parts.iter().fold(whole, |whole, part| merge(whole, &merged(part)))
 }
 
-fn names_properties(keywords: &Map<String, Value>) -> bool {
-    let in_parts = || keywords.get("allOf").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object);
-    keywords.contains_key("properties") || in_parts().any(names_properties)
+fn merge(whole: Value, part: &Value) -> Value {
+    match (whole, part) {
+        (Value::Object(mut fields), Value::Object(parts)) => {
+            for (name, part) in parts {
+                let field = fields.remove(name).map_or_else(|| part.clone(), |field| merge(field, part));
+                fields.insert(name.clone(), field);
+            }
+            Value::Object(fields)
+        }
+        (whole, _) => whole,
+    }
 }

@@ -142,6 +142,12 @@ impl Host {
 
     /// Sends a request and lets everything run that can.
     pub(crate) fn send_request(&self, request: Request) -> Pending {
+        let pending = self.spawn(request);
+        self.run();
+        pending
+    }
+
+    fn spawn(&self, request: Request) -> Pending {
         let (sender, receiver) = oneshot::channel();
         let server = Rc::clone(&self.server.borrow());
         let answering = async move {
@@ -149,8 +155,14 @@ impl Host {
             let _ = sender.send(server.handle(request).await);
         };
         self.spawner.spawn_local(answering).expect("the executor runs");
-        self.run();
         Pending { receiver, blobs: Rc::clone(&self.blobs) }
+    }
+
+    /// Sends requests at once: none runs before all are there.
+    pub(crate) fn send_requests(&self, requests: impl Iterator<Item = Request>) -> Vec<Pending> {
+        let pending = requests.map(|request| self.spawn(request)).collect();
+        self.run();
+        pending
     }
 
     /// Sends a request that may have to wait: a long poll, or one among several at once.

@@ -60,6 +60,7 @@ pub(super) struct Peer {
     pub(super) room: Rc<Room>,
     pub(super) log: Rc<Log>,
     pub(super) store: Rc<dyn Store>,
+    pub(super) identity: Rc<Identity>,
 }
 
 /// An event to be made.
@@ -68,6 +69,7 @@ pub(super) struct Recipe {
     event: NewEvent,
     after: Option<Vec<OwnedEventId>>,
     authorised_by: Option<Vec<OwnedEventId>>,
+    authorised_as_after: Option<OwnedEventId>,
     at: Option<u64>,
     depth: Option<u64>,
 }
@@ -95,7 +97,7 @@ impl Recipe {
     }
 
     pub(super) fn of(event: NewEvent) -> Self {
-        Self { event, after: None, authorised_by: None, at: None, depth: None }
+        Self { event, after: None, authorised_by: None, authorised_as_after: None, at: None, depth: None }
     }
 
     /// Upon these events instead of the workshop's extremities.
@@ -107,6 +109,12 @@ impl Recipe {
     /// Authorised by these events instead of those that the state before it gives.
     pub(super) fn authorised_by(mut self, events: &[&OwnedEventId]) -> Self {
         self.authorised_by = Some(events.iter().copied().cloned().collect());
+        self
+    }
+
+    /// Authorised by the events that the state after this event gives, wherever it is in the graph.
+    pub(super) fn authorised_as_after(mut self, event: &OwnedEventId) -> Self {
+        self.authorised_as_after = Some(event.clone());
         self
     }
 
@@ -195,6 +203,10 @@ impl World {
                 Some(_) => resolve(&draft.view, &self.version, &before.iter().map(|event| event.decided.after).collect())?,
                 None => draft.current(),
             };
+            let state = match &recipe.authorised_as_after {
+                Some(other) => draft.view.event_by_id(other)?.map_or(state, |event| event.decided.after),
+                None => state,
+            };
             let auth_events = match &recipe.authorised_by {
                 Some(events) => events.clone(),
                 None => select_auth_events(&draft.view, &self.version, state, &recipe.event)?,
@@ -208,8 +220,9 @@ impl World {
 
     pub(super) fn remember(&self, event: CheckedPdu) -> OwnedEventId {
         let id = event.pdu().event_id.clone();
-        self.made.borrow_mut().push(id.clone());
-        self.events.borrow_mut().insert(id.clone(), event);
+        if self.events.borrow_mut().insert(id.clone(), event).is_none() {
+            self.made.borrow_mut().push(id.clone());
+        }
         id
     }
 
@@ -226,6 +239,11 @@ impl World {
     /// A server that knows nothing of the room yet.
     pub(super) fn peer(&self) -> Peer {
         Peer::new(&self.version, self.workshop.room.id.clone(), identity(99, "peer.example"))
+    }
+
+    /// The same by the name of one of the world's servers, so that some of the users are its own.
+    pub(super) fn peer_of(&self, server: &str) -> Peer {
+        Peer::new(&self.version, self.workshop.room.id.clone(), Rc::clone(&self.identities[server]))
     }
 
     /// A server that has received everything that was made so far, in that order.
@@ -252,9 +270,9 @@ impl Peer {
 
     pub(super) fn over(store: Rc<dyn Store>, version: &RoomVersion, room_id: OwnedRoomId, identity: Rc<Identity>) -> Self {
         let log = Rc::new(block_on(Log::open(Rc::clone(&store))).unwrap());
-        let rooms = block_on(RoomServer::open(Rc::clone(&store), Rc::clone(&log), identity, Rc::new(StandingClock))).unwrap();
+        let rooms = block_on(RoomServer::open(Rc::clone(&store), Rc::clone(&log), Rc::clone(&identity), Rc::new(StandingClock))).unwrap();
         let room = block_on(rooms.room(&room_id)).unwrap().unwrap_or_else(|| rooms.new_room(room_id, version.clone()));
-        Self { rooms, room, log, store }
+        Self { rooms, room, log, store, identity }
     }
 
     pub(super) fn transact<T>(&self, decide: impl FnMut(&mut Draft<'_>) -> Result<T, Undecided>) -> Result<T, Error> {
@@ -267,6 +285,10 @@ impl Peer {
 
     pub(super) fn receive_input(&self, input: &Input) -> Verdict {
         self.transact(|draft| draft.receive(input)).unwrap()
+    }
+
+    pub(super) fn server_name(&self) -> String {
+        self.identity.server_name().to_string()
     }
 
     pub(super) fn find(&self, id: &EventId) -> Option<Arc<StoredEvent>> {

@@ -13,7 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::wasm_bindgen_test;
 use web_sys::{Blob, Request};
 
-use super::{fresh_store, script};
+use super::{Patched, fresh_store, script};
 
 async fn blobs() -> (BrowserBlobs, Rc<Bodies>) {
     let bodies = Rc::new(Bodies::default());
@@ -158,4 +158,18 @@ async fn what_is_no_image_has_no_thumbnail() {
     assert_eq!(blobs.make_thumbnail("text", "small", spec).await, Err(BlobError::NotAnImage));
     assert_eq!(blobs.make_thumbnail("missing", "small", spec).await, Err(BlobError::Missing));
     assert_eq!(blobs.size("small").await, Ok(None));
+}
+
+/// As in a private window of WebKit.
+#[wasm_bindgen_test]
+async fn where_the_browser_keeps_no_blobs_their_bytes_are_kept() {
+    let (blobs, bodies) = blobs().await;
+    let _patched = Patched::new(
+        "IDBObjectStore.prototype.put",
+        "function (value, key) { if (value instanceof Blob) throw new DOMException('no', 'DataCloneError'); return original.call(this, value, key); }",
+    );
+    let body = Body::Incoming(bodies.keep(upload(1_000)));
+    assert_eq!(blobs.put("media", body, "image/png", 1_000).await, Ok(1_000));
+    let blob = blobs.find("media").await.expect("reads").expect("is there");
+    assert_eq!((blob.type_().as_str(), bytes(&blob).await.len()), ("image/png", 1_000));
 }

@@ -7,7 +7,7 @@ use inglenook::{
 };
 use wasm_bindgen_test::wasm_bindgen_test;
 
-use super::{fresh_store, script};
+use super::{Patched, fresh_store, script};
 
 fn log(number: u64) -> Key {
     Key::new(Table::Log).number(number)
@@ -17,23 +17,6 @@ fn batch(numbers: std::ops::Range<u64>) -> Batch {
     let mut batch = Batch::new();
     numbers.for_each(|number| batch.put(log(number), "x"));
     batch
-}
-
-/// Replaces a method while it lives.
-struct Patched(&'static str);
-
-impl Patched {
-    /// `replacement` is a function expression, in which `original` is the method.
-    fn new(method: &'static str, replacement: &str) -> Self {
-        script(&format!("{{ const original = {method}; self.unpatch = () => {{ {method} = original; }}; {method} = {replacement}; }}"));
-        Self(method)
-    }
-}
-
-impl Drop for Patched {
-    fn drop(&mut self) {
-        script(&format!("self.unpatch() /* {} */", self.0));
-    }
 }
 
 /// In Firefox, half of such a batch stays on the disk if `commit()` was called on the transaction.

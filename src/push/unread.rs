@@ -1,0 +1,151 @@
+//! Unread counts: how many events of a room, behind what the user has read, notify them.
+//!
+//! Counts are kept in memory and grow by the events that are new, so that a sync's work does not grow with what is unread;
+//! after a start they are counted once from the user's receipt.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use ruma::{OwnedUserId, UserId, events::StateEventType};
+use serde_json::{Map, Value, json};
+
+use super::evaluate::{PushContext, evaluate};
+use crate::{
+    account_data,
+    client_event::{RoomId, client_event},
+    error::Error,
+    room_server::{
+        Need, Position, PowerLevels, Room, RoomNumber, View,
+        commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
+        stored::StoredEvent,
+    },
+    server::Server,
+    storage::Scan,
+    sync::Window,
+    visibility::is_visible,
+};
+
+/// So many events are looked at when counting anew; a client shows no greater number anyway.
+const MAX_COUNTED: usize = 1_000;
+
+/// So many counts are kept in memory; past that, all are forgotten and counted again.
+const MAX_KEPT: usize = 10_000;
+
+/// The counts of every user and room that asked.
+#[derive(Default)]
+pub(crate) struct UnreadCounts(BTreeMap<(OwnedUserId, RoomNumber), Counted>);
+
+/// What was counted.
+#[derive(Clone)]
+struct Counted {
+    upto: Position,
+    read: Position,
+    rules: Value,
+    /// By thread; `None` for what is in no thread.
+    counts: BTreeMap<Option<String>, Counts>,
+}
+
+/// How many events notify, and how many of them are highlighted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    notify: u64,
+    highlight: u64,
+}
+
+impl Counts {
+    fn to_json(self) -> Value {
+        json!({ "notification_count": self.notify, "highlight_count": self.highlight })
+    }
+}
+
+/// Adds the unread counts to a joined room's part of a sync.
+pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &Rc<Room>, part: &mut Map<String, Value>) -> Result<(), Error> {
+    let counts = counts(server, &window.user, room, window.upto).await?;
+    let mut total = Counts::default();
+    let mut threads = Map::new();
+    for (thread, counts) in counts {
+        match thread {
+            Some(thread) if window.filter.room.timeline.unread_thread_notifications => drop(threads.insert(thread, counts.to_json())),
+            _ => {
+                total.notify += counts.notify;
+                total.highlight += counts.highlight;
+            }
+        }
+    }
+    part.insert("unread_notifications".into(), total.to_json());
+    if window.filter.room.timeline.unread_thread_notifications {
+        part.insert("unread_thread_notifications".into(), threads.into());
+    }
+    Ok(())
+}
+
+async fn counts(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, upto: Position) -> Result<BTreeMap<Option<String>, Counts>, Error> {
+    let read = Position(0);
+    let rules = account_data::read(server, user, None, "m.push_rules").await?;
+    let rules = rules.unwrap_or_else(|| super::rules::predefined(user));
+    let key = (user.to_owned(), room.number);
+    let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == rules).cloned();
+    let mut counted = kept.unwrap_or_else(|| Counted { upto: read, read, rules, counts: BTreeMap::new() });
+    if counted.upto < room.head().position.min(upto) {
+        count(server, user, room, &mut counted, upto).await?;
+    }
+    let counts = counted.counts.clone();
+    let mut unread = server.unread.borrow_mut();
+    if unread.0.len() >= MAX_KEPT {
+        unread.0.clear();
+    }
+    unread.0.insert(key, counted);
+    Ok(counts)
+}
+
+async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mut Counted, upto: Position) -> Result<(), Error> {
+    let scan = Scan::range(room_log_key(room.number, Position(counted.upto.0 + 1)), room_log_key(room.number, Position(upto.0 + 1)));
+    let rows = server.ports.store.scan(&scan.reversed().limited(MAX_COUNTED)).await?;
+    let numbers: Vec<_> = rows.iter().filter_map(|row| read_room_log_row(&row.value)).map(|(event, _)| event).collect();
+    let (head, now) = (room.head(), server.now());
+    let found = server.rooms.ask(room, |view| {
+        let display_name = display_name(view, head.current, user)?;
+        let power_levels = PowerLevels::of(view, &room.version, head.current)?;
+        let context =
+            PushContext { user_id: user, display_name: display_name.as_deref(), member_count: head.joined, power_levels: &power_levels };
+        let mut found: BTreeMap<Option<String>, Counts> = BTreeMap::new();
+        for event in view.events(numbers.iter().copied())? {
+            let thread = thread_of(&event);
+            let is_own = event.pdu.sender == user;
+            if is_own || event.decided.position <= counted.read || !is_visible(view, &event, user, true)? {
+                continue;
+            }
+            let viewer = crate::client_event::Viewer { user, device: "", now };
+            let actions = evaluate(&counted.rules, &client_event(view, &event, viewer, RoomId::Named)?, &context);
+            let counts = found.entry(thread).or_default();
+            counts.notify += u64::from(actions.notify);
+            counts.highlight += u64::from(actions.notify && actions.highlight);
+        }
+        Ok(found)
+    });
+    for (thread, more) in found.await? {
+        let counts = counted.counts.entry(thread).or_default();
+        counts.notify += more.notify;
+        counts.highlight += more.highlight;
+    }
+    counted.upto = upto;
+    Ok(())
+}
+
+/// The root of the thread that an event is in.
+fn thread_of(event: &StoredEvent) -> Option<String> {
+    if !event.pdu.content.get().contains("m.thread") {
+        return None;
+    }
+    let content: Value = event.pdu.content_as();
+    let relates_to = content.get("m.relates_to")?;
+    (relates_to.get("rel_type")? == "m.thread").then(|| relates_to.get("event_id")?.as_str().map(str::to_owned)).flatten()
+}
+
+/// The user's display name in the room.
+fn display_name(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<Option<String>, Need> {
+    let member = state.event(view, &StateEventType::RoomMember, user.as_str())?;
+    Ok(member.map(|number| view.event(number)).transpose()?.and_then(|event| event.pdu.content_str("displayname")))
+}

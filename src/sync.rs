@@ -1,0 +1,18 @@
+//! Sync: what a client has not seen yet, as a reader of the log.
+//!
+//! A sync answers from one window of the log, `since` to `upto`; whatever is committed meanwhile belongs to the next one.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#syncing>
+
+mod events;
+mod handler;
+mod initial;
+mod joined;
+mod left;
+mod rooms;
+mod state;
+mod summary;
+mod timeline;
+mod window;
+
+pub(crate) use self::{events::ROUTES as EVENTS_ROUTES, handler::ROUTES, initial::ROUTES as INITIAL_SYNC_ROUTES, window::Window};

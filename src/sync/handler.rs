@@ -1,0 +1,216 @@
+//! `GET /sync`: reads the request, waits for news if there are none, and puts the parts together.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use futures_util::future::{Either, select};
+use ruma::OwnedRoomId;
+use serde_json::{Map, Value, json};
+
+use super::{
+    joined::joined_room,
+    left::{left_room, stripped_state},
+    rooms::{RoomOfUser, rooms_of},
+    window::{Since, Window},
+};
+use crate::{
+    account_data::{self, ChangedAccountData},
+    activity,
+    client_api::{Access, Call, Route, handler},
+    error::Error,
+    filter::Filter,
+    http::{Method, Response},
+    log::Output,
+    room_server::{Position, RoomNumber},
+    server::Server,
+    tokens::StreamToken,
+};
+
+pub(crate) const ROUTES: &[Route] =
+    &[Route { method: Method::Get, path: "/_matrix/client/{version}/sync", access: Access::Token, handler: handler!(sync) }];
+
+/// A poll is held no longer than this, in milliseconds. A service worker lives 30 s behind the start of its last event, so
+/// that each poll is answered, and the next one begun, within its life.
+pub(crate) const MAX_TIMEOUT: u64 = 25_000;
+
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
+async fn sync(call: Call) -> Result<Response, Error> {
+    let server = Rc::clone(&call.server);
+    let timeout = call.query_number("timeout")?.unwrap_or(0).min(MAX_TIMEOUT);
+    let since = call.query("since").map(|token| read_token(&server, token)).transpose()?;
+    let full_state = call.query_bool("full_state")?.unwrap_or(false);
+    let caller = call.caller()?;
+    let filter = filter(&call).await?;
+    activity::note_sync(&server, &caller.user, call.query("set_presence")).await?;
+    let deadline = server.now() + timeout;
+    let mut window = Window {
+        user: caller.user.clone(),
+        device: caller.device.clone(),
+        since,
+        upto: server.log.end(),
+        now: server.now(),
+        full_state,
+        state_after: call.query_bool("use_state_after")?.unwrap_or(false),
+        filter,
+    };
+    loop {
+        let (news, is_empty, rooms) = answer(&server, &window).await?;
+        let over = window.since.is_none() || full_state || server.is_stopping() || server.now() >= deadline;
+        if !is_empty || over || !wait_for_news(&server, &window, &rooms, deadline).await {
+            return Ok(Response::ok(&news));
+        }
+        window.upto = server.log.end();
+        window.now = server.now();
+    }
+}
+
+/// Where a client stands by its token.
+pub(crate) fn read_token(server: &Server, token: &str) -> Result<Since, Error> {
+    let token = StreamToken::parse(token).filter(|token| token.incarnation == server.identity.incarnation());
+    let token = token.ok_or_else(|| Error::invalid_param("This token is not of this server; sync anew without it."))?;
+    // Who types was forgotten with the last start, and is told anew.
+    let typing = if token.boot == server.boot { token.typing } else { 0 };
+    Ok(Since { position: token.position.min(server.log.end()), typing })
+}
+
+/// The token of a client that has seen the log up to here.
+pub(crate) fn token(server: &Server, position: Position, typing: u64) -> String {
+    StreamToken { position, typing, boot: server.boot.clone(), incarnation: server.identity.incarnation().to_owned() }.to_string()
+}
+
+async fn filter(call: &Call) -> Result<Filter, Error> {
+    let Some(text) = call.query("filter") else { return Ok(Filter::default()) };
+    if text.starts_with('{') {
+        return serde_json::from_str(text).map_err(|error| Error::invalid_param(format!("The filter is not of the right shape: {error}.")));
+    }
+    let stored = crate::client_api::filters::read(&call.server, call.user()?, text).await?;
+    serde_json::from_value(stored).map_err(|error| Error::bug(format!("a stored filter: {error}")))
+}
+
+/// Waits until something that matters happens; `false` when there is no time left or the server stops.
+pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[RoomNumber], deadline: u64) -> bool {
+    loop {
+        let changed = std::pin::pin!(server.log.changed());
+        if has_news(server, window, rooms) {
+            return true;
+        }
+        let now = server.now();
+        if server.is_stopping() || now >= deadline {
+            return false;
+        }
+        let next = server.typing.borrow().next_expiry().map_or(deadline, |expiry| expiry.min(deadline));
+        if let Either::Right(_) = select(changed, server.ports.clock.sleep(next.saturating_sub(now).max(1))).await {
+            server.typing.borrow_mut().expire(server.now());
+        }
+    }
+}
+
+fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
+    let typing_since = window.since.map(|since| since.typing).unwrap_or_default();
+    let typing = server.typing.borrow();
+    if typing.serial() > typing_since && rooms.iter().any(|room| typing.changed_since(*room, typing_since).is_some()) {
+        return true;
+    }
+    server.log.any_since(window.upto, |output| match output {
+        Output::Event { room, users, .. } => users.contains(&window.user) || rooms.contains(room),
+        Output::Receipt { room, user, private } => (!private || *user == window.user) && rooms.contains(room),
+        Output::AccountData { user, .. } => *user == window.user,
+        Output::Devices { .. } | Output::Activity { .. } => false,
+    })
+}
+
+/// The answer for one window, whether there is nothing new in it, and the rooms that the user is joined to.
+async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Vec<RoomNumber>), Error> {
+    server.typing.borrow_mut().expire(server.now());
+    let typing = server.typing.borrow().serial();
+    let data = account_data(server, window).await?;
+    let mut sections = Sections::default();
+    let mut joined = Vec::new();
+    for room in rooms_of(server, &window.user).await? {
+        let id = room.room.id.as_str();
+        if !window.filter.room.allows_room(id) {
+            continue;
+        }
+        if room.membership.membership == "join" {
+            joined.push(room.room.number);
+        }
+        sections.add(server, window, &room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default()).await?;
+    }
+    let is_empty = sections.is_empty() && data.global.is_empty();
+    let answer = json!({
+        "next_batch": token(server, window.upto, typing),
+        "account_data": { "events": data.global },
+        "presence": { "events": [] },
+        "to_device": { "events": [] },
+        "device_lists": { "changed": [], "left": [] },
+        "device_one_time_keys_count": {},
+        "device_unused_fallback_key_types": [],
+        "rooms": sections.into_json(),
+    });
+    Ok((answer, is_empty, joined))
+}
+
+/// The rooms of an answer by what the user is there.
+#[derive(Default)]
+struct Sections {
+    join: Map<String, Value>,
+    invite: Map<String, Value>,
+    knock: Map<String, Value>,
+    leave: Map<String, Value>,
+}
+
+impl Sections {
+    async fn add(&mut self, server: &Rc<Server>, window: &Window, room: &RoomOfUser, data: &[ChangedAccountData]) -> Result<(), Error> {
+        let id = room.room.id.to_string();
+        let is_new = window.since.is_none() || room.membership.position > window.start();
+        match room.membership.membership.as_str() {
+            "join" => {
+                if let Some(part) = joined_room(server, window, room, data).await? {
+                    self.join.insert(id, part);
+                }
+            }
+            "invite" if is_new => {
+                self.invite.insert(id, json!({ "invite_state": { "events": stripped_state(server, room).await? } }));
+            }
+            "knock" if is_new => {
+                self.knock.insert(id, json!({ "knock_state": { "events": stripped_state(server, room).await? } }));
+            }
+            "leave" | "ban" if is_new && !room.membership.forgotten && (window.since.is_some() || window.filter.room.include_leave) => {
+                self.leave.insert(id, left_room(server, window, room).await?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.join.is_empty() && self.invite.is_empty() && self.knock.is_empty() && self.leave.is_empty()
+    }
+
+    fn into_json(self) -> Value {
+        json!({ "join": self.join, "invite": self.invite, "knock": self.knock, "leave": self.leave })
+    }
+}
+
+/// Account data that the client has not seen.
+struct NewAccountData {
+    global: Vec<Value>,
+    rooms: BTreeMap<OwnedRoomId, Vec<ChangedAccountData>>,
+}
+
+async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData, Error> {
+    let changed = match window.since {
+        Some(since) => account_data::changed_since(server, &window.user, since.position, window.upto).await?,
+        None => account_data::all(server, &window.user).await?,
+    };
+    let mut data = NewAccountData { global: Vec::new(), rooms: BTreeMap::new() };
+    for entry in changed {
+        match &entry.room {
+            Some(room) => data.rooms.entry(room.clone()).or_default().push(entry),
+            None if window.filter.account_data.allows_type(&entry.kind) => {
+                data.global.push(json!({ "type": entry.kind, "content": entry.content }))
+            }
+            None => {}
+        }
+    }
+    Ok(data)
+}

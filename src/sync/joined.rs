@@ -1,0 +1,136 @@
+//! A joined room's part of a sync.
+
+use std::rc::Rc;
+
+use ruma::events::StateEventType;
+use serde_json::{Map, Value, json};
+
+use super::{
+    rooms::RoomOfUser,
+    state::{self, Wanted},
+    summary::Summary,
+    timeline::{self, Timeline},
+    window::{Window, state_at},
+};
+use crate::{
+    account_data::ChangedAccountData,
+    error::Error,
+    filter::keep_fields,
+    push, relations,
+    room_server::{Position, Room, snapshot::Snapshot},
+    server::Server,
+    tokens::TopologicalToken,
+};
+
+/// The part of a sync about one joined room, or `None` where there is nothing to tell.
+pub(crate) async fn joined_room(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &RoomOfUser,
+    account_data: &[ChangedAccountData],
+) -> Result<Option<Value>, Error> {
+    let known = known_state(server, window, room).await?;
+    let room = &room.room;
+    let from = if known.is_some() { window.start() } else { Position(0) };
+    let has_news = known.is_none() || window.full_state || room.head().position > from;
+    let mut part = Map::new();
+    if has_news {
+        let timeline = timeline::read(server, room, window, timeline::Range { from, upto: window.upto, joined_since: true }).await?;
+        add_timeline(server, window, room, known, timeline, &mut part).await?;
+    }
+    let ephemeral = ephemeral(server, window, room, from).await?;
+    let account_data = room_account_data(window, account_data);
+    if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
+        part.insert("ephemeral".into(), json!({ "events": ephemeral }));
+        part.insert("account_data".into(), json!({ "events": account_data }));
+        push::unread::add_counts(server, window, room, &mut part).await?;
+        for section in ["timeline", "state"] {
+            if window.state_after && section == "state" {
+                continue;
+            }
+            part.entry(section).or_insert_with(|| json!({ "events": [] }));
+        }
+    }
+    Ok((!part.is_empty()).then_some(Value::Object(part)))
+}
+
+/// The state that the client knows of the room, or `None` where the room is new to it.
+async fn known_state(server: &Server, window: &Window, room: &RoomOfUser) -> Result<Option<Snapshot>, Error> {
+    let Some(since) = window.since else { return Ok(None) };
+    let state = state_at(server, &room.room, since.position).await?;
+    if room.membership.position <= since.position {
+        return Ok(Some(state));
+    }
+    // The membership event is newer than the window's start; it may be a change of name of somebody long joined.
+    let member = server.rooms.ask(&room.room, |view| {
+        let number = state.event(view, &StateEventType::RoomMember, window.user.as_str())?;
+        number.map(|number| view.event(number)).transpose()
+    });
+    let was_joined = member.await?.and_then(|event| event.pdu.content_str("membership")).as_deref() == Some("join");
+    Ok(was_joined.then_some(state))
+}
+
+async fn add_timeline(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &Rc<Room>,
+    known: Option<Snapshot>,
+    timeline: Timeline,
+    part: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    let known_to_client = if window.full_state { None } else { known };
+    let after = state_at(server, room, window.upto).await?;
+    let at = if window.state_after { after } else { timeline.before };
+    let tells_members = known_to_client.is_none() || members_changed(server, room, known, after).await?;
+    let summary = if tells_members { Some(Summary::read(server, room, window).await?) } else { None };
+    let heroes = summary.as_ref().map(|summary| summary.heroes.clone()).unwrap_or_default();
+    let wanted = Wanted { known: known_to_client, at, timeline: &timeline, heroes: &heroes };
+    let state = state::events(server, room, window, &wanted).await?;
+    let state = timeline::client_events(server, room, window, &state).await?;
+    let mut events = timeline::client_events(server, room, window, &timeline.events).await?;
+    relations::bundle(server, room, window.viewer(), &mut events).await?;
+    let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
+    let state_section = if window.state_after { "state_after" } else { "state" };
+    part.insert(state_section.into(), json!({ "events": trimmed(window, state) }));
+    let mut told = json!({ "events": trimmed(window, events), "limited": timeline.limited });
+    if let (Some(prev_batch), Some(told)) = (prev_batch, told.as_object_mut()) {
+        told.insert("prev_batch".into(), prev_batch.into());
+    }
+    part.insert("timeline".into(), told);
+    if let Some(summary) = summary {
+        part.insert("summary".into(), summary.to_json());
+    }
+    Ok(())
+}
+
+async fn members_changed(server: &Server, room: &Room, known: Option<Snapshot>, after: Snapshot) -> Result<bool, Error> {
+    let Some(known) = known else { return Ok(true) };
+    let difference = server.rooms.ask(room, |view| known.difference(after, view)).await?;
+    Ok(difference.keys().any(|(kind, _)| *kind == StateEventType::RoomMember))
+}
+
+async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: Position) -> Result<Vec<Value>, Error> {
+    let filter = &window.filter.room.ephemeral;
+    let mut events = Vec::new();
+    if filter.allows_type("m.typing") {
+        let since = window.since.map(|since| since.typing).unwrap_or_default();
+        if let Some(users) = server.typing.borrow().changed_since(room.number, since) {
+            events.push(json!({ "type": "m.typing", "content": { "user_ids": users } }));
+        }
+    }
+    Ok(events)
+}
+
+fn room_account_data(window: &Window, changed: &[ChangedAccountData]) -> Vec<Value> {
+    let filter = &window.filter.room.account_data;
+    let wanted = changed.iter().filter(|data| filter.allows_type(&data.kind));
+    wanted.map(|data| json!({ "type": data.kind, "content": data.content })).collect()
+}
+
+/// Only the fields that the client asked for.
+pub(crate) fn trimmed(window: &Window, events: Vec<Value>) -> Vec<Value> {
+    match &window.filter.event_fields {
+        Some(fields) => events.iter().map(|event| keep_fields(event, fields)).collect(),
+        None => events,
+    }
+}

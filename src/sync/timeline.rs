@@ -1,0 +1,147 @@
+//! A room's timeline in a window: the last events that the client may and wants to see.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::window::Window;
+use crate::{
+    client_event::{RoomId, client_event},
+    error::Error,
+    room_server::{
+        EventNumber, Position, Room,
+        commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
+        stored::StoredEvent,
+    },
+    server::Server,
+    storage::{KeyReader, Row, Scan},
+    visibility::is_visible,
+};
+
+/// Events of a timeline when the client does not say how many.
+const DEFAULT_LIMIT: usize = 10;
+
+/// The most events of one room in one answer, so that an answer stays of a size that a client can take in.
+const MAX_LIMIT: usize = 200;
+
+/// So many events are looked at for one timeline, however few of them pass the filter; then the timeline is limited.
+const MAX_SCANNED: usize = 1_000;
+
+/// The last events of a window, oldest first.
+pub(crate) struct Timeline {
+    pub(crate) events: Vec<Arc<StoredEvent>>,
+    /// Whether older events of the window were left out.
+    pub(crate) limited: bool,
+    /// The room's state before the first event.
+    pub(crate) before: Snapshot,
+}
+
+/// An event's place in the room's log.
+struct Place {
+    position: Position,
+    event: EventNumber,
+    after: Snapshot,
+}
+
+/// Which part of a room's log is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Range {
+    /// The position behind which it begins.
+    pub(crate) from: Position,
+    /// The last position.
+    pub(crate) upto: Position,
+    /// Whether the user joined the room at some time after all of it, and may look back.
+    pub(crate) joined_since: bool,
+}
+
+/// Reads the timeline of a room, newest events first until the limit is reached.
+pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: Range) -> Result<Timeline, Error> {
+    let Range { from, upto, joined_since } = range;
+    let filter = &window.filter.room.timeline;
+    let limit = filter.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+    let mut walk = Walk { server, room, next: upto, scanned: 0 };
+    let mut kept: Vec<(Place, Arc<StoredEvent>)> = Vec::new();
+    let mut limited = false;
+    'pages: while let Some(page) = walk.page(limit + 1).await? {
+        let events = wanted(server, room, window, &page, joined_since).await?;
+        for (place, event) in page.into_iter().zip(events) {
+            if place.position <= from {
+                break 'pages;
+            }
+            let Some(event) = event else { continue };
+            if kept.len() == limit {
+                limited = true;
+                break 'pages;
+            }
+            kept.push((place, event));
+        }
+        if walk.scanned >= MAX_SCANNED {
+            limited = walk.next > from;
+            break;
+        }
+    }
+    let before = match kept.last() {
+        Some((place, _)) => super::window::state_at(server, room, Position(place.position.0 - 1)).await?,
+        None => super::window::state_at(server, room, upto).await?,
+    };
+    kept.reverse();
+    Ok(Timeline { events: kept.into_iter().map(|(_, event)| event).collect(), limited, before })
+}
+
+/// Walks a room's log backwards in pages.
+struct Walk<'a> {
+    server: &'a Server,
+    room: &'a Room,
+    next: Position,
+    scanned: usize,
+}
+
+impl Walk<'_> {
+    async fn page(&mut self, size: usize) -> Result<Option<Vec<Place>>, Error> {
+        let scan = Scan::range(room_log_key(self.room.number, Position(0)), room_log_key(self.room.number, Position(self.next.0 + 1)));
+        let rows = self.server.ports.store.scan(&scan.reversed().limited(size)).await?;
+        let page: Vec<_> = rows.iter().filter_map(place).collect();
+        let Some(last) = page.last() else { return Ok(None) };
+        self.next = Position(last.position.0.saturating_sub(1));
+        self.scanned += page.len();
+        Ok(Some(page))
+    }
+}
+
+fn place(row: &Row) -> Option<Place> {
+    let mut key = KeyReader::new(&row.key);
+    key.number()?;
+    let position = Position(key.number()?);
+    let (event, after) = read_room_log_row(&row.value)?;
+    Some(Place { position, event, after })
+}
+
+/// The events of a page, `None` in the place of one that the client may not or does not want to see.
+async fn wanted(
+    server: &Server,
+    room: &Room,
+    window: &Window,
+    page: &[Place],
+    joined_since: bool,
+) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+    let filter = &window.filter.room.timeline;
+    server
+        .rooms
+        .ask(room, |view| {
+            let events = view.events(page.iter().map(|place| place.event))?;
+            let mut wanted = Vec::new();
+            for event in events {
+                let pdu = &event.pdu;
+                let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
+                wanted.push(if passes && is_visible(view, &event, &window.user, joined_since)? { Some(event) } else { None });
+            }
+            Ok(wanted)
+        })
+        .await
+}
+
+/// The timeline's events as the client sees them.
+pub(crate) async fn client_events(server: &Server, room: &Room, window: &Window, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+    server.rooms.ask(room, |view| events.iter().map(|event| client_event(view, event, window.viewer(), RoomId::Implied)).collect()).await
+}

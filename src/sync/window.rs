@@ -1,0 +1,62 @@
+//! The part of the log that one sync answers from, and for whom.
+
+use ruma::OwnedUserId;
+
+use crate::{
+    client_event::Viewer,
+    error::Error,
+    filter::Filter,
+    room_server::{
+        Position, Room,
+        commit::{read_room_log_row, room_log_key},
+        snapshot::Snapshot,
+    },
+    server::Server,
+    storage::Scan,
+};
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Since {
+    /// All up to here was told.
+    pub(crate) position: Position,
+    /// All changes of typing up to here were told.
+    pub(crate) typing: u64,
+}
+
+/// What one sync answers from.
+pub(crate) struct Window {
+    pub(crate) user: OwnedUserId,
+    pub(crate) device: String,
+    /// `None` for a client that has seen nothing yet.
+    pub(crate) since: Option<Since>,
+    pub(crate) upto: Position,
+    pub(crate) now: u64,
+    pub(crate) full_state: bool,
+    /// Whether state is told as of the timeline's end instead of its start.
+    pub(crate) state_after: bool,
+    pub(crate) filter: Filter,
+}
+
+impl Window {
+    pub(crate) fn viewer(&self) -> Viewer<'_> {
+        Viewer { user: &self.user, device: &self.device, now: self.now }
+    }
+
+    /// The position up to which the client was told everything; zero for a client that has seen nothing.
+    pub(crate) fn start(&self) -> Position {
+        self.since.map(|since| since.position).unwrap_or_default()
+    }
+}
+
+/// The room's current state as it was at a position of the log.
+pub(crate) async fn state_at(server: &Server, room: &Room, position: Position) -> Result<Snapshot, Error> {
+    let head = room.head();
+    if position >= head.position {
+        return Ok(head.current);
+    }
+    let scan = Scan::range(room_log_key(room.number, Position(0)), room_log_key(room.number, Position(position.0 + 1)));
+    let rows = server.ports.store.scan(&scan.reversed().limited(1)).await?;
+    let state = rows.first().and_then(|row| read_room_log_row(&row.value)).map(|(_, state)| state);
+    Ok(state.unwrap_or_default())
+}
