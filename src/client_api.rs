@@ -101,7 +101,6 @@ const ROUTES: &[&[Route]] = &[
     sync::ROUTES,
     sync::INITIAL_SYNC_ROUTES,
     sync::EVENTS_ROUTES,
-    state::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

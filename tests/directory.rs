@@ -1,4 +1,5 @@
 //! Room aliases and the published room directory.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Room summaries and the rooms of spaces.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

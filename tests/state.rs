@@ -1,4 +1,5 @@
 //! Reading and setting room state.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

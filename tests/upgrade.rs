@@ -1,4 +1,5 @@
 //! Room upgrades: what the new room has, what the old one loses, and that both happen or neither.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 
