@@ -30,9 +30,11 @@ mod redaction;
 mod registration;
 mod relations;
 mod reports;
+mod room_summary;
 mod route;
 mod sending;
 mod server_info;
+mod spaces;
 mod state;
 mod tags;
 mod third_party_ids;
@@ -84,8 +86,11 @@ const ROUTES: &[&[Route]] = &[
     registration::ROUTES,
     relations::ROUTES,
     reports::ROUTES,
+    room_summary::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
+    spaces::ROUTES,
+    state::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
@@ -98,7 +103,6 @@ const ROUTES: &[&[Route]] = &[
     sync::ROUTES,
     sync::INITIAL_SYNC_ROUTES,
     sync::EVENTS_ROUTES,
-    state::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

@@ -25,38 +25,50 @@ impl Draft<'_> {
     ///
     /// `transaction` is the device and the transaction ID that sent it.
     pub fn add(&mut self, event: NewEvent, transaction: Option<(String, String)>) -> Result<OwnedEventId, Undecided> {
-        let auth_events = select_auth_events(&self.view, &self.room.version, self.head.current, &event)?;
+        let (prev_events, before) = self.place_of_next()?;
+        let auth_events = select_auth_events(&self.view, &self.room.version, before, &event)?;
         let number = self.next_number();
         let placement = Placement {
             room_id: Some(self.room.id.clone()),
-            prev_events: self.head.prev_events(),
+            prev_events,
             auth_events,
             depth: self.head.next_depth(),
             now: self.context.now,
             localpart: format!("{}{}", number.0, self.context.identity.incarnation()),
         };
         let event = event.build(placement, &self.room.version, self.context.identity)?;
-        self.add_built(number, event, transaction)
+        self.add_built(number, event, before, transaction)
+    }
+
+    /// What the next event builds on, and the state before it: the current one, unless there are too many extremities to
+    /// build on all.
+    fn place_of_next(&self) -> Result<(Vec<OwnedEventId>, Snapshot), Undecided> {
+        let chosen = self.head.chosen();
+        let all = chosen.len() == self.head.extremities.len();
+        let before = if all { self.head.current } else { self.resolve_after(chosen.iter().map(|extremity| extremity.event))? };
+        Ok((self.head.prev_events(), before))
     }
 
     /// Appends the create event that the room was made for.
     pub fn add_create(&mut self, event: CheckedPdu) -> Result<OwnedEventId, Undecided> {
         let number = self.next_number();
-        self.add_built(number, event, None)
+        self.add_built(number, event, Snapshot::default(), None)
     }
 
     fn add_built(
         &mut self,
         number: EventNumber,
         event: CheckedPdu,
+        before: Snapshot,
         transaction: Option<(String, String)>,
     ) -> Result<OwnedEventId, Undecided> {
         let pdu = event.into_pdu();
-        let state = self.head.current;
-        allowed_by_state(&self.view, &self.room.version.rules.authorization, &pdu, state)?
-            .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
+        for state in BTreeSet::from([before, self.head.current]) {
+            allowed_by_state(&self.view, &self.room.version.rules.authorization, &pdu, state)?
+                .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
+        }
         let id = pdu.event_id.clone();
-        self.place(number, pdu, Status::Accepted, state, InputKind::New, transaction)?;
+        self.place(number, pdu, Status::Accepted, before, InputKind::New, transaction)?;
         Ok(id)
     }
 
@@ -93,7 +105,10 @@ impl Draft<'_> {
         self.head.extremities.retain(|extremity| !covered.contains(&extremity.id));
         self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
         let before = self.head.current;
-        self.head.current = if self.head.extremities.len() == 1 { after } else { self.resolve_extremities()? };
+        self.head.current = match self.head.extremities.as_slice() {
+            [_] => after,
+            several => self.resolve_after(several.iter().map(|extremity| extremity.event))?,
+        };
         let difference = before.difference(self.head.current, &self.view)?;
         self.change_members(number, &difference)?;
         Ok((difference, self.head.current))
@@ -117,8 +132,8 @@ impl Draft<'_> {
         Ok(covered)
     }
 
-    fn resolve_extremities(&self) -> Result<Snapshot, Undecided> {
-        let events = self.view.events(self.head.extremities.iter().map(|extremity| extremity.event))?;
+    fn resolve_after(&self, events: impl Iterator<Item = EventNumber>) -> Result<Snapshot, Undecided> {
+        let events = self.view.events(events)?;
         let states: BTreeSet<_> = events.iter().map(|event| event.decided.after).collect();
         resolve(&self.view, &self.room.version, &states)
     }

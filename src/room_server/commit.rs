@@ -80,11 +80,7 @@ impl Draft<'_> {
         for event in events {
             let room = self.room.number;
             batch.put(Key::new(Table::Events).number(event.number.0), event.encode());
-            // A redacted event is here again, with its other rows already written.
-            let redacted_before = event.decided.redacted_by.is_some() && !appended.contains_key(&event.number);
-            if !redacted_before {
-                batch.put(event_id_key(event.pdu.event_id.as_str(), room), event.number.0.to_be_bytes());
-            }
+            batch.put(event_id_key(event.pdu.event_id.as_str(), room), event.number.0.to_be_bytes());
             if appended.get(&event.number).is_some_and(|appended| appended.in_timeline) {
                 batch.put(timeline_key(room, event.pdu.depth, event.number), []);
                 relation::write(batch, room, &event.pdu, event.number);

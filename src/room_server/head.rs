@@ -53,11 +53,17 @@ const MAX_PREV_EVENTS: usize = 20;
 const MAX_DEPTH: u64 = (1 << 53) - 1;
 
 impl Head {
-    /// The events that a new event names as its previous ones: the deepest extremities.
-    pub(crate) fn prev_events(&self) -> Vec<OwnedEventId> {
+    /// The extremities that a new event builds on: the deepest.
+    pub(crate) fn chosen(&self) -> Vec<&Extremity> {
         let mut extremities: Vec<_> = self.extremities.iter().collect();
         extremities.sort_by_key(|extremity| std::cmp::Reverse(extremity.depth));
-        extremities.into_iter().take(MAX_PREV_EVENTS).map(|extremity| extremity.id.clone()).collect()
+        extremities.truncate(MAX_PREV_EVENTS);
+        extremities
+    }
+
+    /// The events that a new event names as its previous ones.
+    pub(crate) fn prev_events(&self) -> Vec<OwnedEventId> {
+        self.chosen().into_iter().map(|extremity| extremity.id.clone()).collect()
     }
 
     /// The depth of a new event.

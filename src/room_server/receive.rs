@@ -15,7 +15,10 @@ use super::{
     stored::{Decided, Status, StoredEvent},
     view::{Need, Undecided},
 };
-use crate::event::{CheckedPdu, Pdu};
+use crate::{
+    error::Error,
+    event::{CheckedPdu, Pdu},
+};
 
 /// An event from elsewhere, and what it is received as.
 #[derive(Clone, Debug)]
@@ -59,6 +62,9 @@ impl Draft<'_> {
     /// Judges an event from elsewhere, and stores it.
     pub fn receive(&mut self, input: &Input) -> Result<Verdict, Undecided> {
         let pdu = input.event.pdu();
+        if pdu.room_id != self.room.id {
+            return Err(Error::bug(format!("{} is no event of {}", pdu.event_id, self.room.id)).into());
+        }
         let known = self.view.event_by_id(&pdu.event_id)?;
         if let Some(known) = &known
             && (has_state(known) || input.kind == InputKind::Outlier)

@@ -3,6 +3,7 @@
 mod auth_graph;
 mod consistency;
 mod convergence;
+mod cost;
 mod durability;
 mod per_version;
 mod random;
@@ -10,4 +11,6 @@ mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 mod world;

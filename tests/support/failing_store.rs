@@ -5,7 +5,7 @@ use std::{cell::Cell, rc::Rc};
 use futures_util::{FutureExt, future};
 use inglenook::{
     ports::{Answer, Store, StoreError, TableUsage},
-    storage::{Batch, Durability, Key, MemoryStore, Row, Scan},
+    storage::{Batch, Durability, Key, MemoryStore, Row, Scan, Write},
 };
 
 /// What goes wrong, at which commit from now on; the next one is number 1.
@@ -33,6 +33,18 @@ struct State {
     relaxed: Cell<u64>,
     stopped: Cell<bool>,
     slow: Cell<bool>,
+    work: Cell<Work>,
+}
+
+/// What a store was asked to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// How often it was asked to read.
+    pub(crate) reads: usize,
+    /// Rows that were asked for or found.
+    pub(crate) rows_read: usize,
+    /// Bytes of keys and values that were written.
+    pub(crate) bytes_written: usize,
 }
 
 impl FailingStore {
@@ -66,6 +78,26 @@ impl FailingStore {
         self.state.slow.set(slow);
     }
 
+    /// What was done since this was last asked.
+    pub(crate) fn take_work(&self) -> Work {
+        self.state.work.take()
+    }
+
+    fn note_read(&self, rows: usize) {
+        let work = self.state.work.get();
+        self.state.work.set(Work { reads: work.reads + 1, rows_read: work.rows_read + rows, ..work });
+    }
+
+    fn note_written(&self, batch: &Batch) {
+        let bytes = |write: &Write| match write {
+            Write::Put(key, value) => key.bytes.len() + value.len(),
+            Write::Delete(key) => key.bytes.len(),
+        };
+        let work = self.state.work.get();
+        let bytes_written = work.bytes_written + batch.writes.iter().map(bytes).sum::<usize>();
+        self.state.work.set(Work { bytes_written, ..work });
+    }
+
     /// Lets others run first, or never returns once the power is gone.
     async fn take_time(&self) {
         if self.state.slow.get() {
@@ -83,6 +115,7 @@ impl FailingStore {
 
     async fn commit_or_fail(&self, batch: Batch) -> Result<(), StoreError> {
         self.take_time().await;
+        self.note_written(&batch);
         let number = self.state.commits.get() + 1;
         self.state.commits.set(number);
         if batch.durability != Durability::Strict {
@@ -104,6 +137,7 @@ impl Store for FailingStore {
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Vec<u8>>>, StoreError> {
         async move {
             self.take_time().await;
+            self.note_read(keys.len());
             self.inner.get_many(keys).await
         }
         .boxed_local()
@@ -112,7 +146,9 @@ impl Store for FailingStore {
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Row>, StoreError> {
         async move {
             self.take_time().await;
-            self.inner.scan(scan).await
+            let rows = self.inner.scan(scan).await?;
+            self.note_read(rows.len());
+            Ok(rows)
         }
         .boxed_local()
     }

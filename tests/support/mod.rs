@@ -1,5 +1,5 @@
 //! A host for tests: a server over a store in memory, with a clock in hand, seeded randomness and one thread, driven step by step.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod failing_store;
 mod ports;
@@ -22,7 +22,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 pub(crate) use self::{
-    failing_store::{FailingStore, Fault},
+    failing_store::{FailingStore, Fault, Work},
     ports::{ManualClock, MemoryBlobs, NoTransport, SeededEntropy},
 };
 

@@ -3,18 +3,15 @@
 //! One story is told again and again; each time another commit fails, or is the last before the power goes. The client
 //! repeats what was not answered, as clients do.
 
-#[path = "../../../tests/support/mod.rs"]
-mod support;
-
 use std::{collections::BTreeMap, rc::Rc};
 
 use futures_executor::block_on;
 use ruma::RoomId;
 use serde_json::{Value, json};
 
-use self::support::{Answer, Fault, Host, PASSWORD, User, encode, room_path};
 use super::{
     consistency,
+    support::{self, Answer, Fault, Host, PASSWORD, User, encode, room_path},
     world::{Peer, identity},
 };
 use crate::{

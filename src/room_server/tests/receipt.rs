@@ -248,7 +248,7 @@ fn an_outlier_is_there_after_a_restart() {
     let peer = world.informed_peer();
     let topic = world.make(Recipe::topic(ALICE, "t"));
     peer.receive(&world.event(&topic), InputKind::Outlier);
-    let again = Peer::over(peer.store.clone(), &world.version, peer.room.id.clone(), super::world::identity(99, "peer.example"));
+    let again = peer.reopened();
     assert_eq!(again.status(&topic), Status::Outlier);
     assert_eq!(again.current(), peer.current());
     assert_eq!(again.extremities(), peer.extremities());
@@ -414,4 +414,36 @@ fn counts_of_members_follow_the_current_state() {
     world.make(Recipe::member(ALICE, BOB, "invite"));
     world.make(Recipe::member(BOB, BOB, "leave"));
     assert_eq!(counts(), (1, 0));
+}
+
+/// An event names twenty others at most, so where there are more extremities it does not build on all of them.
+#[test]
+fn the_state_before_an_event_is_that_of_the_extremities_it_names() {
+    let world = world();
+    let base = world.workshop.extremities().pop_first().unwrap();
+    let fork = |serial: usize| Recipe::state(ALICE, "m.fork", &serial.to_string(), json!({})).after(&[&base]);
+    let forks: Vec<_> = (0..25).map(|serial| world.make(fork(serial))).collect();
+    assert_eq!(world.workshop.extremities(), set(&forks));
+    let event = crate::event::NewEvent::message(super::world::user(ALICE), "m.room.message", json!({}));
+    let id = world.workshop.transact(|draft| draft.add(event.clone(), None)).unwrap();
+    let stored = world.workshop.stored(&id);
+    assert_eq!(stored.pdu.prev_events.len(), 20);
+    assert_eq!(world.workshop.before(&id), world.workshop.resolved_after(&stored.pdu.prev_events));
+    assert_eq!(world.workshop.extremities().len(), 6);
+    let peer = world.informed_peer();
+    let event = world.checked(&serde_json::from_str(stored.pdu.json.get()).unwrap()).unwrap();
+    assert_eq!(peer.receive(&event, InputKind::New), ACCEPTED);
+    assert_eq!(peer.before(&id), world.workshop.before(&id));
+    assert_eq!(peer.current(), world.workshop.current());
+    super::consistency::check(&world.workshop);
+}
+
+#[test]
+fn an_event_of_another_room_is_refused() {
+    let (world, other) = (world(), World::new("12"));
+    let peer = world.informed_peer();
+    let event = other.event(&other.create());
+    let input = Input { event, kind: InputKind::New, state_before: None };
+    assert!(peer.transact(|draft| draft.receive(&input)).is_err());
+    assert!(peer.find(&other.create()).is_none());
 }

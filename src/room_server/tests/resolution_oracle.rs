@@ -127,7 +127,7 @@ pub(super) fn check_states_before(world: &World, peer: &Peer) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn states_resolve_as_the_oracle_says(version in version(), steps in steps(5..45)) {

@@ -275,6 +275,11 @@ impl Peer {
         Self { rooms, room, log, store, identity }
     }
 
+    /// The same server after a restart.
+    pub(super) fn reopened(&self) -> Self {
+        Self::over(Rc::clone(&self.store), &self.room.version, self.room.id.clone(), Rc::clone(&self.identity))
+    }
+
     pub(super) fn transact<T>(&self, decide: impl FnMut(&mut Draft<'_>) -> Result<T, Undecided>) -> Result<T, Error> {
         block_on(self.rooms.transact_in(&self.room, decide))
     }
