@@ -1,4 +1,5 @@
 //! Media: uploads, reservations, downloads whole and in part, thumbnails, and nothing left behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

@@ -78,6 +78,7 @@ async fn config(_: Call) -> Result<Response, Error> {
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediapreview_url>
 async fn preview_url(call: Call) -> Result<Response, Error> {
     call.query("url").ok_or_else(|| Error::missing_param("url must be the page's address."))?;
+    call.query_number("ts")?;
     Err(Error::refused(404, "M_UNRECOGNIZED", "This server makes no previews."))
 }
 
@@ -138,6 +139,10 @@ impl Call {
     /// The medium that the path names, once it is uploaded.
     async fn uploaded(&self) -> Result<(String, Content), Error> {
         let wait = self.query_number("timeout_ms")?.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
+        // Where these say no more than yes or no to what this server never does, they must still say that.
+        for name in ["allow_remote", "allow_redirect"] {
+            self.query_bool(name)?;
+        }
         let (server, id) = (&self.server, self.param(1));
         let deadline = server.now() + wait;
         loop {
