@@ -314,7 +314,7 @@ fn a_room_can_begin_with_a_state_that_is_told() {
     assert_eq!(peer.current(), world.workshop.current());
     assert_eq!(peer.extremities(), set([&join]));
     assert_eq!((peer.room.head().joined, world.workshop.room.head().joined), (4, 4));
-    assert_eq!(told(&peer), [join.clone()]);
+    assert_eq!(told(&peer), std::slice::from_ref(&join));
 
     // What was before is back-filled, and changes nothing.
     let head = peer.room.head();

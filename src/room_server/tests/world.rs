@@ -71,7 +71,6 @@ pub(super) struct Recipe {
     authorised_by: Option<Vec<OwnedEventId>>,
     authorised_as_after: Option<OwnedEventId>,
     at: Option<u64>,
-    depth: Option<u64>,
 }
 
 impl Recipe {
@@ -97,7 +96,7 @@ impl Recipe {
     }
 
     pub(super) fn of(event: NewEvent) -> Self {
-        Self { event, after: None, authorised_by: None, authorised_as_after: None, at: None, depth: None }
+        Self { event, after: None, authorised_by: None, authorised_as_after: None, at: None }
     }
 
     /// Upon these events instead of the workshop's extremities.
@@ -121,12 +120,6 @@ impl Recipe {
     /// So many milliseconds after the beginning, instead of one after the last event.
     pub(super) fn at(mut self, millis: u64) -> Self {
         self.at = Some(millis);
-        self
-    }
-
-    /// At this depth, whatever is before it.
-    pub(super) fn at_depth(mut self, depth: u64) -> Self {
-        self.depth = Some(depth);
         self
     }
 }
@@ -211,7 +204,7 @@ impl World {
                 Some(events) => events.clone(),
                 None => select_auth_events(&draft.view, &self.version, state, &recipe.event)?,
             };
-            let depth = recipe.depth.unwrap_or_else(|| 1 + before.iter().map(|event| event.pdu.depth).max().unwrap_or(0));
+            let depth = 1 + before.iter().map(|event| event.pdu.depth).max().unwrap_or(0);
             let now = BEGINNING + recipe.at.unwrap_or(serial);
             Ok(Placement { room_id: Some(draft.room.id.clone()), prev_events, auth_events, depth, now, localpart: serial.to_string() })
         });
@@ -256,10 +249,6 @@ impl World {
     /// An event sent over the wire: parsed and checked anew.
     pub(super) fn checked(&self, json: &Value) -> Result<CheckedPdu, crate::event::Unfit> {
         RawPdu::parse(json.to_string().as_bytes())?.check(&self.version, &self.keys)
-    }
-
-    pub(super) fn identity(&self, server: &str) -> &Identity {
-        &self.identities[server]
     }
 }
 
