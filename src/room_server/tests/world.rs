@@ -70,6 +70,7 @@ pub(super) struct Recipe {
     after: Option<Vec<OwnedEventId>>,
     authorised_by: Option<Vec<OwnedEventId>>,
     authorised_as_after: Option<OwnedEventId>,
+    forged_with: Option<OwnedEventId>,
     at: Option<u64>,
 }
 
@@ -96,7 +97,7 @@ impl Recipe {
     }
 
     pub(super) fn of(event: NewEvent) -> Self {
-        Self { event, after: None, authorised_by: None, authorised_as_after: None, at: None }
+        Self { event, after: None, authorised_by: None, authorised_as_after: None, forged_with: None, at: None }
     }
 
     /// Upon these events instead of the workshop's extremities.
@@ -114,6 +115,12 @@ impl Recipe {
     /// Authorised by the events that the state after this event gives, wherever it is in the graph.
     pub(super) fn authorised_as_after(mut self, event: &OwnedEventId) -> Self {
         self.authorised_as_after = Some(event.clone());
+        self
+    }
+
+    /// Authorised by this event as well, in the place of the one of its type and key, whether that is right or not.
+    pub(super) fn forged_with(mut self, event: &OwnedEventId) -> Self {
+        self.forged_with = Some(event.clone());
         self
     }
 
@@ -200,10 +207,15 @@ impl World {
                 Some(other) => draft.view.event_by_id(other)?.map_or(state, |event| event.decided.after),
                 None => state,
             };
-            let auth_events = match &recipe.authorised_by {
+            let mut auth_events = match &recipe.authorised_by {
                 Some(events) => events.clone(),
                 None => select_auth_events(&draft.view, &self.version, state, &recipe.event)?,
             };
+            if let Some(forged) = recipe.forged_with.as_ref().filter(|forged| !auth_events.contains(forged)) {
+                let of = |id: &OwnedEventId| (self.event(id).pdu().kind.clone(), self.event(id).pdu().state_key.clone());
+                auth_events.retain(|id| of(id) != of(forged));
+                auth_events.push(forged.clone());
+            }
             let depth = 1 + before.iter().map(|event| event.pdu.depth).max().unwrap_or(0);
             let now = BEGINNING + recipe.at.unwrap_or(serial);
             Ok(Placement { room_id: Some(draft.room.id.clone()), prev_events, auth_events, depth, now, localpart: serial.to_string() })
