@@ -29,9 +29,11 @@ mod redaction;
 mod registration;
 mod relations;
 mod reports;
+mod room_summary;
 mod route;
 mod sending;
 mod server_info;
+mod spaces;
 mod state;
 mod tags;
 mod third_party_ids;
@@ -82,8 +84,11 @@ const ROUTES: &[&[Route]] = &[
     registration::ROUTES,
     relations::ROUTES,
     reports::ROUTES,
+    room_summary::ROUTES,
     sending::ROUTES,
     server_info::ROUTES,
+    spaces::ROUTES,
+    state::ROUTES,
     tags::ROUTES,
     third_party_ids::ROUTES,
     third_party_networks::ROUTES,
@@ -96,7 +101,6 @@ const ROUTES: &[&[Route]] = &[
     sync::ROUTES,
     sync::INITIAL_SYNC_ROUTES,
     sync::EVENTS_ROUTES,
-    state::ROUTES,
 ];
 
 /// The method and path of every route, with `{name}` where a parameter stands.

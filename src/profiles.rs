@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use ruma::{UserId, events::StateEventType};
+use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -36,6 +36,12 @@ const MAX_PROFILE_BYTES: usize = 64 * 1024;
 pub(crate) async fn read(server: &Server, user: &UserId) -> Result<Profile, Error> {
     let row = server.ports.store.get_many(&[profile_key(user)]).await?.pop().flatten();
     decode(row)
+}
+
+/// The profiles of several local users, in their order.
+pub(crate) async fn read_all(server: &Server, users: &[OwnedUserId]) -> Result<Vec<Profile>, Error> {
+    let keys: Vec<_> = users.iter().map(|user| profile_key(user)).collect();
+    server.ports.store.get_many(&keys).await?.into_iter().map(decode).collect()
 }
 
 /// Sets a field of a profile, or removes it with `None`, and tells the user's rooms where that matters to them.

@@ -1,4 +1,5 @@
 //! createRoom: every option, the order of events, and that nothing is left of what was refused.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Room membership: every way in and out, who is told of whom, and what each refusal is called.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)]
 
 mod support;
 

@@ -34,5 +34,6 @@ fn name(call: &Call) -> String {
     let body = call.json().unwrap_or_default();
     let name = body.pointer("/identifier/user").or_else(|| body.get("user")).or_else(|| body.get("username"));
     let name = name.and_then(|name| name.as_str()).unwrap_or_default().to_ascii_lowercase();
-    usernames::named_user_id(&call.server, &name).map_or(name, |user| user.to_string())
+    let user = Some(&name).filter(|name| !name.is_empty()).and_then(|name| usernames::named_user_id(&call.server, name));
+    user.map_or(name, |user| user.to_string())
 }

@@ -18,6 +18,7 @@ pub(crate) use self::{
     content::{MemberContent, load_profiles},
     intent::{Intent, change_membership, join},
     invitation::check_invitation,
+    restricted::{allowed_rooms, is_in_room},
 };
 use super::{Access, Call, Route, directory::room_of, handler};
 use crate::{

@@ -96,7 +96,8 @@ async fn banned_users(server: &Server, room: &Room) -> Result<Vec<OwnedUserId>, 
     let rows = server.ports.store.scan(&Scan::prefix(members_prefix(room.number, "ban"))).await?;
     let user = |row: &Row| {
         let mut key = KeyReader::new(&row.key);
-        (key.number()?, key.text()?);
+        key.number()?;
+        key.text()?;
         UserId::parse(key.text()?).ok()
     };
     Ok(rows.iter().filter_map(user).collect())

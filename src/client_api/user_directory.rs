@@ -81,10 +81,9 @@ async fn candidates(call: &Call) -> Result<BTreeMap<OwnedUserId, Profile>, Error
     for room in rooms.values() {
         found.extend(remote_members(server, room).await?);
     }
-    for user in server.accounts.active_users().await? {
-        let profile = profiles::read(server, &user).await?;
-        found.insert(user, profile);
-    }
+    let local = server.accounts.active_users().await?;
+    let profiles = profiles::read_all(server, &local).await?;
+    found.extend(local.into_iter().zip(profiles));
     found.remove(caller);
     Ok(found)
 }

@@ -15,11 +15,12 @@ use crate::{
     account_data,
     client_event::{RoomId, client_event},
     error::Error,
+    receipts::{self, ReadPositions},
     room_server::{
         Need, Position, PowerLevels, Room, RoomNumber, View,
         commit::{read_room_log_row, room_log_key},
+        relation::thread_of,
         snapshot::Snapshot,
-        stored::StoredEvent,
     },
     server::Server,
     storage::Scan,
@@ -41,7 +42,7 @@ pub(crate) struct UnreadCounts(BTreeMap<(OwnedUserId, RoomNumber), Counted>);
 #[derive(Clone)]
 struct Counted {
     upto: Position,
-    read: Position,
+    read: ReadPositions,
     rules: Value,
     /// By thread; `None` for what is in no thread.
     counts: BTreeMap<Option<String>, Counts>,
@@ -82,12 +83,12 @@ pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &Rc<R
 }
 
 async fn counts(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, upto: Position) -> Result<BTreeMap<Option<String>, Counts>, Error> {
-    let read = Position(0);
+    let read = receipts::own_read_positions(server, room, user).await?;
     let rules = account_data::read(server, user, None, "m.push_rules").await?;
     let rules = rules.unwrap_or_else(|| super::rules::predefined(user));
     let key = (user.to_owned(), room.number);
     let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == rules).cloned();
-    let mut counted = kept.unwrap_or_else(|| Counted { upto: read, read, rules, counts: BTreeMap::new() });
+    let mut counted = kept.unwrap_or_else(|| Counted { upto: read.oldest(), read, rules, counts: BTreeMap::new() });
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;
     }
@@ -112,9 +113,9 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
             PushContext { user_id: user, display_name: display_name.as_deref(), member_count: head.joined, power_levels: &power_levels };
         let mut found: BTreeMap<Option<String>, Counts> = BTreeMap::new();
         for event in view.events(numbers.iter().copied())? {
-            let thread = thread_of(&event);
+            let thread = thread_of(view, &event)?.map(String::from);
             let is_own = event.pdu.sender == user;
-            if is_own || event.decided.position <= counted.read || !is_visible(view, &event, user, true)? {
+            if is_own || counted.read.covers(event.decided.position, thread.as_deref()) || !is_visible(view, &event, user, true)? {
                 continue;
             }
             let viewer = crate::client_event::Viewer { user, device: "", now };
@@ -132,16 +133,6 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
     }
     counted.upto = upto;
     Ok(())
-}
-
-/// The root of the thread that an event is in.
-fn thread_of(event: &StoredEvent) -> Option<String> {
-    if !event.pdu.content.get().contains("m.thread") {
-        return None;
-    }
-    let content: Value = event.pdu.content_as();
-    let relates_to = content.get("m.relates_to")?;
-    (relates_to.get("rel_type")? == "m.thread").then(|| relates_to.get("event_id")?.as_str().map(str::to_owned)).flatten()
 }
 
 /// The user's display name in the room.

@@ -16,7 +16,7 @@ use crate::{
     account_data::ChangedAccountData,
     error::Error,
     filter::keep_fields,
-    push, relations,
+    push, receipts, relations,
     room_server::{Position, Room, snapshot::Snapshot},
     server::Server,
     tokens::TopologicalToken,
@@ -112,6 +112,12 @@ async fn members_changed(server: &Server, room: &Room, known: Option<Snapshot>, 
 async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: Position) -> Result<Vec<Value>, Error> {
     let filter = &window.filter.room.ephemeral;
     let mut events = Vec::new();
+    if filter.allows_type("m.receipt") {
+        let receipts = receipts::changed_since(server, room, from, window.upto, &window.user).await?;
+        if receipts.as_object().is_some_and(|receipts| !receipts.is_empty()) {
+            events.push(json!({ "type": "m.receipt", "content": receipts }));
+        }
+    }
     if filter.allows_type("m.typing") {
         let since = window.since.map(|since| since.typing).unwrap_or_default();
         if let Some(users) = server.typing.borrow().changed_since(room.number, since) {

@@ -19,13 +19,14 @@ use super::{
 use crate::support::{Answer, Host, User, encode, room_path};
 
 /// One request of each kind that is limited apart, by alice and by nobody.
-const USED_UP_BY: [(&str, Method, &str); 6] = [
+const USED_UP_BY: [(&str, Method, &str); 7] = [
     ("alice", Method::Get, "/account/whoami"),
     ("alice", Method::Put, "/profile/{alice}/displayname"),
     ("alice", Method::Post, "/delete_devices"),
     (NOBODY, Method::Get, "/login"),
     (NOBODY, Method::Post, "/refresh"),
     (NOBODY, Method::Post, "/login"),
+    (NOBODY, Method::Get, "/_matrix/client/v1/register/m.login.registration_token/validity"),
 ];
 
 static SCENE: LazyLock<Scene> = LazyLock::new(Scene::make);

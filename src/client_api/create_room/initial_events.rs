@@ -51,8 +51,8 @@ impl InitialEvents<'_> {
     /// What `initial_state` says in their place takes precedence over the preset's events.
     fn preset_events(&self) -> impl Iterator<Item = (&'static str, Value)> {
         let (join_rule, guest_access) = match self.request.preset() {
-            Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
-            Preset::PublicChat => ("public", "forbidden"),
+            Preset::Private | Preset::TrustedPrivate => ("invite", "can_join"),
+            Preset::Public => ("public", "forbidden"),
         };
         let events = [
             ("m.room.join_rules", json!({ "join_rule": join_rule })),

@@ -19,7 +19,7 @@ pub(super) fn initial(request: &CreateRoomRequest, creator: &UserId, version: &R
     let mut users = Map::new();
     if !creators_are_above {
         users.insert(creator.to_string(), 100.into());
-        if request.preset() == Preset::TrustedPrivateChat {
+        if request.preset() == Preset::TrustedPrivate {
             users.extend(request.invite.iter().map(|user| (user.to_string(), 100.into())));
         }
     }
@@ -34,7 +34,7 @@ pub(super) fn initial(request: &CreateRoomRequest, creator: &UserId, version: &R
         "kick": 50,
         "redact": 50,
         // Whoever is in a private room was trusted by somebody; in a public one that may be anybody.
-        "invite": if request.preset() == Preset::PublicChat { 50 } else { 0 },
+        "invite": if request.preset() == Preset::Public { 50 } else { 0 },
         "notifications": { "room": 50 },
     });
     for source in [defaults.as_object(), Some(&request.power_level_content_override)].into_iter().flatten() {

@@ -61,11 +61,13 @@ struct Invite3pid {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Preset {
-    PrivateChat,
-    PublicChat,
-    TrustedPrivateChat,
+    #[serde(rename = "private_chat")]
+    Private,
+    #[serde(rename = "public_chat")]
+    Public,
+    #[serde(rename = "trusted_private_chat")]
+    TrustedPrivate,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -83,8 +85,8 @@ impl CreateRoomRequest {
 
     pub(super) fn preset(&self) -> Preset {
         self.preset.unwrap_or(match self.visibility {
-            Some(Visibility::Public) => Preset::PublicChat,
-            _ => Preset::PrivateChat,
+            Some(Visibility::Public) => Preset::Public,
+            _ => Preset::Private,
         })
     }
 
@@ -111,7 +113,7 @@ impl CreateRoomRequest {
         creator: &UserId,
         version: &RoomVersion,
     ) -> Map<String, Value> {
-        if version.rules.authorization.additional_room_creators && self.preset() == Preset::TrustedPrivateChat {
+        if version.rules.authorization.additional_room_creators && self.preset() == Preset::TrustedPrivate {
             creators.extend(&self.invite);
         }
         creators.retain(|user| **user != creator);

@@ -75,9 +75,9 @@ async fn state_at(server: &Server, room: &Room, user: &UserId, token: &str) -> R
     }
     let (start, end) = (timeline_key(room.number, 0, EventNumber(0)), timeline_key(room.number, place.depth, place.event));
     let rows = server.ports.store.scan(&Scan::range(start, end).reversed().limited(1)).await?;
-    let Some((_, last)) = rows.first().and_then(history::place) else { return Ok(Snapshot::default()) };
+    let Some(last) = rows.first().and_then(history::place) else { return Ok(Snapshot::default()) };
     let look = |view: &View<'_>| {
-        let event = view.event(last)?;
+        let event = view.event(last.event)?;
         Ok(sight.sees(view, &event)?.then_some(event.decided.after))
     };
     server.rooms.ask(room, look).await?.ok_or_else(|| Error::forbidden("You may not see the room as it was then."))

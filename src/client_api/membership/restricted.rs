@@ -24,11 +24,7 @@ use crate::{
 const LOCAL_CANDIDATES: usize = 100;
 
 /// The rooms whose members may join, where the state has such a rule.
-pub(in crate::client_api) fn allowed_rooms(
-    view: &View<'_>,
-    version: &RoomVersion,
-    state: Snapshot,
-) -> Result<Option<Vec<OwnedRoomId>>, Need> {
+pub(crate) fn allowed_rooms(view: &View<'_>, version: &RoomVersion, state: Snapshot) -> Result<Option<Vec<OwnedRoomId>>, Need> {
     let Some(event) = state.event(view, &StateEventType::RoomJoinRules, "")? else { return Ok(None) };
     let content: Value = view.event(event)?.pdu.content_as();
     let rules = &version.rules.authorization;
@@ -44,7 +40,7 @@ pub(in crate::client_api) fn allowed_rooms(
 }
 
 /// Whether a local user is in a room; `None` where this server does not know the room.
-pub(in crate::client_api) fn is_in_room(view: &View<'_>, room: &RoomId, user: &UserId) -> Result<Option<bool>, Need> {
+pub(crate) fn is_in_room(view: &View<'_>, room: &RoomId, user: &UserId) -> Result<Option<bool>, Need> {
     let row = view.row(&Key::new(Table::Rooms).text(room.as_str()))?;
     let Some(room) = row.and_then(|row| serde_json::from_slice::<RoomRow>(&row).ok()) else { return Ok(None) };
     let row = view.row(&user_room_key(user, room.number))?;
