@@ -4,7 +4,14 @@ import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 
 const PKG = new URL("../../pkg/", import.meta.url);
-const TYPES = { ".js": "text/javascript", ".wasm": "application/wasm", ".html": "text/html" };
+const TYPES = {
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+  ".html": "text/html",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".webmanifest": "application/manifest+json",
+};
 const PAGE = "<!doctype html><meta charset=utf-8><title>Test page</title><p>A page.</p>";
 
 /** Serves a page and the package under `folder`. */
@@ -15,6 +22,8 @@ export class Site {
   build = "first";
   /** A script of the test's own that runs in the worker before anything else. */
   preface = "";
+  /** A built application to serve instead, as a URL of a folder. */
+  application;
   /** Further files of the test's own, by name. */
   files = {};
   /** Paths as they were asked for. */
@@ -50,6 +59,7 @@ export class Site {
   }
 
   async #body(name) {
+    if (this.application) return readFile(new URL(name || "index.html", this.application)).catch(() => undefined);
     if (name === "" || name === "index.html") return PAGE;
     if (Object.hasOwn(this.files, name)) return this.files[name];
     if (!/^inglenook[\w-]*\.(js|wasm)$/.test(name)) return undefined;

@@ -1,4 +1,4 @@
-// A tab of a browser, driven by Playwright or over WebDriver: opens pages, and runs functions in them.
+// A tab of a browser, driven by Playwright or over WebDriver: opens pages, runs functions in them, and clicks and types as people do.
 
 /** Chromium, through Playwright. */
 export class PlaywrightTab {
@@ -17,6 +17,16 @@ export class PlaywrightTab {
   /** Runs a function in the page, with arguments that survive JSON, and gives what its Promise resolves to. */
   async evaluate(run, ...given) {
     return this.page.evaluate(callIn, [String(run), given]);
+  }
+
+  /** Clicks the first element that the selector finds, as soon as it can be clicked. */
+  async click(selector) {
+    await this.page.locator(selector).first().click();
+  }
+
+  /** Replaces what stands in a field. */
+  async fill(selector, text) {
+    await this.page.locator(selector).first().fill(text);
   }
 
   /** Stops workers as the browser does when it likes. */
@@ -71,10 +81,17 @@ export class WebDriverBrowser {
   async #send(method, path, body) {
     const response = await fetch(this.driverUrl + path, { method, headers: { "content-type": "application/json" }, body: body && JSON.stringify(body) });
     const { value } = await response.json();
-    if (!response.ok) throw new Error(`${method} ${path}: ${value.message ?? value.error}`);
+    if (!response.ok) throw Object.assign(new Error(`${method} ${path}: ${value.message || value.error}`), { kind: value.error });
     return value;
   }
 }
+
+/** What an element's key is called in answers: https://www.w3.org/TR/webdriver2/#elements */
+const ELEMENT = "element-6066-11e4-a52e-4f735466cecf";
+/** What passes by itself while a page is still being drawn. */
+const PASSING = /no such element|stale element|not interactable|intercepted/;
+const PATIENCE_MILLIS = 15_000;
+const AGAIN_MILLIS = 50;
 
 class WebDriverTab {
   constructor(browser, handle) {
@@ -85,6 +102,29 @@ class WebDriverTab {
   async #ask(method, path, body) {
     await this.browser.ask("POST", "/window", { handle: this.handle });
     return this.browser.ask(method, path, body);
+  }
+
+  /** Does something to an element, and again as long as it is not there yet or in motion. */
+  async #act(selector, ...steps) {
+    const deadline = Date.now() + PATIENCE_MILLIS;
+    for (;;) {
+      try {
+        const { [ELEMENT]: id } = await this.#ask("POST", "/element", { using: "css selector", value: selector });
+        for (const [step, body] of steps) await this.#ask("POST", `/element/${id}/${step}`, body);
+        return;
+      } catch (error) {
+        if (!PASSING.test(error.kind) || Date.now() > deadline) throw error;
+        await new Promise((resolve) => setTimeout(resolve, AGAIN_MILLIS));
+      }
+    }
+  }
+
+  async click(selector) {
+    await this.#act(selector, ["click", {}]);
+  }
+
+  async fill(selector, text) {
+    await this.#act(selector, ["clear", {}], ["value", { text }]);
   }
 
   async goto(url) {
