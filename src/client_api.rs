@@ -13,6 +13,7 @@ mod directory;
 mod events;
 pub(crate) mod filters;
 mod inglenook;
+mod inherited_settings;
 mod interactive_auth;
 mod limits;
 mod login;
