@@ -6,7 +6,6 @@ pub(crate) mod login;
 pub(crate) mod openid;
 pub(crate) mod passwords;
 pub(crate) mod tokens;
-mod user_locks;
 pub(crate) mod usernames;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
@@ -15,12 +14,10 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use self::{
-    tokens::{KnownSession, TokenHash},
-    user_locks::UserLocks,
-};
+use self::tokens::{KnownSession, TokenHash};
 use crate::{
     error::Error,
+    locks::Locks,
     ports::Store,
     storage::{Key, Scan, Table},
 };
@@ -30,7 +27,7 @@ pub(crate) struct Accounts {
     store: Rc<dyn Store>,
     /// Tokens that were looked up, so that a request need not ask the store who sends it.
     sessions: RefCell<BTreeMap<TokenHash, KnownSession>>,
-    locks: UserLocks,
+    locks: Locks<OwnedUserId>,
 }
 
 /// Who sends a request.
@@ -55,12 +52,12 @@ pub(crate) struct Account {
 
 impl Accounts {
     pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, sessions: RefCell::default(), locks: UserLocks::default() }
+        Self { store, sessions: RefCell::default(), locks: Locks::default() }
     }
 
     /// Held while rows of a user are read, changed and written back: account, devices, profile, account data.
     pub(crate) async fn lock(&self, user: &UserId) -> OwnedMutexGuard<()> {
-        self.locks.lock(user).await
+        self.locks.lock(&user.to_owned()).await
     }
 
     /// The account of a local user.

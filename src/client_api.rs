@@ -16,6 +16,7 @@ mod inglenook;
 mod interactive_auth;
 mod limits;
 mod login;
+mod media;
 mod membership;
 mod openid;
 mod profile;
@@ -73,6 +74,7 @@ const ROUTES: &[&[Route]] = &[
     filters::ROUTES,
     inglenook::ROUTES,
     login::ROUTES,
+    media::ROUTES,
     membership::ROUTES,
     openid::ROUTES,
     profile::ROUTES,

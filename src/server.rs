@@ -17,6 +17,7 @@ use crate::{
     http::{Request, Response},
     identity::Identity,
     log::Log,
+    media::MediaInMemory,
     ports::{Blobs, Clock, Entropy, Store, Transport},
     push::unread::UnreadCounts,
     rate_limits::Buckets,
@@ -60,6 +61,7 @@ pub struct Server {
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
     pub(crate) transactions: Transactions,
+    pub(crate) media: MediaInMemory,
     /// Tells this start of the server from others, in tokens that hold what is known in memory only.
     pub(crate) boot: String,
     stopping: Cell<bool>,
@@ -77,6 +79,7 @@ impl Server {
             directory: Directory::new(Rc::clone(&ports.store)),
             last_creation: Cell::new(0),
             transactions: Transactions::new(Rc::clone(&ports.store)),
+            media: MediaInMemory::default(),
             started_at: ports.clock.now(),
             boot: boot(&*ports.entropy),
             ports,

@@ -9,10 +9,9 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     rc::Rc,
-    sync::Arc,
 };
 
-use futures_util::lock::{Mutex, OwnedMutexGuard};
+use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,6 +19,7 @@ use serde_json::Value;
 use crate::{
     accounts::Session,
     error::Error,
+    locks::Locks,
     ports::Store,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
 };
@@ -34,7 +34,7 @@ const DEVICES: usize = 50;
 pub(crate) struct Transactions {
     store: Rc<dyn Store>,
     devices: RefCell<BTreeMap<DeviceKey, Answers>>,
-    under_way: RefCell<BTreeMap<TransactionKey, Arc<Mutex<()>>>>,
+    under_way: Locks<TransactionKey>,
     next_serial: Cell<u64>,
 }
 
@@ -80,12 +80,12 @@ pub(crate) struct Transaction<'a> {
     transactions: &'a Transactions,
     key: TransactionKey,
     serial: u64,
-    lock: Option<OwnedMutexGuard<()>>,
+    _lock: OwnedMutexGuard<()>,
 }
 
 impl Transactions {
     pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, devices: RefCell::default(), under_way: RefCell::default(), next_serial: Cell::new(0) }
+        Self { store, devices: RefCell::default(), under_way: Locks::default(), next_serial: Cell::new(0) }
     }
 
     /// Begins a request, or finds the answer that it had. Waits while the same request is under way.
@@ -93,17 +93,15 @@ impl Transactions {
     /// `path` is what stands before the transaction ID.
     pub(crate) async fn begin(&self, session: &Session, path: String, id: &str) -> Result<Begun<'_>, Error> {
         let key = TransactionKey { user: session.user.clone(), device: session.device.clone(), path, id: id.to_owned() };
-        // From here on the device stays in memory, so that no answer is missed that is given while it is read.
-        let mut transaction = Transaction { transactions: self, key, serial: 0, lock: None };
-        let lock = Arc::clone(self.under_way.borrow_mut().entry(transaction.key.clone()).or_default());
-        transaction.lock = Some(lock.lock_owned().await);
-        self.read(&transaction.key).await?;
-        if let Some(body) = self.answer(&transaction.key) {
+        // While this is held the device stays in memory, so that no answer is missed that is given while it is read.
+        let lock = self.under_way.lock(&key).await;
+        self.read(&key).await?;
+        if let Some(body) = self.answer(&key) {
             return Ok(Begun::Answered(body));
         }
-        transaction.serial = self.next_serial.get();
-        self.next_serial.set(transaction.serial + 1);
-        Ok(Begun::New(transaction))
+        let serial = self.next_serial.get();
+        self.next_serial.set(serial + 1);
+        Ok(Begun::New(Transaction { transactions: self, key, serial, _lock: lock }))
     }
 
     fn answer(&self, key: &TransactionKey) -> Option<Value> {
@@ -131,8 +129,7 @@ impl Transactions {
     fn make_room(&self) {
         let mut devices = self.devices.borrow_mut();
         if devices.len() >= DEVICES {
-            let under_way = self.under_way.borrow();
-            devices.retain(|device, _| under_way.keys().any(|key| key.device_key() == *device));
+            devices.retain(|device, _| self.under_way.any_in_use(|key| key.device_key() == *device));
         }
     }
 }
@@ -155,17 +152,6 @@ impl Transaction<'_> {
             let surplus: Vec<_> = answers.surplus().cloned().collect();
             surplus.iter().for_each(|request| answers.remove(request));
             answers.add(self.key.request(), Answer { serial: self.serial, body });
-        }
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        drop(self.lock.take());
-        let mut under_way = self.transactions.under_way.borrow_mut();
-        // Whoever waits for this one holds a handle to its lock.
-        if under_way.get(&self.key).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-            under_way.remove(&self.key);
         }
     }
 }
@@ -271,7 +257,6 @@ mod tests {
             transaction.store(&json!("lost"), &mut Batch::new());
             drop(transaction);
             assert!(matches!(begin(&transactions, "t").await, Begun::New(_)));
-            assert!(transactions.under_way.borrow().is_empty(), "nothing is under way for ever");
         });
     }
 

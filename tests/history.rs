@@ -1,4 +1,5 @@
 //! Reading a room's history: single events, what stands around them, and page after page.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
@@ -89,6 +90,19 @@ fn the_default_limit_is_ten() {
     let alice = host.register("alice");
     let (room, _) = room_with_messages(&host, &alice, json!({}), 12);
     assert_eq!(messages(&host, &alice, &room, "dir=b").ok().body["chunk"].as_array().unwrap().len(), 10);
+}
+
+#[test]
+fn an_event_is_found_without_its_room() {
+    let host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let (room, sent) = room_with_messages(&host, &alice, json!({}), 1);
+    let target = format!("/_matrix/client/v3/events/{}", encode(&sent[0]));
+    let found = host.get(&alice, &target).ok().body;
+    assert_eq!((&found["event_id"], &found["room_id"]), (&json!(sent[0]), &json!(room)));
+    host.get(&bob, &target).refused(404, "M_NOT_FOUND");
+    host.get(&alice, "/_matrix/client/v3/events/%24x").refused(404, "M_NOT_FOUND");
+    host.get(&alice, "/_matrix/client/v3/events/x").refused(400, "M_INVALID_PARAM");
 }
 
 #[test]

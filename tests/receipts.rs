@@ -1,8 +1,13 @@
 //! Receipts, read markers and typing: what is stored, what others are told, and what is refused.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
-use inglenook::http::Method;
+use inglenook::{
+    http::Method,
+    ports::Store,
+    storage::{Key, Scan, Table},
+};
 use serde_json::{Value, json};
 use support::{Answer, Host, User, encode, room_path};
 
@@ -54,6 +59,8 @@ fn a_receipt_is_told_to_the_room_and_replaces_the_one_before() {
     assert_eq!(ephemeral(&host.sync(&alice, None), &room, "m.receipt"), expected, "the older one is gone");
     let again = host.sync(&alice, news["next_batch"].as_str());
     assert_eq!(ephemeral(&again, &room, "m.receipt"), Value::Null);
+    let rows = host.block_on(host.database().scan(&Scan::prefix(Key::new(Table::ReceiptLog)))).unwrap();
+    assert_eq!(rows.len(), 1, "what was replaced leaves nothing behind");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Relations between events: children, threads, and what is told of them along with their parent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

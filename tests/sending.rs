@@ -1,4 +1,5 @@
 //! Sending events: once for each transaction ID, and only by those who may.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
-use ruma::{OwnedUserId, events::StateEventType};
+use ruma::{EventId, OwnedUserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler};
@@ -15,8 +15,14 @@ use crate::{
     history::{self, Direction, Page, Range, locate},
     http::{Method, Response},
     relations,
-    room_server::{Room, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{
+        EventNumber, Room, View,
+        commit::{event_id_prefix, room_of_event_id},
+        snapshot::Snapshot,
+        stored::StoredEvent,
+    },
     sight::Sight,
+    storage::Scan,
     tokens::TopologicalToken,
 };
 
@@ -26,6 +32,12 @@ pub(super) const ROUTES: &[Route] = &[
         path: "/_matrix/client/{version}/rooms/{roomId}/event/{eventId}",
         access: Access::Token,
         handler: handler!(event),
+    },
+    Route {
+        method: Method::Get,
+        path: "/_matrix/client/{version}/events/{eventId}",
+        access: Access::Token,
+        handler: handler!(event_of_any_room),
     },
     Route {
         method: Method::Get,
@@ -49,11 +61,29 @@ pub(super) const DEFAULT_LIMIT: u64 = 10;
 /// The most events of one answer, so that an answer stays of a size that a client can take in.
 pub(super) const MAX_LIMIT: u64 = 500;
 
+/// In so many rooms an event is looked for at most whose room is not named.
+const MAX_ROOMS: usize = 20;
+
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid>
 async fn event(call: Call) -> Result<Response, Error> {
     let (room, event, _) = call.visible_event(0, 1).await?;
-    let events = call.told(&room, &[event]).await?;
-    events.into_iter().next().map(|event| Response::ok(&event)).ok_or_else(|| Error::bug("one event was asked for"))
+    call.one_told(&room, event).await
+}
+
+/// An event that clients of old ask for without naming its room. In the first room versions, events of several rooms may have
+/// one ID.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3eventseventid>
+async fn event_of_any_room(call: Call) -> Result<Response, Error> {
+    let (server, id) = (&call.server, call.event_id(0)?);
+    let rows = server.ports.store.scan(&Scan::prefix(event_id_prefix(id.as_str())).limited(MAX_ROOMS)).await?;
+    for (room, event) in rows.iter().filter_map(|row| Some((room_of_event_id(row)?, EventNumber::from_bytes(&row.value)?))) {
+        let room = server.rooms.room_by_number(room, event).await?;
+        if let Some((event, _)) = call.event_if_seen(&room, &id).await? {
+            return call.one_told(&room, event).await;
+        }
+    }
+    Err(unseen())
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages>
@@ -118,19 +148,31 @@ fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<O
     events.map(|event| event.pdu.sender.clone()).collect()
 }
 
+fn unseen() -> Error {
+    Error::not_found("There is no such event, or you may not see it.")
+}
+
 impl Call {
     /// The event at these places of the path, if the caller sees it; 404 otherwise, whatever the reason.
     pub(super) async fn visible_event(&self, room: usize, event: usize) -> Result<(Rc<Room>, Arc<StoredEvent>, Sight<'_>), Error> {
-        let unknown = || Error::not_found("There is no such event, or you may not see it.");
         let (room_id, event_id) = (self.room_id(room)?, self.event_id(event)?);
-        let room = self.server.rooms.room(&room_id).await?.ok_or_else(unknown)?;
-        let sight = Sight::of(&self.server, &room, self.user()?).await?;
-        let found = self.server.rooms.ask(&room, |view| {
-            let Some(event) = view.event_by_id(&event_id)? else { return Ok(None) };
+        let room = self.server.rooms.room(&room_id).await?.ok_or_else(unseen)?;
+        let (event, sight) = self.event_if_seen(&room, &event_id).await?.ok_or_else(unseen)?;
+        Ok((room, event, sight))
+    }
+
+    async fn event_if_seen(&self, room: &Room, id: &EventId) -> Result<Option<(Arc<StoredEvent>, Sight<'_>)>, Error> {
+        let sight = Sight::of(&self.server, room, self.user()?).await?;
+        let found = self.server.rooms.ask(room, |view| {
+            let Some(event) = view.event_by_id(id)? else { return Ok(None) };
             Ok(sight.sees(view, &event)?.then_some(event))
         });
-        let event = found.await?.ok_or_else(unknown)?;
-        Ok((room, event, sight))
+        Ok(found.await?.map(|event| (event, sight)))
+    }
+
+    async fn one_told(&self, room: &Room, event: Arc<StoredEvent>) -> Result<Response, Error> {
+        let told = self.told(room, &[event]).await?.pop();
+        told.map(|event| Response::ok(&event)).ok_or_else(|| Error::bug("one event was asked for"))
     }
 
     /// The part of the history that the parameters `from` and `to` mean.
@@ -161,8 +203,7 @@ impl Call {
     /// Events as the caller sees them, with their aggregations.
     pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
         let viewer = self.viewer()?;
-        let tell =
-            |view: &crate::room_server::View<'_>| events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect();
+        let tell = |view: &View<'_>| events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect();
         let mut told: Vec<Value> = self.server.rooms.ask(room, tell).await?;
         relations::bundle(&self.server, room, viewer, &mut told).await?;
         Ok(told)
@@ -171,7 +212,7 @@ impl Call {
     /// The membership events of these users in a state.
     async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<Value>, Error> {
         let viewer = self.viewer()?;
-        let question = |view: &crate::room_server::View<'_>| {
+        let question = |view: &View<'_>| {
             let mut members = Vec::new();
             for user in &users {
                 if let Some(number) = state.event(view, &StateEventType::RoomMember, user.as_str())? {
@@ -195,7 +236,7 @@ impl Call {
         let is_needed = |kind: &StateEventType, state_key: &str| {
             !filter.lazy_load_members || *kind != StateEventType::RoomMember || needed.iter().any(|user| user == state_key)
         };
-        let question = |view: &crate::room_server::View<'_>| {
+        let question = |view: &View<'_>| {
             let entries = state.entries(view)?;
             let entries =
                 entries.iter().filter(|entry| is_needed(&entry.kind, &entry.state_key) && filter.allows_type(&entry.kind.to_string()));

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     log::{Output, Positions},
-    storage::{Batch, Key, Table},
+    storage::{Batch, Key, KeyReader, Row, Table},
 };
 
 /// A local user's membership of a room, as the user's own list of rooms holds it.
@@ -169,7 +169,19 @@ pub(crate) fn timeline_key(room: RoomNumber, depth: u64, event: EventNumber) -> 
 }
 
 pub(crate) fn event_id_key(event_id: &str, room: RoomNumber) -> Key {
-    Key::new(Table::EventIds).text(event_id).number(room.0)
+    event_id_prefix(event_id).number(room.0)
+}
+
+/// The events of that ID in all rooms.
+pub(crate) fn event_id_prefix(event_id: &str) -> Key {
+    Key::new(Table::EventIds).text(event_id)
+}
+
+/// The room of a row that holds an event's ID.
+pub(crate) fn room_of_event_id(row: &Row) -> Option<RoomNumber> {
+    let mut key = KeyReader::new(&row.key);
+    key.text()?;
+    key.number().map(RoomNumber)
 }
 
 pub(crate) fn member_key(room: RoomNumber, membership: &str, user: &UserId) -> Key {

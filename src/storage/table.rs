@@ -81,7 +81,7 @@ tables! {
     Pushers = "pushers",
     /// time/random number → what somebody reported to the owner of this server
     Reports = "reports",
-    /// media id → what was uploaded
+    /// media id → what was uploaded; media id/size → its thumbnail; 0/time/media id → who has until then to upload it
     Media = "media",
 }
 

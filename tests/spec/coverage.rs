@@ -11,8 +11,9 @@ use super::{
     routes,
 };
 
-/// Operations that this server refuses whoever asks: it has no administrators, sends no mail, and knows no other networks.
-pub(crate) const ALWAYS_REFUSED: [&str; 22] = [
+/// Operations that this server refuses whoever asks: it has no administrators, sends no mail, reads no web pages,
+/// and knows no other networks.
+pub(crate) const ALWAYS_REFUSED: [&str; 24] = [
     "add3PID",
     "bind3PID",
     "getAdminLockUser",
@@ -20,6 +21,8 @@ pub(crate) const ALWAYS_REFUSED: [&str; 22] = [
     "getAuthMetadata",
     "getProtocolMetadata",
     "getTurnServer",
+    "getUrlPreview",
+    "getUrlPreviewAuthed",
     "getWellknownPolicy",
     "getWellknownSupport",
     "post3PIDs",

@@ -72,11 +72,19 @@ impl Entropy for SeededEntropy {
     }
 }
 
-/// Media in memory. Nothing here is an image.
+/// Media in memory. What begins with [`IMAGE`] counts as an image.
 #[derive(Default)]
 pub(crate) struct MemoryBlobs(RefCell<BTreeMap<String, Vec<u8>>>);
 
+/// The beginning of an image, as these blobs see it. Its thumbnail says which size was asked for.
+pub(crate) const IMAGE: &[u8] = b"image:";
+
 impl MemoryBlobs {
+    /// The names of all blobs.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.0.borrow().keys().cloned().collect()
+    }
+
     pub(crate) fn read(&self, id: &str, start: u64, end: u64) -> Vec<u8> {
         self.0.borrow()[id][usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].to_vec()
     }
@@ -102,9 +110,19 @@ impl Blobs for MemoryBlobs {
         async move { Ok(size) }.boxed_local()
     }
 
-    fn make_thumbnail<'a>(&'a self, id: &'a str, _: &'a str, _: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
-        let error = if self.0.borrow().contains_key(id) { BlobError::NotAnImage } else { BlobError::Missing };
-        async move { Err(error) }.boxed_local()
+    fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
+        let mut blobs = self.0.borrow_mut();
+        let made = match blobs.get(id) {
+            Some(image) if image.starts_with(IMAGE) => {
+                let made = format!("{}x{} {}", spec.width, spec.height, if spec.crop { "crop" } else { "scale" });
+                let size = made.len() as u64;
+                blobs.insert(thumbnail.into(), made.into_bytes());
+                Ok(StoredBlob { size, content_type: "image/png".into() })
+            }
+            Some(_) => Err(BlobError::NotAnImage),
+            None => Err(BlobError::Missing),
+        };
+        async { made }.boxed_local()
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, (), BlobError> {

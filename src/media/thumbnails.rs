@@ -1,0 +1,100 @@
+//! Thumbnails: of a few sizes, made when one is asked for the first time, and kept.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#thumbnails>
+
+use serde::{Deserialize, Serialize};
+
+use super::{Content, media_key, read};
+use crate::{error::Error, ports::ThumbnailSpec, server::Server, storage::Batch};
+
+/// Larger files are not scaled: decoding them takes memory that a browser may not have.
+const MAX_SCALED: u64 = 40 << 20;
+
+/// The frames of thumbnails that are cut, by area. Those that the specification recommends, and more of each kind, so that none
+/// is smaller than what was asked for.
+const CROPPED: [(u32, u32); 9] = [(32, 32), (96, 96), (320, 240), (240, 320), (320, 320), (640, 480), (480, 640), (640, 640), (800, 800)];
+
+/// The frames of thumbnails that are scaled as a whole, by area.
+const SCALED: [(u32, u32); 3] = [(320, 240), (640, 480), (800, 600)];
+
+/// How a thumbnail is fitted into its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// It fills the frame, and what hangs over is cut.
+    Crop,
+    /// It is as large as fits into the frame.
+    Scale,
+}
+
+/// One of the sizes that are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    width: u32,
+    height: u32,
+    method: Method,
+}
+
+/// A thumbnail as it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Thumbnail {
+    /// The blob.
+    #[serde(rename = "i")]
+    pub(crate) id: String,
+    #[serde(rename = "t")]
+    pub(crate) content_type: String,
+    #[serde(rename = "s")]
+    pub(crate) size: u64,
+}
+
+impl Size {
+    /// The smallest size that is not smaller than what was asked for; `None` where only the original is.
+    pub(crate) fn at_least(width: u32, height: u32, method: Method) -> Option<Self> {
+        let frames: &[_] = if method == Method::Crop { &CROPPED } else { &SCALED };
+        let (width, height) = *frames.iter().find(|frame| frame.0 >= width && frame.1 >= height)?;
+        Some(Self { width, height, method })
+    }
+
+    fn name(self) -> String {
+        let method = if self.method == Method::Crop { "crop" } else { "scale" };
+        format!("{}x{}-{method}", self.width, self.height)
+    }
+}
+
+/// A medium's thumbnail of that size.
+pub(crate) async fn thumbnail(server: &Server, id: &str, content: &Content, size: Size) -> Result<Thumbnail, Error> {
+    let blob = format!("{id}/{}", size.name());
+    let key = media_key(id).text(&size.name());
+    let _making = server.media.thumbnails.lock(&blob).await;
+    if let Some(made) = read(server, key.clone()).await? {
+        return Ok(made);
+    }
+    if content.size > MAX_SCALED {
+        return Err(Error::too_large("This file is too large to be scaled."));
+    }
+    let spec = ThumbnailSpec { width: size.width, height: size.height, crop: size.method == Method::Crop };
+    let stored = server.ports.blobs.make_thumbnail(id, &blob, spec).await?;
+    let made = Thumbnail { id: blob, content_type: stored.content_type, size: stored.size };
+    let mut batch = Batch::relaxed();
+    batch.put_json(key, &made);
+    server.ports.store.commit(batch).await?;
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn none_is_smaller_than_asked_for(width in 1_u32..1_000, height in 1_u32..1_000, crop: bool) {
+            let method = if crop { Method::Crop } else { Method::Scale };
+            let frames = if crop { &CROPPED[..] } else { &SCALED[..] };
+            let smallest = frames.iter().filter(|(w, h)| *w >= width && *h >= height).map(|(w, h)| w * h).min();
+            let size = Size::at_least(width, height, method);
+            prop_assert_eq!(size.map(|size| size.width * size.height), smallest);
+            prop_assert!(size.is_none_or(|size| size.width >= width && size.height >= height));
+        }
+    }
+}
