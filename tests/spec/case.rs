@@ -64,7 +64,7 @@ pub(crate) enum Expectation {
     /// An array has no element with these fields.
     Excludes(&'static str, Value),
     Header(&'static str, &'static str),
-    Empty,
+    Body(&'static str),
 }
 
 /// A `GET`.
@@ -140,6 +140,13 @@ impl Case {
         self
     }
 
+    /// The same after this upload, whose medium is `{media}`.
+    pub(crate) fn after_upload(mut self, caller: &'static str, kind: &'static str, bytes: &[u8]) -> Self {
+        let request = Sent::new(caller, Method::Post, "/_matrix/media/v3/upload?filename=a%20file.txt", Content::Bytes(kind, bytes.into()));
+        self.steps.push(Step { request, kept: vec![("media", "/content_uri")] });
+        self
+    }
+
     /// Gives a part of the last step's answer a name.
     pub(crate) fn keeping(mut self, name: &'static str, pointer: &'static str) -> Self {
         self.steps.last_mut().unwrap().kept.push((name, pointer));
@@ -199,9 +206,9 @@ impl Case {
         self.expect(Expectation::Header(name, value))
     }
 
-    /// The answer has no body.
-    pub(crate) fn empty(self) -> Self {
-        self.expect(Expectation::Empty)
+    /// The body is this text.
+    pub(crate) fn body(self, text: &'static str) -> Self {
+        self.expect(Expectation::Body(text))
     }
 
     fn expect(mut self, expectation: Expectation) -> Self {

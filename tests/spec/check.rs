@@ -135,7 +135,7 @@ fn unmet(expectation: &Expectation, answer: &Answer, names: &Names) -> Option<St
             let is_array = found(pointer).is_some_and(Value::is_array);
             (is_array && !members(pointer).iter().any(|member| covers(member, &element)), format!("{pointer} should not include {element}"))
         }
-        Expectation::Empty => (answer.bytes.is_empty(), "there should be no body".into()),
+        Expectation::Body(text) => (answer.bytes == text.as_bytes(), format!("the body should be {text:?}")),
         Expectation::Header(name, value) => {
             (answer.headers.get(*name).is_some_and(|header| header == value), format!("the header {name} should be {value:?}"))
         }

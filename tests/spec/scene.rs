@@ -89,7 +89,9 @@ impl World {
         }
         for (name, pointer) in &step.kept {
             let Some(value) = answer.body.pointer(pointer) else { return Some(format!("a step before: no {pointer} in {}", answer.body)) };
-            self.names.set(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str());
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            // What stands in paths is a medium's ID, not its address.
+            self.names.set(name, text.strip_prefix("mxc://example.org/").unwrap_or(&text));
         }
         None
     }
