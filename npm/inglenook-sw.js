@@ -302,7 +302,7 @@
   function respond(request, target) {
     if (isUpdateWaiting() && POLL.test(target)) return refusal(503, "This server is being updated.");
     if (target === "/_inglenook/hold") return hold();
-    if (target === "/_inglenook/status") return status();
+    if (target === "/_inglenook/worker") return status();
     return answer(request, target);
   }
 

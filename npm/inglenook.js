@@ -116,7 +116,7 @@ export class InglenookNode extends EventTarget {
 
   /** Waits until the node answers, and then keeps it alive. */
   async start() {
-    const response = await fetch(`${this.baseUrl}/_inglenook/status`);
+    const response = await fetch(`${this.baseUrl}/_inglenook/worker`);
     const answer = await response.json();
     if (!response.ok) {
       this.#change("failed", answer.error);

@@ -49,7 +49,7 @@ mod voip;
 use std::rc::Rc;
 
 pub(crate) use self::{
-    call::{Call, Caller},
+    call::Call,
     route::{Access, Handler, Route, handler},
 };
 use crate::{

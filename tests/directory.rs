@@ -3,9 +3,12 @@
 
 mod support;
 
-use inglenook::http::Method;
+use std::rc::Rc;
+
+use futures_util::future::join_all;
+use inglenook::http::{Method, Request};
 use serde_json::{Value, json};
-use support::{Answer, Host, User, encode, room_path};
+use support::{Answer, Host, User, encode, request, room_path};
 
 fn alias(name: &str) -> String {
     format!("/_matrix/client/v3/directory/room/{}", encode(name))
@@ -90,13 +93,30 @@ fn one_room_gets_an_alias_however_requests_overlap() {
     let host = Host::new();
     let alice = host.register("alice");
     let rooms: Vec<_> = (0..3).map(|_| host.create_room(&alice, json!({}))).collect();
+    let put = |room: &String| request(Method::Put, &alias("#a:example.org"), Some(&alice.token), Some(json!({ "room_id": room })));
+    assert_eq!(together(&host, rooms.iter().map(put)), [200, 409, 409]);
+}
+
+#[test]
+fn one_new_room_gets_an_alias_however_requests_overlap() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let body = json!({ "room_alias_name": "pub" });
+    let create = |_| request(Method::Post, "/_matrix/client/v3/createRoom", Some(&alice.token), Some(body.clone()));
+    assert_eq!(together(&host, (0..3).map(create)), [200, 400, 400]);
+    let rooms = host.get(&alice, "/_matrix/client/v3/joined_rooms").ok().body;
+    assert_eq!(rooms["joined_rooms"].as_array().map(Vec::len), Some(1));
+}
+
+/// Sends requests at once over a store at which each of them has to wait, and returns the statuses in ascending order.
+fn together(host: &Host, requests: impl Iterator<Item = Request>) -> Vec<u16> {
     host.store.set_slow(true);
-    let put = |room: &String| host.begin(Method::Put, &alias("#a:example.org"), Some(&alice.token), Some(json!({ "room_id": room })));
-    let mut pending: Vec<_> = rooms.iter().map(put).collect();
-    host.run();
-    let mut statuses: Vec<_> = pending.iter_mut().map(|pending| pending.answer().expect("all are answered").status).collect();
+    let server = Rc::clone(&host.server());
+    let answers = host.block_on(join_all(requests.map(|request| server.handle(request))));
+    host.store.set_slow(false);
+    let mut statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 409, 409]);
+    statuses
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Tests of the tests' own host: the clock, the faults and restarts do what other tests rely on.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
 

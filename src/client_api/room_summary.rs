@@ -64,6 +64,11 @@ impl RoomSummary {
         Ok(summary.is_for(view, room, user)?.then_some(summary))
     }
 
+    /// The summary as a room of a hierarchy, where nobody's membership is told.
+    pub(super) fn in_hierarchy(self) -> Self {
+        Self { membership: None, ..self }
+    }
+
     /// Whether the user could join or read the room, or ask to be let in.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy_response-200_spacehierarchyroomschunk>

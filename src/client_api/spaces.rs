@@ -132,7 +132,7 @@ impl Walk {
             }
             child
         });
-        Ok(Some(Found { summary, children_state: children_state.collect(), children }))
+        Ok(Some(Found { summary: summary.in_hierarchy(), children_state: children_state.collect(), children }))
     }
 
     /// A space's valid children in their order.

@@ -40,7 +40,7 @@ async fn sync(call: Call) -> Result<Response, Error> {
     let full_state = call.query_bool("full_state")?.unwrap_or(false);
     let caller = call.caller()?;
     let filter = filter(&call).await?;
-    activity::note_sync(&server, &caller.user, call.query("set_presence")).await?;
+    activity::note_sync(&server, &caller.user, set_presence(&call)?).await?;
     let deadline = server.now() + timeout;
     let mut window = Window {
         user: caller.user.clone(),
@@ -60,6 +60,14 @@ async fn sync(call: Call) -> Result<Response, Error> {
         }
         window.upto = server.log.end();
         window.now = server.now();
+    }
+}
+
+/// How the client wants its user to seem while it syncs.
+fn set_presence(call: &Call) -> Result<Option<&str>, Error> {
+    match call.query("set_presence") {
+        presence @ (None | Some("offline" | "online" | "unavailable")) => Ok(presence),
+        Some(other) => Err(Error::invalid_param(format!("{other:?} is no presence."))),
     }
 }
 

@@ -39,7 +39,7 @@ test("after a panic a PUT is repeated on a new instance, and the server is the s
   expect(answer.status).toBe(404);
   expect(await tab.evaluate(() => window.states)).toContain("restarting");
   expect(await tab.evaluate(exhaust)).toBe(2);
-  const after = await tab.evaluate(ask, "/_inglenook/status");
+  const after = await tab.evaluate(ask, "/_inglenook/worker");
   expect(after.body.serverName).toBe(before.serverName);
 });
 

@@ -14,7 +14,7 @@ test("a killed worker comes back with the next request", async ({ tab, site }) =
   const before = await startNode(tab, site);
   for (let round = 0; round < 5; round += 1) {
     await killWorkers(tab);
-    const answer = await tab.evaluate(ask, "/_inglenook/status");
+    const answer = await tab.evaluate(ask, "/_inglenook/worker");
     expect(answer.body).toMatchObject({ state: "running", serverName: before.serverName });
   }
 });
@@ -44,7 +44,7 @@ test("a held request is answered after 25 s and repeated without a timer", async
   const held = await tab.evaluate(async () => {
     const begun = performance.now();
     const response = await fetch("_inglenook/hold");
-    await fetch("_inglenook/status");
+    await fetch("_inglenook/worker");
     return [response.status, performance.now() - begun];
   });
   expect(held[0]).toBe(204);

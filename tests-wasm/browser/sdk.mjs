@@ -69,7 +69,7 @@ async function prepare() {
       deviceId: session.device_id,
       disableVoip: true,
     });
-    await client.startClient({ initialSyncLimit: 30 });
+    await client.startClient({ initialSyncLimit: 30, pendingEventOrdering: "detached" });
     await window.eventually(() => ["PREPARED", "SYNCING"].includes(client.getSyncState()), `sync of ${username}`);
     return client;
   };

@@ -15,6 +15,8 @@ export class Site {
   build = "first";
   /** A script of the test's own that runs in the worker before anything else. */
   preface = "";
+  /** Further files of the test's own, by name. */
+  files = {};
   /** Paths as they were asked for. */
   requested = [];
 
@@ -49,6 +51,7 @@ export class Site {
 
   async #body(name) {
     if (name === "" || name === "index.html") return PAGE;
+    if (Object.hasOwn(this.files, name)) return this.files[name];
     if (!/^inglenook[\w-]*\.(js|wasm)$/.test(name)) return undefined;
     const file = await readFile(new URL(name, PKG));
     return name === "inglenook-sw.js" ? this.preface + String(file).replace(/const BUILD = ".*"/, `const BUILD = "${this.build}"`) : file;

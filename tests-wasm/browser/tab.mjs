@@ -19,6 +19,18 @@ export class PlaywrightTab {
     return this.page.evaluate(callIn, [String(run), given]);
   }
 
+  /** Stops workers as the browser does when it likes. */
+  async workerKiller() {
+    const session = await this.page.context().newCDPSession(this.page);
+    await session.send("ServiceWorker.enable");
+    const killer = { kills: 0 };
+    killer.kill = async () => {
+      await session.send("ServiceWorker.stopAllWorkers");
+      killer.kills += 1;
+    };
+    return killer;
+  }
+
   async close() {
     await this.page.close();
   }

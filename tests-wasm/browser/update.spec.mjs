@@ -4,7 +4,7 @@ import { ask, expect, startNode, test, until } from "./fixtures.mjs";
 /** Runs in the page. */
 const update = async () => void (await (await navigator.serviceWorker.getRegistration()).update());
 
-const build = (tab) => async () => (await tab.evaluate(ask, "/_inglenook/status")).body.build;
+const build = (tab) => async () => (await tab.evaluate(ask, "/_inglenook/worker")).body.build;
 
 test("a new version takes over at once, though a request was waiting", async ({ tab, site }) => {
   const before = await startNode(tab, site);
@@ -18,7 +18,7 @@ test("a new version takes over at once, though a request was waiting", async ({ 
   await until(build(tab), (build) => build === "second");
   expect(Date.now() - begun).toBeLessThan(10_000);
   expect(await tab.evaluate(() => window.held)).toBe(204);
-  const after = await tab.evaluate(ask, "/_inglenook/status");
+  const after = await tab.evaluate(ask, "/_inglenook/worker");
   expect(after.body.serverName).toBe(before.serverName);
 });
 

@@ -24,7 +24,7 @@ fn entering() -> Vec<Case> {
         invite("alice", "private", "who is no user", json!({ "user_id": "carol" })).refused(400, "M_BAD_JSON"),
         invite("alice", "private", "nobody", json!({})).refused(400, "M_BAD_JSON"),
         post("alice", "/rooms/{private}/invite", "inviteBy3PID", "by mail", json!({ "id_server": "id.example.org", "id_access_token": "token", "medium": "email", "address": "carol@example.org" })).refused(400, "M_SERVER_NOT_TRUSTED"),
-        post("alice", "/rooms/!none:example.org/invite", "inviteUser", "to an unknown room", carol).refused(404, "M_NOT_FOUND"),
+        post("alice", "/rooms/!none:example.org/invite", "inviteUser", "to an unknown room", carol).refused(403, "M_FORBIDDEN"),
         post("carol", "/rooms/{public}/join", "joinRoomById", "a public room", json!({ "reason": "A test" })).at("/room_id", "{public}"),
         post("bob", "/rooms/{invited}/join", "joinRoomById", "after an invitation", json!({})).at("/room_id", "{invited}"),
         post("bob", "/rooms/{public}/join", "joinRoomById", "again", json!({})).at("/room_id", "{public}"),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::case::{Case, NOBODY, delete, get, post, put};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [creation(), made_rooms(), upgrades(), aliases(), directory()].concat()
+    [creation(), made_rooms(), upgrades(), aliases(), directory(), spaces(), summaries()].concat()
 }
 
 #[rustfmt::skip]
@@ -130,5 +130,39 @@ fn directory() -> Vec<Case> {
         put("alice", "/directory/list/room/{public}", "setRoomVisibilityOnDirectory", "what is none", json!({ "visibility": "half" })).refused(400, "M_BAD_JSON"),
         put("alice", "/directory/list/room/!none:example.org", "setRoomVisibilityOnDirectory", "an unknown room", json!({ "visibility": "public" })).refused(404, "M_NOT_FOUND"),
         get(NOBODY, "/publicRooms", "getPublicRooms", "none").after("alice", Put, "/directory/list/room/{public}", json!({ "visibility": "private" })).counts("/chunk", 0),
+    ]
+}
+
+#[rustfmt::skip]
+fn spaces() -> Vec<Case> {
+    let hierarchy = |caller, query: &str, name: &str| get(caller, &format!("/_matrix/client/v1/rooms/{{space}}/hierarchy{query}"), "getSpaceHierarchy", name);
+    let made = |case: Case| {
+        let made = case.after("alice", Post, "/createRoom", json!({ "name": "A space", "creation_content": { "type": "m.space" } })).keeping("space", "/room_id");
+        let child = |case: Case, room: &str, suggested: bool| case.after("alice", Put, &format!("/rooms/{{space}}/state/m.space.child/{{{room}}}"), json!({ "via": ["example.org"], "suggested": suggested }));
+        child(child(made, "public", true), "private", false)
+    };
+    let first = |case: Case| made(case).after("alice", Get, "/_matrix/client/v1/rooms/{space}/hierarchy?limit=1", json!({})).keeping("next", "/next_batch");
+    vec![
+        made(hierarchy("alice", "", "all")).counts("/rooms", 3).at("/rooms/0/room_id", "{space}").at("/rooms/0/room_type", "m.space").counts("/rooms/0/children_state", 2).includes("/rooms", json!({ "room_id": "{public}", "name": "The public room", "join_rule": "public" })).lacks("/next_batch"),
+        made(hierarchy("alice", "?suggested_only=true", "what is suggested")).counts("/rooms", 2),
+        made(hierarchy("alice", "?max_depth=0", "the space alone")).counts("/rooms", 1),
+        first(hierarchy("alice", "?limit=1&from={next}", "the second")).counts("/rooms", 1).excludes("/rooms", json!({ "room_id": "{space}" })),
+        first(hierarchy("alice", "?limit=1&max_depth=1&from={next}", "with another depth")).refused(400, "M_INVALID_PARAM"),
+        made(hierarchy("alice", "?from=nonsense", "from nowhere")).refused(400, "M_INVALID_PARAM"),
+        made(hierarchy("alice", "?limit=0", "nothing")).refused(400, "M_INVALID_PARAM"),
+        made(hierarchy("carol", "", "by a stranger")).refused(403, "M_FORBIDDEN"),
+        get("alice", "/_matrix/client/v1/rooms/!none:example.org/hierarchy", "getSpaceHierarchy", "of an unknown room").refused(403, "M_FORBIDDEN"),
+    ]
+}
+
+#[rustfmt::skip]
+fn summaries() -> Vec<Case> {
+    let summary = |caller, room: &str, name: &str| get(caller, &format!("/_matrix/client/v1/room_summary/{room}"), "getRoomSummary", name);
+    vec![
+        summary("bob", "{public}", "by ID").at("/room_id", "{public}").at("/name", "The public room").at("/membership", "join").at("/num_joined_members", 2).at("/room_version", "12"),
+        summary(NOBODY, "%23public%3Aexample.org", "by alias").at("/room_id", "{public}").lacks("/membership"),
+        summary("bob", "{invited}", "of an invitation").at("/membership", "invite"),
+        summary("carol", "{private}", "by a stranger").refused(404, "M_NOT_FOUND"),
+        summary("carol", "!none:example.org", "of an unknown room").refused(404, "M_NOT_FOUND"),
     ]
 }

@@ -55,7 +55,7 @@ fn incremental() -> Vec<Case> {
         since("alice", "a tag").after("phone", Put, "/user/{alice}/rooms/{public}/tags/m.favourite", json!({})).includes("/rooms/join/{public}/account_data/events", json!({ "type": "m.tag", "content": { "tags": { "m.favourite": {} } } })),
         since("alice", "a push rule").after("phone", Put, "/pushrules/global/override/.m.rule.master/enabled", json!({ "enabled": true })).includes("/account_data/events", json!({ "type": "m.push_rules" })),
         since("carol", "an invitation").after("alice", Post, "/rooms/{private}/invite", json!({ "user_id": "{carol}" })).has("/rooms/invite/{private}/invite_state/events/0"),
-        since("bob", "an invitation taken up").after("bob", Post, "/join/{invited}", json!({})).includes("/rooms/join/{invited}/state/events", json!({ "type": "m.room.create" })),
+        since("bob", "an invitation taken up").after("bob", Post, "/join/{invited}", json!({})).includes("/rooms/join/{invited}/timeline/events", json!({ "type": "m.room.create" })).at("/rooms/join/{invited}/timeline/limited", false),
         since("bob", "a kick").after("alice", Post, "/rooms/{public}/kick", json!({ "user_id": "{bob}" })).includes("/rooms/leave/{public}/timeline/events", json!({ "type": "m.room.member", "state_key": "{bob}", "content": { "membership": "leave" } })),
         since("bob", "an invitation withdrawn").after("alice", Post, "/rooms/{invited}/kick", json!({ "user_id": "{bob}" })).has("/rooms/leave/{invited}"),
         since("bob", "a new room").after("bob", Post, "/createRoom", json!({ "name": "New" })).keeping("new", "/room_id").includes("/rooms/join/{new}/timeline/events", json!({ "type": "m.room.name" })),
@@ -77,9 +77,9 @@ fn filtered() -> Vec<Case> {
         sync("alice", "{\"room\":{\"state\":{\"lazy_load_members\":true},\"timeline\":{\"limit\":1}}}", "members who speak").includes("/rooms/join/{public}/state/events", json!({ "type": "m.room.member", "state_key": "{bob}" })),
         gap.counts("/rooms/join/{public}/timeline/events", 2).at("/rooms/join/{public}/timeline/limited", true),
         sync("alice", "{\"event_format\":\"federation\"}", "whole events").has("/next_batch"),
-        sync("alice", "none", "by an unknown filter").refused(400, "M_INVALID_PARAM"),
-        sync("alice", "{\"room\":1}", "by a filter that is none").refused(400, "M_BAD_JSON"),
-        sync("alice", "{\"room\"", "by a filter that is not JSON").refused(400, "M_NOT_JSON"),
+        sync("alice", "none", "by an unknown filter").refused(404, "M_NOT_FOUND"),
+        sync("alice", "{\"room\":1}", "by a filter that is none").refused(400, "M_INVALID_PARAM"),
+        sync("alice", "{\"room\"", "by a filter that is not JSON").refused(400, "M_INVALID_PARAM"),
     ]
 }
 

@@ -121,12 +121,15 @@ fn what_has_not_the_format_of_an_event_is_unfit() {
     }
 }
 
-/// <https://spec.matrix.org/v1.19/rooms/v3/#event-format>
+/// <https://spec.matrix.org/v1.19/rooms/v1/#event-format> and <https://spec.matrix.org/v1.19/rooms/v3/#event-format>
 #[test]
-fn references_of_another_version_are_unfit_where_ids_are_hashes() {
-    for (number, version) in versions().filter(|(number, _)| *number >= 3) {
-        let unfit = changed(|event| event["prev_events"] = json!([["$p", { "sha256": "x" }]]), &version).err();
-        assert!(matches!(unfit, Some(Unfit::Format(_))), "version {number}: {unfit:?}");
+fn references_of_another_version_are_unfit() {
+    for (number, version) in versions() {
+        let wrong = if number <= 2 { json!(["$p:a.example"]) } else { json!([["$p", { "sha256": "x" }]]) };
+        for field in ["prev_events", "auth_events"] {
+            let unfit = changed(|event| event[field] = wrong.clone(), &version).err();
+            assert!(matches!(unfit, Some(Unfit::Format(_))), "version {number}, {field}: {unfit:?}");
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Step {
     back: Vec<usize>,
     /// How far back the event is whose state authorises it, if not the state before it.
     stale: Option<usize>,
+    /// How far back the event is that is named as authorising it without right.
+    forged: Option<usize>,
     /// Whether its time is the one of the event before it.
     same_time: bool,
 }
@@ -58,13 +60,9 @@ fn step() -> impl Strategy<Value = Step> {
     let sender = prop_oneof![4 => Just(0_usize), 3 => Just(1), 2 => Just(2), 1 => Just(3)];
     let back = prop_oneof![2 => Just(Vec::new()), 3 => vec(0..4_usize, 1..2), 3 => vec(0..6_usize, 2..4), 1 => vec(0..30_usize, 1..3)];
     let stale = prop_oneof![9 => Just(None), 1 => (0..8_usize).prop_map(Some)];
-    (action(), sender, back, stale, any::<bool>()).prop_map(|(action, sender, back, stale, same_time)| Step {
-        action,
-        sender,
-        back,
-        stale,
-        same_time,
-    })
+    let forged = prop_oneof![12 => Just(None), 1 => (0..8_usize).prop_map(Some)];
+    let parts = (action(), sender, back, stale, forged, any::<bool>());
+    parts.prop_map(|(action, sender, back, stale, forged, same_time)| Step { action, sender, back, stale, forged, same_time })
 }
 
 pub(super) fn steps(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Step>> {
@@ -116,6 +114,9 @@ fn take(world: &World, step: &Step, at: u64) {
     }
     if let Some(other) = step.stale.and_then(|back| nth_last(world, back)) {
         recipe = recipe.authorised_as_after(&other);
+    }
+    if let Some(other) = step.forged.and_then(|back| nth_last(world, back)) {
+        recipe = recipe.forged_with(&other);
     }
     let (_, verdict) = world.try_make(recipe);
     // The same may even be said twice at the same time and place; then it is the same event.

@@ -70,8 +70,8 @@ pub(super) struct Recipe {
     after: Option<Vec<OwnedEventId>>,
     authorised_by: Option<Vec<OwnedEventId>>,
     authorised_as_after: Option<OwnedEventId>,
+    forged_with: Option<OwnedEventId>,
     at: Option<u64>,
-    depth: Option<u64>,
 }
 
 impl Recipe {
@@ -97,7 +97,7 @@ impl Recipe {
     }
 
     pub(super) fn of(event: NewEvent) -> Self {
-        Self { event, after: None, authorised_by: None, authorised_as_after: None, at: None, depth: None }
+        Self { event, after: None, authorised_by: None, authorised_as_after: None, forged_with: None, at: None }
     }
 
     /// Upon these events instead of the workshop's extremities.
@@ -118,15 +118,15 @@ impl Recipe {
         self
     }
 
-    /// So many milliseconds after the beginning, instead of one after the last event.
-    pub(super) fn at(mut self, millis: u64) -> Self {
-        self.at = Some(millis);
+    /// Authorised by this event as well, in the place of the one of its type and key, whether that is right or not.
+    pub(super) fn forged_with(mut self, event: &OwnedEventId) -> Self {
+        self.forged_with = Some(event.clone());
         self
     }
 
-    /// At this depth, whatever is before it.
-    pub(super) fn at_depth(mut self, depth: u64) -> Self {
-        self.depth = Some(depth);
+    /// So many milliseconds after the beginning, instead of one after the last event.
+    pub(super) fn at(mut self, millis: u64) -> Self {
+        self.at = Some(millis);
         self
     }
 }
@@ -207,11 +207,16 @@ impl World {
                 Some(other) => draft.view.event_by_id(other)?.map_or(state, |event| event.decided.after),
                 None => state,
             };
-            let auth_events = match &recipe.authorised_by {
+            let mut auth_events = match &recipe.authorised_by {
                 Some(events) => events.clone(),
                 None => select_auth_events(&draft.view, &self.version, state, &recipe.event)?,
             };
-            let depth = recipe.depth.unwrap_or_else(|| 1 + before.iter().map(|event| event.pdu.depth).max().unwrap_or(0));
+            if let Some(forged) = recipe.forged_with.as_ref().filter(|forged| !auth_events.contains(forged)) {
+                let of = |id: &OwnedEventId| (self.event(id).pdu().kind.clone(), self.event(id).pdu().state_key.clone());
+                auth_events.retain(|id| of(id) != of(forged));
+                auth_events.push(forged.clone());
+            }
+            let depth = 1 + before.iter().map(|event| event.pdu.depth).max().unwrap_or(0);
             let now = BEGINNING + recipe.at.unwrap_or(serial);
             Ok(Placement { room_id: Some(draft.room.id.clone()), prev_events, auth_events, depth, now, localpart: serial.to_string() })
         });
@@ -256,10 +261,6 @@ impl World {
     /// An event sent over the wire: parsed and checked anew.
     pub(super) fn checked(&self, json: &Value) -> Result<CheckedPdu, crate::event::Unfit> {
         RawPdu::parse(json.to_string().as_bytes())?.check(&self.version, &self.keys)
-    }
-
-    pub(super) fn identity(&self, server: &str) -> &Identity {
-        &self.identities[server]
     }
 }
 
