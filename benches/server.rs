@@ -87,7 +87,7 @@ fn big_room(members: usize, events: usize, runs: usize, small: f64) {
     let room = create_room(&host, &creator);
     let mut first = None;
     for member in 0..members {
-        let user = host.register_without_password(&format!("member{member}"));
+        let user = host.register(&format!("member{member}"));
         host.post(&user, &format!("/_matrix/client/v3/rooms/{room}/join"), json!({})).ok();
         first.get_or_insert(user);
     }

@@ -13,6 +13,7 @@ mod directory;
 mod events;
 pub(crate) mod filters;
 mod inglenook;
+mod inherited_settings;
 mod interactive_auth;
 mod limits;
 mod login;
@@ -49,7 +50,7 @@ mod voip;
 use std::rc::Rc;
 
 pub(crate) use self::{
-    call::{Call, Caller},
+    call::Call,
     route::{Access, Handler, Route, handler},
 };
 use crate::{

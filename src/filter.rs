@@ -68,15 +68,6 @@ impl EventFilter {
     pub(crate) fn allows_type(&self, kind: &str) -> bool {
         listed(self.types.as_deref(), &self.not_types, |pattern| matches(pattern, kind))
     }
-
-    /// Whether it lets every event pass.
-    pub(crate) fn allows_all(&self) -> bool {
-        self.types.is_none()
-            && self.not_types.is_empty()
-            && self.senders.is_none()
-            && self.not_senders.is_empty()
-            && self.contains_url.is_none()
-    }
 }
 
 fn listed(wanted: Option<&[String]>, unwanted: &[String], is: impl Fn(&str) -> bool) -> bool {

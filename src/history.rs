@@ -8,9 +8,10 @@ use crate::{
     error::Error,
     filter::EventFilter,
     room_server::{
-        EventNumber, Position, Room,
+        EventNumber, Position, Room, View,
         commit::{read_room_log_row, room_log_key, timeline_key},
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     sight::Sight,
@@ -159,14 +160,11 @@ async fn seen(
     filter: &EventFilter,
     places: &[TopologicalToken],
 ) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
-    let question = |view: &crate::room_server::View<'_>| {
-        let mut seen = Vec::new();
-        for event in view.events(places.iter().map(|place| place.event))? {
-            let pdu = &event.pdu;
-            let wanted = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
-            seen.push(if wanted && sight.sees(view, &event)? { Some(event) } else { None });
-        }
-        Ok(seen)
+    let question = |view: &View<'_>| {
+        let wanted =
+            |event: &StoredEvent| filter.allows(&event.pdu.kind.to_string(), event.pdu.sender.as_str(), || event.pdu.content_as::<Value>());
+        let events = view.events(places.iter().map(|place| place.event))?;
+        collect(events.into_iter(), |event| Ok((wanted(&event) && sight.sees(view, &event)?).then_some(event)))
     };
     server.rooms.ask(room, question).await
 }

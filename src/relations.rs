@@ -15,6 +15,7 @@ use crate::{
         Need, Room, View,
         relation::{Child, Group, aggregated_children, aggregated_mark, read_child},
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     sight::Sight,
@@ -57,8 +58,8 @@ fn bundle_nested<'a>(
         }
         let sight = Sight::of(server, room, viewer.user).await?.ignoring(server).await?;
         let aggregate = |view: &View<'_>| {
-            let aggregation = |parent| Aggregation { view, sight: &sight, viewer, parent };
-            parents.iter().map(|(index, parent)| Ok((*index, aggregation(parent).bundled()?))).collect::<Result<Vec<_>, Need>>()
+            let bundled = |parent| Aggregation { view, sight: &sight, viewer, parent }.bundled();
+            collect(parents.iter(), |(index, parent)| Ok((*index, bundled(parent)?)))
         };
         let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().collect();
         if nested > 0 {
@@ -194,13 +195,8 @@ impl Aggregation<'_> {
     }
 
     fn seen<'c>(&self, children: impl Iterator<Item = &'c Child>) -> Result<Vec<Arc<StoredEvent>>, Need> {
-        let mut seen = Vec::new();
-        for event in self.view.events(children.map(|child| child.place.event))? {
-            if self.sight.sees(self.view, &event)? {
-                seen.push(event);
-            }
-        }
-        Ok(seen)
+        let events = self.view.events(children.map(|child| child.place.event))?;
+        Ok(self.sight.seen(self.view, events)?.into_iter().flatten().collect())
     }
 
     fn told(&self, event: &StoredEvent) -> Result<Value, Need> {

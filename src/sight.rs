@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{UserId, events::StateEventType};
 
@@ -14,6 +14,7 @@ use crate::{
         commit::{UserRoom, user_room_key},
         snapshot::Snapshot,
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     tokens::TopologicalToken,
@@ -98,6 +99,11 @@ impl<'a> Sight<'a> {
     pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
         let wanted = event.pdu.state_key.is_some() || !self.ignores(&event.pdu.sender);
         Ok(wanted && self.may_see(view, event)?)
+    }
+
+    /// The events with `None` in the place of those that the user does not see.
+    pub(crate) fn seen(&self, view: &View<'_>, events: Vec<Arc<StoredEvent>>) -> Result<Vec<Option<Arc<StoredEvent>>>, Need> {
+        collect(events.into_iter(), |event| Ok(self.sees(view, &event)?.then_some(event)))
     }
 
     /// Whether the user may see the event, ignored or not.

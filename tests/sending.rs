@@ -148,3 +148,16 @@ fn at_once<const N: usize>(host: &Host, user: &User, room: &str, transactions: [
     };
     responses.into_iter().map(id).collect()
 }
+
+#[test]
+fn a_room_is_created_once() {
+    let host = Host::new();
+    let (alice, mallory) = (host.register("alice"), host.register("mallory"));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    for user in [&alice, &mallory] {
+        host.send_as(user, &room, "m.room.create", "t1", json!({ "room_version": "12" })).refused(403, "M_FORBIDDEN");
+    }
+    let history = host.get(&alice, &room_path(&room, "messages?dir=f&limit=100")).ok();
+    let created = history.body["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "m.room.create").count();
+    assert_eq!(created, 1);
+}

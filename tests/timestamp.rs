@@ -36,6 +36,25 @@ fn the_closest_event_of_either_direction_is_found() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_does_not_hide_the_closest_event() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    host.advance(100);
+    let late = host.send(&alice, &room, "at 100");
+    host.clock.set_back(50);
+    let early = host.send(&alice, &room, "at 50");
+    host.advance(100);
+    let last = host.send(&alice, &room, "at 150");
+    let time =
+        |id: &str| host.get(&alice, &room_path(&room, &format!("event/{}", encode(id)))).ok().body["origin_server_ts"].as_u64().unwrap();
+    let start = time(&early) - 50;
+    for (after, direction, expected) in [(45, "f", &early), (60, "f", &late), (110, "f", &last), (60, "b", &early), (140, "b", &late)] {
+        assert_eq!(find(&host, &alice, &room, start + after, direction).ok().text("event_id"), *expected, "{after} {direction}");
+    }
+}
+
+#[test]
 fn only_what_is_visible_is_found() {
     let host = Host::new();
     let (alice, bob) = (host.register("alice"), host.register("bob"));

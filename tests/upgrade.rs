@@ -177,3 +177,37 @@ fn both_rooms_change_in_one_commit_or_neither_does() {
     to(&host, &alice, &room, "12");
     assert_eq!(host.store.commits(), 1);
 }
+
+#[test]
+fn tags_rules_and_direct_chats_hold_for_the_new_room() {
+    let host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let old = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    host.join(&bob, &old);
+    let below = |user: &User, below: &str| format!("/_matrix/client/v3/user/{}/{below}", encode(&user.id));
+    let tags = |user: &User, room: &str| below(user, &format!("rooms/{}/tags", encode(room)));
+    let rule = |room: &str| format!("/_matrix/client/v3/pushrules/global/room/{}", encode(room));
+    for user in [&alice, &bob] {
+        host.put(user, &format!("{}/u.work", tags(user, &old)), json!({ "order": 0.5 })).ok();
+        host.put(user, &rule(&old), json!({ "actions": [] })).ok();
+        host.put(user, &below(user, "account_data/m.direct"), json!({ "@x:example.org": [old], "@y:example.org": ["!y"] })).ok();
+    }
+    let new = to(&host, &alice, &old, "12");
+    host.join(&bob, &new);
+    for user in [&alice, &bob] {
+        assert_eq!(host.get(user, &tags(user, &new)).ok().body, json!({ "tags": { "u.work": { "order": 0.5 } } }));
+        assert_eq!(host.get(user, &rule(&new)).ok().body["actions"], json!([]));
+        let direct = host.get(user, &below(user, "account_data/m.direct")).ok().body;
+        assert_eq!(direct, json!({ "@x:example.org": [old, new], "@y:example.org": ["!y"] }));
+    }
+    let direct = json!({ "@x:example.org": [old] });
+    host.put(&bob, &below(&bob, "account_data/m.direct"), direct.clone()).ok();
+    host.join(&bob, &new);
+    assert_eq!(host.get(&bob, &below(&bob, "account_data/m.direct")).ok().body, direct, "joining again brings nothing back");
+
+    // Anybody can name any room as the predecessor of theirs.
+    let claimed = json!({ "predecessor": { "room_id": old, "event_id": "$e" } });
+    let impostor = host.create_room(&alice, json!({ "preset": "public_chat", "creation_content": claimed }));
+    host.join(&bob, &impostor);
+    assert_eq!(host.get(&bob, &tags(&bob, &impostor)).ok().body, json!({ "tags": {} }));
+}

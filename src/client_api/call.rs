@@ -95,11 +95,6 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// All values of a query parameter that may stand several times.
-    pub(crate) fn query_all(&self, name: &str) -> Vec<&str> {
-        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
-    }
-
     /// A query parameter that is a number.
     pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
         let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));

@@ -20,6 +20,7 @@ use crate::{
         commit::{event_id_prefix, room_of_event_id},
         snapshot::Snapshot,
         stored::StoredEvent,
+        view::collect,
     },
     sight::Sight,
     storage::Scan,
@@ -203,8 +204,8 @@ impl Call {
     /// Events as the caller sees them, with their aggregations.
     pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
         let viewer = self.viewer()?;
-        let tell = |view: &View<'_>| events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect();
-        let mut told: Vec<Value> = self.server.rooms.ask(room, tell).await?;
+        let tell = |view: &View<'_>| collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named));
+        let mut told = self.server.rooms.ask(room, tell).await?;
         relations::bundle(&self.server, room, viewer, &mut told).await?;
         Ok(told)
     }
@@ -213,13 +214,9 @@ impl Call {
     async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<Value>, Error> {
         let viewer = self.viewer()?;
         let question = |view: &View<'_>| {
-            let mut members = Vec::new();
-            for user in &users {
-                if let Some(number) = state.event(view, &StateEventType::RoomMember, user.as_str())? {
-                    members.push(client_event(view, &*view.event(number)?, viewer, RoomId::Named)?);
-                }
-            }
-            Ok(members)
+            let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
+            let members = view.events(numbers.into_iter().flatten())?;
+            collect(members.iter(), |member| client_event(view, member, viewer, RoomId::Named))
         };
         self.server.rooms.ask(room, question).await
     }
@@ -240,14 +237,11 @@ impl Call {
             let entries = state.entries(view)?;
             let entries =
                 entries.iter().filter(|entry| is_needed(&entry.kind, &entry.state_key) && filter.allows_type(&entry.kind.to_string()));
-            let mut told = Vec::new();
-            for event in view.events(entries.map(|entry| entry.event))? {
-                let pdu = &event.pdu;
-                if filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>()) {
-                    told.push(client_event(view, &event, viewer, RoomId::Named)?);
-                }
-            }
-            Ok(told)
+            let events = view.events(entries.map(|entry| entry.event))?;
+            let passes = |event: &StoredEvent| {
+                filter.allows(&event.pdu.kind.to_string(), event.pdu.sender.as_str(), || event.pdu.content_as::<Value>())
+            };
+            collect(events.iter().filter(|event| passes(event)), |event| client_event(view, event, viewer, RoomId::Named))
         };
         self.server.rooms.ask(room, question).await
     }

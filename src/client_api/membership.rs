@@ -20,7 +20,7 @@ pub(crate) use self::{
     invitation::check_invitation,
     restricted::{allowed_rooms, is_in_room},
 };
-use super::{Access, Call, Route, directory::room_of, handler};
+use super::{Access, Call, Route, directory::room_of, handler, inherited_settings::inherit_settings};
 use crate::{
     error::Error,
     http::{Method, Response},
@@ -77,7 +77,9 @@ async fn join_by_id_or_alias(call: Call) -> Result<Response, Error> {
 
 async fn join_room(call: &Call, room: &Rc<Room>) -> Result<Response, Error> {
     let change: OwnChange = call.body()?;
-    join(&call.server, room, call.user()?, change.reason.as_deref()).await?;
+    if join(&call.server, room, call.user()?, change.reason.as_deref()).await? {
+        inherit_settings(&call.server, call.user()?, room).await?;
+    }
     Ok(Response::ok(&json!({ "room_id": room.id })))
 }
 

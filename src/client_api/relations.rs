@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#relationships-api>
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
@@ -14,9 +14,8 @@ use crate::{
     history::{Direction, Page, Range},
     http::{Method, Response},
     room_server::{
-        Room,
+        Room, View,
         relation::{Child, Group, all_children, child_key, parent_mark, read_child},
-        stored::StoredEvent,
     },
     server::Server,
     sight::Sight,
@@ -134,14 +133,8 @@ impl Children<'_> {
 
     /// Adds those of the events that the user sees, until the page is full; says whether there was one too many.
     async fn fill(&self, page: &mut Page, range: Range, places: Vec<TopologicalToken>, limit: usize) -> Result<bool, Error> {
-        let events: Vec<Option<Arc<StoredEvent>>> = self
-            .server
-            .rooms
-            .ask(self.room, |view| {
-                let events = view.events(places.iter().map(|place| place.event))?;
-                events.into_iter().map(|event| Ok(if self.sight.sees(view, &event)? { Some(event) } else { None })).collect()
-            })
-            .await?;
+        let look = |view: &View<'_>| self.sight.seen(view, view.events(places.iter().map(|place| place.event))?);
+        let events = self.server.rooms.ask(self.room, look).await?;
         for event in events.into_iter().flatten() {
             if page.events.len() == limit {
                 return Ok(true);

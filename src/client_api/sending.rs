@@ -56,7 +56,7 @@ pub(super) async fn send_once(call: &Call, room: &Rc<Room>, event: NewEvent, pat
     // Whoever has sent what they typed types no more; readers are woken for both at once.
     server.typing.borrow_mut().set(room.number, session.user.clone(), None);
     let sent_by = (session.device.clone(), id.to_owned());
-    let relation = Relation::of(&event.content.to_string());
+    let relation = Relation::of_new(&event.content);
     let body = server.rooms.transact_in(room, |draft| {
         match (&event.redacts, &relation) {
             (Some(target), _) => check_redaction(draft, &event.sender, target)?,

@@ -21,6 +21,7 @@ use crate::{
         redact::redacted,
         relation::{Group, child_key, read_child, thread_log_key},
         stored::StoredEvent,
+        view::collect,
     },
     sight::Sight,
     storage::Row,
@@ -99,16 +100,10 @@ impl Threads<'_> {
     async fn roots(&self, rows: &[Row]) -> Result<Vec<(TopologicalToken, Value)>, Error> {
         let latest = self.latest(rows).await?;
         let found = self.call.server.rooms.ask(self.room, |view| {
-            let mut found = Vec::new();
-            for (place, root) in latest.keys().zip(view.events_by_id(latest.values())?) {
-                let Some(root) = root else { continue };
-                if self.sight.may_see(view, &root)? {
-                    found.push((*place, root));
-                }
-            }
-            Ok(found)
+            let roots = latest.keys().zip(view.events_by_id(latest.values())?).filter_map(|(place, root)| Some((*place, root?)));
+            collect(roots, |(place, root)| Ok(self.sight.may_see(view, &root)?.then_some((place, root))))
         });
-        let (places, roots): (Vec<_>, Vec<_>) = found.await?.into_iter().unzip();
+        let (places, roots): (Vec<_>, Vec<_>) = found.await?.into_iter().flatten().unzip();
         let roots: Vec<_> = roots.into_iter().map(|root| self.shown(root)).collect::<Result<_, _>>()?;
         let told = self.call.told(self.room, &roots).await?;
         Ok(places.into_iter().zip(told).filter(|(_, root)| !self.participated || has_participated(root)).rev().collect())

@@ -10,7 +10,10 @@ use ruma::{OwnedRoomAliasId, OwnedUserId, UserId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Access, Call, Route, create_room::NewRoom, handler, membership::MemberContent, published_rooms_chunk::content_of};
+use super::{
+    Access, Call, Route, create_room::NewRoom, handler, inherited_settings::inherit_settings, membership::MemberContent,
+    published_rooms_chunk::content_of,
+};
 use crate::{
     directory::{Alias, alias_in, move_alias, publish},
     error::Error,
@@ -69,6 +72,7 @@ async fn upgrade(call: Call) -> Result<Response, Error> {
         _ => Err(Error::bug("two rooms make two drafts").into()),
     };
     server.rooms.transact(&[&old, &new.room], decide).await?;
+    inherit_settings(server, user, &new.room).await?;
     Ok(Response::ok(&json!({ "replacement_room": new.room.id })))
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::{OwnedEventId, UserId, events::StateEventType};
+use ruma::{
+    OwnedEventId, UserId,
+    events::{StateEventType, TimelineEventType},
+};
 
 use super::{
     auth::{allowed_by_state, select_auth_events},
@@ -25,6 +28,10 @@ impl Draft<'_> {
     ///
     /// `transaction` is the device and the transaction ID that sent it.
     pub fn add(&mut self, event: NewEvent, transaction: Option<(String, String)>) -> Result<OwnedEventId, Undecided> {
+        if event.kind == TimelineEventType::RoomCreate {
+            // The rules allow such an event in any state; it is the first of its room or none.
+            return Err(Error::forbidden("A room is created once.").into());
+        }
         let (prev_events, before) = self.place_of_next()?;
         let auth_events = select_auth_events(&self.view, &self.room.version, before, &event)?;
         let number = self.next_number();

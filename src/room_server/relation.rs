@@ -99,6 +99,11 @@ impl Relation {
         serde_json::from_str::<Relating>(content).ok().map(|relating| relating.relates_to)
     }
 
+    /// The same of a content that is about to be sent.
+    pub(crate) fn of_new(content: &serde_json::Value) -> Option<Self> {
+        Self::deserialize(content.get("m.relates_to")?).ok()
+    }
+
     /// The row that keeps a user from annotating twice alike.
     pub(crate) fn annotated_key(&self, room: RoomNumber, kind: &str, sender: &UserId) -> Option<Key> {
         let key = self.key.as_str().filter(|_| self.rel_type == "m.annotation")?;

@@ -192,6 +192,13 @@ impl RoomServer {
         Ok(self.store.get_many(&[key]).await?.pop().flatten())
     }
 
+    /// The version of the room that a row's event is in: where two rooms change together, it may be the other one.
+    fn version_of(&self, row: &[u8], room: &Room) -> RoomVersion {
+        let number = StoredEvent::room_of(row).filter(|number| *number != room.number);
+        let other = number.and_then(|number| self.rooms.borrow().by_number.get(&number).cloned());
+        other.map_or_else(|| room.version.clone(), |other| other.version.clone())
+    }
+
     async fn load(&self, room: &Room, view: &View<'_>, need: &Need) -> Result<(), Error> {
         let mut loaded = Loaded::default();
         let mut keys = Vec::new();
@@ -217,7 +224,7 @@ impl RoomServer {
         }
         for (number, value) in need.events.iter().zip(&mut values) {
             let row = value.ok_or_else(|| Error::bug(format!("event {} is gone", number.0)))?;
-            let event = Arc::new(StoredEvent::decode(*number, &row, &room.version)?);
+            let event = Arc::new(StoredEvent::decode(*number, &row, &self.version_of(&row, room))?);
             self.cache.keep_event(Arc::clone(&event));
             loaded.events.insert(*number, event);
         }

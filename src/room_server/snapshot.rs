@@ -33,6 +33,7 @@ pub struct Snapshot(Option<NodeId>);
 
 /// A node of the tree.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "nodes are shared behind a pointer, and a box would be a second one")]
 pub enum Node {
     /// Entries in order of hash, type and key.
     #[serde(rename = "l")]

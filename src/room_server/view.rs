@@ -185,7 +185,8 @@ impl<'a> View<'a> {
     }
 }
 
-fn collect<K, T>(keys: impl Iterator<Item = K>, find: impl Fn(K) -> Result<T, Need>) -> Result<Vec<T>, Need> {
+/// What is found for each key; where something is missing, all that is missing at once, so that one load serves them all.
+pub(crate) fn collect<K, T>(keys: impl Iterator<Item = K>, find: impl Fn(K) -> Result<T, Need>) -> Result<Vec<T>, Need> {
     let mut found = Vec::new();
     let mut need = Need::default();
     for key in keys {

@@ -36,7 +36,7 @@ pub(crate) async fn events(server: &Server, room: &Room, window: &Window, wanted
             }
             if !window.state_after {
                 // What the timeline itself tells of is not told twice.
-                wanted.timeline.events.iter().for_each(|event| drop(numbers.remove(&event.number)));
+                numbers.retain(|number| !wanted.timeline.events.iter().any(|event| event.number == *number));
             }
             let events = view.events(numbers.into_iter())?;
             let passes = |event: &Arc<StoredEvent>| {

@@ -41,7 +41,6 @@ pub(crate) struct Timeline {
 struct Place {
     position: Position,
     event: EventNumber,
-    after: Snapshot,
 }
 
 /// Which part of a room's log is read.
@@ -113,8 +112,8 @@ fn place(row: &Row) -> Option<Place> {
     let mut key = KeyReader::new(&row.key);
     key.number()?;
     let position = Position(key.number()?);
-    let (event, after) = read_room_log_row(&row.value)?;
-    Some(Place { position, event, after })
+    let (event, _) = read_room_log_row(&row.value)?;
+    Some(Place { position, event })
 }
 
 /// The events of a page, `None` in the place of one that the client may not or does not want to see.

@@ -148,8 +148,7 @@ export class Bench {
   async bigRoom(members, events, runs) {
     const { room_id: id } = await this.alice.call("POST", "/createRoom", { preset: "public_chat" });
     for (let member = 0; member < members; member += 1) {
-      const answer = await new Client(this.base).call("POST", "/register", { username: `member${member}`, auth: { type: "m.login.dummy" } });
-      await new Client(this.base, answer.access_token).call("POST", room(id, "join"), {});
+      await (await this.register(`member${member}`)).call("POST", room(id, "join"), {});
     }
     for (let sent = members; sent < events; sent += 8) {
       await Promise.all(Array.from({ length: 8 }, () => this.alice.send(id, this.transaction())));

@@ -50,8 +50,6 @@ pub(crate) struct Step {
     pub(crate) request: Sent,
     /// Names for parts of the answer: the name and a JSON pointer.
     pub(crate) kept: Vec<(&'static str, &'static str)>,
-    /// Where the answer must have this status instead of 200.
-    pub(crate) status: u16,
 }
 
 /// What must hold of the answer's body, at a JSON pointer.
@@ -66,7 +64,7 @@ pub(crate) enum Expectation {
     /// An array has no element with these fields.
     Excludes(&'static str, Value),
     Header(&'static str, &'static str),
-    Empty,
+    Body(&'static str),
 }
 
 /// A `GET`.
@@ -130,7 +128,7 @@ impl Case {
     }
 
     /// The same, sent to the server under this name.
-    pub(crate) fn to_host(mut self, host: &'static str) -> Self {
+    pub(crate) fn reached_as(mut self, host: &'static str) -> Self {
         self.request.host = Some(host);
         self
     }
@@ -138,20 +136,14 @@ impl Case {
     /// The same after this request, which must succeed.
     pub(crate) fn after(mut self, caller: &'static str, method: Method, target: &str, body: Value) -> Self {
         let body = if method == Method::Get { Content::None } else { Content::Json(body) };
-        self.steps.push(Step { request: Sent::new(caller, method, target, body), kept: Vec::new(), status: 200 });
+        self.steps.push(Step { request: Sent::new(caller, method, target, body), kept: Vec::new() });
         self
     }
 
-    /// The same after this upload, which must succeed.
-    pub(crate) fn after_upload(mut self, caller: &'static str, target: &str, kind: &'static str, bytes: &[u8]) -> Self {
-        let request = Sent::new(caller, Method::Post, target, Content::Bytes(kind, bytes.into()));
-        self.steps.push(Step { request, kept: Vec::new(), status: 200 });
-        self
-    }
-
-    /// The last step's answer has this status.
-    pub(crate) fn answered(mut self, status: u16) -> Self {
-        self.steps.last_mut().unwrap().status = status;
+    /// The same after this upload, whose medium is `{media}`.
+    pub(crate) fn after_upload(mut self, caller: &'static str, kind: &'static str, bytes: &[u8]) -> Self {
+        let request = Sent::new(caller, Method::Post, "/_matrix/media/v3/upload?filename=a%20file.txt", Content::Bytes(kind, bytes.into()));
+        self.steps.push(Step { request, kept: vec![("media", "/content_uri")] });
         self
     }
 
@@ -214,9 +206,9 @@ impl Case {
         self.expect(Expectation::Header(name, value))
     }
 
-    /// The answer has no body.
-    pub(crate) fn empty(self) -> Self {
-        self.expect(Expectation::Empty)
+    /// The body is this text.
+    pub(crate) fn body(self, text: &'static str) -> Self {
+        self.expect(Expectation::Body(text))
     }
 
     fn expect(mut self, expectation: Expectation) -> Self {

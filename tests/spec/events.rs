@@ -138,6 +138,8 @@ fn single() -> Vec<Case> {
         event("alice", "secret", "of another room").refused(404, "M_NOT_FOUND"),
         get("bob", "/rooms/{left}/event/{unseen}", "getOneRoomEvent", "after one left").refused(404, "M_NOT_FOUND"),
         get("bob", "/rooms/{public}/event/$none", "getOneRoomEvent", "an unknown event").refused(404, "M_NOT_FOUND"),
+        get("bob", "/events/{message}", "getOneEvent", "a message").at("/event_id", "{message}").at("/room_id", "{public}"),
+        get("carol", "/events/{secret}", "getOneEvent", "by a stranger").refused(404, "M_NOT_FOUND"),
         get("bob", "/rooms/!none:example.org/event/$none", "getOneRoomEvent", "of an unknown room").refused(404, "M_NOT_FOUND"),
     ]
 }

@@ -23,6 +23,11 @@ impl ManualClock {
         Self { now: Cell::new(1_700_000_000_000), sleepers: RefCell::default() }
     }
 
+    /// Sets the clock back, as people do.
+    pub(crate) fn set_back(&self, millis: u64) {
+        self.now.set(self.now.get() - millis);
+    }
+
     /// Moves the clock and wakes whoever sleeps until then.
     pub(crate) fn advance(&self, millis: u64) {
         self.now.set(self.now.get() + millis);

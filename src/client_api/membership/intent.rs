@@ -94,16 +94,17 @@ fn decide(draft: &mut Draft<'_>, intent: Intent, sender: &UserId, target: &UserI
     Ok(())
 }
 
-/// Joins a room, as the user was invited, as anybody may, or as a member of another room that opens this one.
-pub(crate) async fn join(server: &Server, room: &Rc<Room>, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
+/// Joins a room, as the user was invited, as anybody may, or as a member of another room that opens this one. Returns whether
+/// the user was not in it before.
+pub(crate) async fn join(server: &Server, room: &Rc<Room>, user: &UserId, reason: Option<&str>) -> Result<bool, Error> {
     let granting = restricted::candidates(server, room).await?;
     server.rooms.transact_in(room, |draft| decide_join(draft, user, reason, &granting)).await
 }
 
-fn decide_join(draft: &mut Draft<'_>, user: &UserId, reason: Option<&str>, granting: &[OwnedUserId]) -> Result<(), Undecided> {
+fn decide_join(draft: &mut Draft<'_>, user: &UserId, reason: Option<&str>, granting: &[OwnedUserId]) -> Result<bool, Undecided> {
     let membership = draft.membership(user)?;
     if membership.as_deref() == Some("join") {
-        return Ok(());
+        return Ok(false);
     }
     let mut content = MemberContent::new("join").with_reason(reason).with_profile(draft.view(), user)?;
     if !matches!(membership.as_deref(), Some("invite" | "ban"))
@@ -112,7 +113,7 @@ fn decide_join(draft: &mut Draft<'_>, user: &UserId, reason: Option<&str>, grant
         content = content.with("join_authorised_via_users_server", granting.as_str());
     }
     draft.add(member_event(user, user, content), None)?;
-    Ok(())
+    Ok(true)
 }
 
 fn member_event(sender: &UserId, target: &UserId, content: MemberContent) -> NewEvent {

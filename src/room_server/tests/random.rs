@@ -115,7 +115,7 @@ fn take(world: &World, step: &Step, at: u64) {
     if let Some(other) = step.stale.and_then(|back| nth_last(world, back)) {
         recipe = recipe.authorised_as_after(&other);
     }
-    if let Some(other) = step.forged.and_then(|back| nth_last(world, back)) {
+    if let Some(other) = step.forged.and_then(|back| nth_last(world, back)).filter(|id| *id != world.create()) {
         recipe = recipe.forged_with(&other);
     }
     let (_, verdict) = world.try_make(recipe);
