@@ -19,6 +19,7 @@ pub(crate) mod relation;
 mod resolve;
 mod resolve_v1;
 pub(crate) mod room;
+pub(crate) mod room_log;
 mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;

@@ -16,14 +16,8 @@ use crate::{
     client_event::{RoomId, client_event},
     error::Error,
     receipts::{self, ReadPositions},
-    room_server::{
-        Need, Position, PowerLevels, Room, RoomNumber, View,
-        commit::{read_room_log_row, room_log_key},
-        relation::thread_of,
-        snapshot::Snapshot,
-    },
+    room_server::{Need, Position, PowerLevels, Room, RoomNumber, View, relation::thread_of, room_log, snapshot::Snapshot},
     server::Server,
-    storage::Scan,
     sync::Window,
     visibility::is_visible,
 };
@@ -102,9 +96,8 @@ async fn counts(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, upto: Posit
 }
 
 async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mut Counted, upto: Position) -> Result<(), Error> {
-    let scan = Scan::range(room_log_key(room.number, Position(counted.upto.0 + 1)), room_log_key(room.number, Position(upto.0 + 1)));
-    let rows = server.ports.store.scan(&scan.reversed().limited(MAX_COUNTED)).await?;
-    let numbers: Vec<_> = rows.iter().filter_map(|row| read_room_log_row(&row.value)).map(|(event, _)| event).collect();
+    let rows = room_log::newest_first(&*server.ports.store, room, counted.upto, upto, MAX_COUNTED).await?;
+    let numbers: Vec<_> = rows.iter().map(|row| row.event).collect();
     let (head, now) = (room.head(), server.now());
     let found = server.rooms.ask(room, |view| {
         let display_name = display_name(view, head.current, user)?;

@@ -10,6 +10,7 @@ use super::{
     head::Head,
     number::{EventNumber, Position, RoomNumber},
     relation,
+    room_log::LogRow,
     snapshot::{Difference, Node, NodeId, Snapshot},
     stored::StoredEvent,
 };
@@ -38,6 +39,7 @@ pub(crate) struct UserRoom {
 /// What a commit leaves behind in memory once it is durable.
 pub(super) struct Committed {
     head: Head,
+    log: Vec<LogRow>,
     events: Vec<Arc<StoredEvent>>,
     nodes: Vec<(NodeId, std::rc::Rc<Node>)>,
 }
@@ -50,12 +52,14 @@ impl Draft<'_> {
         let is_new_room = self.room.head().extremities.is_empty();
         let users = self.local_users();
         let mut places = BTreeMap::new();
+        let mut log = Vec::new();
         for appended in &self.appended {
             if let Some((difference, current)) = &appended.output {
                 let users = users.get(&appended.event).cloned().unwrap_or_default();
                 let position = positions.assign(output(room, appended.event, difference, users));
                 self.head.position = position;
                 places.insert(appended.event, position);
+                log.push(LogRow { position, event: appended.event, after: *current });
                 batch.put(room_log_key(room, position), room_log_row(appended.event, *current));
             }
         }
@@ -72,7 +76,7 @@ impl Draft<'_> {
         }
         batch.put_json(Key::new(Table::Heads).number(room.0), &self.head);
         batch.append(std::mem::take(&mut self.rows));
-        Committed { head: std::mem::take(&mut self.head), events, nodes }
+        Committed { head: std::mem::take(&mut self.head), log, events, nodes }
     }
 
     fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
@@ -129,7 +133,7 @@ impl Committed {
         for (id, node) in self.nodes {
             cache.keep_node(id, node);
         }
-        room.set_head(self.head);
+        room.advance(self.head, self.log);
     }
 }
 

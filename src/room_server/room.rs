@@ -1,12 +1,19 @@
 //! A room in memory: its number, version and head, and the lock under which it is changed.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    cell::{Ref, RefCell},
+    rc::Rc,
+};
 
 use futures_util::lock::Mutex;
 use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
-use super::{head::Head, number::RoomNumber};
+use super::{
+    head::Head,
+    number::RoomNumber,
+    room_log::{LogRow, RecentLog},
+};
 use crate::event::RoomVersion;
 
 /// A room of this database.
@@ -18,6 +25,7 @@ pub struct Room {
     /// Its version.
     pub version: RoomVersion,
     head: RefCell<Rc<Head>>,
+    recent_log: RefCell<RecentLog>,
     /// Held from loading what a decision needs until its commit is done.
     pub(crate) lock: Mutex<()>,
 }
@@ -33,7 +41,8 @@ pub(crate) struct RoomRow {
 
 impl Room {
     pub(crate) fn new(number: RoomNumber, id: OwnedRoomId, version: RoomVersion, head: Head) -> Self {
-        Self { number, id, version, head: RefCell::new(Rc::new(head)), lock: Mutex::new(()) }
+        let recent_log = RefCell::new(RecentLog::new(&head));
+        Self { number, id, version, head: RefCell::new(Rc::new(head)), recent_log, lock: Mutex::new(()) }
     }
 
     /// The head as of the last commit.
@@ -41,8 +50,13 @@ impl Room {
         Rc::clone(&self.head.borrow())
     }
 
-    pub(crate) fn set_head(&self, head: Head) {
+    pub(crate) fn advance(&self, head: Head, log: Vec<LogRow>) {
         *self.head.borrow_mut() = Rc::new(head);
+        self.recent_log.borrow_mut().extend(log);
+    }
+
+    pub(super) fn recent_log(&self) -> Ref<'_, RecentLog> {
+        self.recent_log.borrow()
     }
 
     pub(crate) fn row(&self) -> RoomRow {

@@ -9,13 +9,12 @@ use crate::{
     client_event::{RoomId, client_event},
     error::Error,
     room_server::{
-        EventNumber, Position, Room,
-        commit::{read_room_log_row, room_log_key},
+        Position, Room,
+        room_log::{self, LogRow},
         snapshot::Snapshot,
         stored::StoredEvent,
     },
     server::Server,
-    storage::{KeyReader, Row, Scan},
     visibility::is_visible,
 };
 
@@ -37,12 +36,6 @@ pub(crate) struct Timeline {
     pub(crate) before: Snapshot,
 }
 
-/// An event's place in the room's log.
-struct Place {
-    position: Position,
-    event: EventNumber,
-}
-
 /// Which part of a room's log is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Range {
@@ -59,15 +52,12 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let Range { from, upto, joined_since } = range;
     let filter = &window.filter.room.timeline;
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-    let mut walk = Walk { server, room, next: upto, scanned: 0 };
-    let mut kept: Vec<(Place, Arc<StoredEvent>)> = Vec::new();
+    let mut walk = Walk { server, room, from, next: upto, scanned: 0 };
+    let mut kept: Vec<(LogRow, Arc<StoredEvent>)> = Vec::new();
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
         let events = wanted(server, room, window, &page, joined_since).await?;
         for (place, event) in page.into_iter().zip(events) {
-            if place.position <= from {
-                break 'pages;
-            }
             let Some(event) = event else { continue };
             if kept.len() == limit {
                 limited = true;
@@ -75,8 +65,11 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
             }
             kept.push((place, event));
         }
+        if walk.next <= from {
+            break;
+        }
         if walk.scanned >= MAX_SCANNED {
-            limited = walk.next > from;
+            limited = true;
             break;
         }
     }
@@ -88,32 +81,24 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     Ok(Timeline { events: kept.into_iter().map(|(_, event)| event).collect(), limited, before })
 }
 
-/// Walks a room's log backwards in pages.
+/// Walks a range of a room's log backwards in pages.
 struct Walk<'a> {
     server: &'a Server,
     room: &'a Room,
+    from: Position,
     next: Position,
     scanned: usize,
 }
 
 impl Walk<'_> {
-    async fn page(&mut self, size: usize) -> Result<Option<Vec<Place>>, Error> {
-        let scan = Scan::range(room_log_key(self.room.number, Position(0)), room_log_key(self.room.number, Position(self.next.0 + 1)));
-        let rows = self.server.ports.store.scan(&scan.reversed().limited(size)).await?;
-        let page: Vec<_> = rows.iter().filter_map(place).collect();
+    async fn page(&mut self, size: usize) -> Result<Option<Vec<LogRow>>, Error> {
+        let page = room_log::newest_first(&*self.server.ports.store, self.room, self.from, self.next, size).await?;
         let Some(last) = page.last() else { return Ok(None) };
-        self.next = Position(last.position.0.saturating_sub(1));
+        // A page that is not full is the last one.
+        self.next = if page.len() < size { self.from } else { Position(last.position.0 - 1) };
         self.scanned += page.len();
         Ok(Some(page))
     }
-}
-
-fn place(row: &Row) -> Option<Place> {
-    let mut key = KeyReader::new(&row.key);
-    key.number()?;
-    let position = Position(key.number()?);
-    let (event, _) = read_room_log_row(&row.value)?;
-    Some(Place { position, event })
 }
 
 /// The events of a page, `None` in the place of one that the client may not or does not want to see.
@@ -121,7 +106,7 @@ async fn wanted(
     server: &Server,
     room: &Room,
     window: &Window,
-    page: &[Place],
+    page: &[LogRow],
     joined_since: bool,
 ) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
     let filter = &window.filter.room.timeline;

@@ -6,13 +6,8 @@ use crate::{
     client_event::Viewer,
     error::Error,
     filter::Filter,
-    room_server::{
-        Position, Room,
-        commit::{read_room_log_row, room_log_key},
-        snapshot::Snapshot,
-    },
+    room_server::{Position, Room, room_log, snapshot::Snapshot},
     server::Server,
-    storage::Scan,
 };
 
 /// Where a client stands.
@@ -51,12 +46,5 @@ impl Window {
 
 /// The room's current state as it was at a position of the log.
 pub(crate) async fn state_at(server: &Server, room: &Room, position: Position) -> Result<Snapshot, Error> {
-    let head = room.head();
-    if position >= head.position {
-        return Ok(head.current);
-    }
-    let scan = Scan::range(room_log_key(room.number, Position(0)), room_log_key(room.number, Position(position.0 + 1)));
-    let rows = server.ports.store.scan(&scan.reversed().limited(1)).await?;
-    let state = rows.first().and_then(|row| read_room_log_row(&row.value)).map(|(_, state)| state);
-    Ok(state.unwrap_or_default())
+    room_log::state_at(&*server.ports.store, room, position).await
 }
