@@ -56,8 +56,14 @@ impl Counts {
 }
 
 /// Adds the unread counts to a joined room's part of a sync.
-pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &Rc<Room>, part: &mut Map<String, Value>) -> Result<(), Error> {
-    let counts = counts(server, &window.user, room, window.upto).await?;
+pub(crate) async fn add_counts(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &Rc<Room>,
+    rules: &Value,
+    part: &mut Map<String, Value>,
+) -> Result<(), Error> {
+    let counts = counts(server, &window.user, room, rules, window.upto).await?;
     let mut total = Counts::default();
     let mut threads = Map::new();
     for (thread, counts) in counts {
@@ -76,13 +82,23 @@ pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &Rc<R
     Ok(())
 }
 
-async fn counts(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, upto: Position) -> Result<BTreeMap<Option<String>, Counts>, Error> {
+/// The user's push rules.
+pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Value, Error> {
+    let rules = account_data::read(server, user, None, super::rules::KIND).await?;
+    Ok(rules.unwrap_or_else(|| super::rules::predefined(user)))
+}
+
+async fn counts(
+    server: &Rc<Server>,
+    user: &UserId,
+    room: &Rc<Room>,
+    rules: &Value,
+    upto: Position,
+) -> Result<BTreeMap<Option<String>, Counts>, Error> {
     let read = receipts::own_read_positions(server, room, user).await?;
-    let rules = account_data::read(server, user, None, "m.push_rules").await?;
-    let rules = rules.unwrap_or_else(|| super::rules::predefined(user));
     let key = (user.to_owned(), room.number);
-    let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == rules).cloned();
-    let mut counted = kept.unwrap_or_else(|| Counted { upto: read.oldest(), read, rules, counts: BTreeMap::new() });
+    let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == *rules).cloned();
+    let mut counted = kept.unwrap_or_else(|| Counted { upto: read.oldest(), read, rules: rules.clone(), counts: BTreeMap::new() });
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, try_join_all, try_join3};
 use ruma::OwnedRoomId;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +20,7 @@ use crate::{
     filter::Filter,
     http::{Method, Response},
     log::Output,
+    push,
     room_server::{Position, RoomNumber},
     server::Server,
     tokens::StreamToken,
@@ -130,18 +131,18 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
 async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Vec<RoomNumber>), Error> {
     server.typing.borrow_mut().expire(server.now());
     let typing = server.typing.borrow().serial();
-    let data = account_data(server, window).await?;
+    let (data, rules, rooms) =
+        try_join3(account_data(server, window), push::unread::rules(server, &window.user), rooms_of(server, &window.user)).await?;
+    let rooms: Vec<_> = rooms.into_iter().filter(|room| window.filter.room.allows_room(room.room.id.as_str())).collect();
+    let joined = rooms.iter().filter(|room| room.membership.membership == "join").map(|room| room.room.number).collect();
+    let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default(), &rules);
+    // All rooms at once: most of the time goes by while the store looks up.
+    let parts = try_join_all(rooms.iter().map(part)).await?;
     let mut sections = Sections::default();
-    let mut joined = Vec::new();
-    for room in rooms_of(server, &window.user).await? {
-        let id = room.room.id.as_str();
-        if !window.filter.room.allows_room(id) {
-            continue;
+    for (room, part) in rooms.iter().zip(parts) {
+        if let (Some(part), Some(section)) = (part, sections.of(&room.membership.membership)) {
+            section.insert(room.room.id.to_string(), part);
         }
-        if room.membership.membership == "join" {
-            joined.push(room.room.number);
-        }
-        sections.add(server, window, &room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default()).await?;
     }
     let is_empty = sections.is_empty() && data.global.is_empty();
     let answer = json!({
@@ -166,28 +167,36 @@ struct Sections {
     leave: Map<String, Value>,
 }
 
-impl Sections {
-    async fn add(&mut self, server: &Rc<Server>, window: &Window, room: &RoomOfUser, data: &[ChangedAccountData]) -> Result<(), Error> {
-        let id = room.room.id.to_string();
-        let is_new = window.since.is_none() || room.membership.position > window.start();
-        match room.membership.membership.as_str() {
-            "join" => {
-                if let Some(part) = joined_room(server, window, room, data).await? {
-                    self.join.insert(id, part);
-                }
-            }
-            "invite" if is_new => {
-                self.invite.insert(id, json!({ "invite_state": { "events": stripped_state(server, room).await? } }));
-            }
-            "knock" if is_new => {
-                self.knock.insert(id, json!({ "knock_state": { "events": stripped_state(server, room).await? } }));
-            }
-            "leave" | "ban" if is_new && !room.membership.forgotten && (window.since.is_some() || window.filter.room.include_leave) => {
-                self.leave.insert(id, left_room(server, window, room).await?);
-            }
-            _ => {}
+/// What a sync tells of one room, if anything.
+async fn part(
+    server: &Rc<Server>,
+    window: &Window,
+    room: &RoomOfUser,
+    data: &[ChangedAccountData],
+    rules: &Value,
+) -> Result<Option<Value>, Error> {
+    let is_new = window.since.is_none() || room.membership.position > window.start();
+    match room.membership.membership.as_str() {
+        "join" => joined_room(server, window, room, data, rules).await,
+        "invite" if is_new => Ok(Some(json!({ "invite_state": { "events": stripped_state(server, room).await? } }))),
+        "knock" if is_new => Ok(Some(json!({ "knock_state": { "events": stripped_state(server, room).await? } }))),
+        "leave" | "ban" if is_new && !room.membership.forgotten && (window.since.is_some() || window.filter.room.include_leave) => {
+            Ok(Some(left_room(server, window, room).await?))
         }
-        Ok(())
+        _ => Ok(None),
+    }
+}
+
+impl Sections {
+    /// The section for rooms where the user is this.
+    fn of(&mut self, membership: &str) -> Option<&mut Map<String, Value>> {
+        match membership {
+            "join" => Some(&mut self.join),
+            "invite" => Some(&mut self.invite),
+            "knock" => Some(&mut self.knock),
+            "leave" | "ban" => Some(&mut self.leave),
+            _ => None,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -206,7 +215,9 @@ struct NewAccountData {
 }
 
 async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData, Error> {
+    let is_users = |output: &Output| matches!(output, Output::AccountData { user, .. } if *user == window.user);
     let changed = match window.since {
+        Some(since) if !server.log.any_since(since.position, is_users) => Vec::new(),
         Some(since) => account_data::changed_since(server, &window.user, since.position, window.upto).await?,
         None => account_data::all(server, &window.user).await?,
     };

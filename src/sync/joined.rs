@@ -16,6 +16,7 @@ use crate::{
     account_data::ChangedAccountData,
     error::Error,
     filter::keep_fields,
+    log::Output,
     push, receipts, relations,
     room_server::{Position, Room, snapshot::Snapshot},
     server::Server,
@@ -28,6 +29,7 @@ pub(crate) async fn joined_room(
     window: &Window,
     room: &RoomOfUser,
     account_data: &[ChangedAccountData],
+    rules: &Value,
 ) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
     let room = &room.room;
@@ -43,7 +45,7 @@ pub(crate) async fn joined_room(
     if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
         part.insert("ephemeral".into(), json!({ "events": ephemeral }));
         part.insert("account_data".into(), json!({ "events": account_data }));
-        push::unread::add_counts(server, window, room, &mut part).await?;
+        push::unread::add_counts(server, window, room, rules, &mut part).await?;
         for section in ["timeline", "state"] {
             if window.state_after && section == "state" {
                 continue;
@@ -112,7 +114,8 @@ async fn members_changed(server: &Server, room: &Room, known: Option<Snapshot>, 
 async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: Position) -> Result<Vec<Value>, Error> {
     let filter = &window.filter.room.ephemeral;
     let mut events = Vec::new();
-    if filter.allows_type("m.receipt") {
+    let is_receipt = |output: &Output| matches!(output, Output::Receipt { room: of, .. } if *of == room.number);
+    if filter.allows_type("m.receipt") && server.log.any_since(from, is_receipt) {
         let receipts = receipts::changed_since(server, room, from, window.upto, &window.user).await?;
         if receipts.as_object().is_some_and(|receipts| !receipts.is_empty()) {
             events.push(json!({ "type": "m.receipt", "content": receipts }));
