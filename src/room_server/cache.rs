@@ -11,8 +11,8 @@ use super::{
     stored::StoredEvent,
 };
 
-/// Each half of the cache holds this many entries: at about 2 kB each, a few megabytes in all.
-const GENERATION: usize = 2_000;
+/// Each half of the cache holds this many entries: at about 2 kB each, some 16 MB of events at the most.
+const GENERATION: usize = 4_000;
 
 /// The cache.
 #[derive(Default)]

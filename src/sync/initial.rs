@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     filter::Filter,
     http::{Method, Response},
-    room_server::{Position, Room, stored::StoredEvent},
+    room_server::{Position, Room, stored::StoredEvent, view::collect},
     server::Server,
     tokens::TopologicalToken,
     visibility::is_world_readable,
@@ -127,7 +127,7 @@ fn start_token(timeline: &Timeline) -> Option<String> {
 
 /// Events that name their room, as all do in the original API.
 pub(super) async fn named(server: &Server, window: &Window, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
-    server.rooms.ask(room, |view| events.iter().map(|event| client_event(view, event, window.viewer(), RoomId::Named)).collect()).await
+    server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Named))).await
 }
 
 async fn event(server: &Server, window: &Window, room: &Room, number: crate::room_server::EventNumber) -> Result<Value, Error> {

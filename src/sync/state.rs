@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{timeline::Timeline, window::Window};
 use crate::{
     error::Error,
-    room_server::{EventNumber, Need, Room, View, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{EventNumber, Need, Room, View, snapshot::Snapshot, stored::StoredEvent, view::collect},
     server::Server,
 };
 
@@ -70,9 +70,6 @@ fn needed_members(window: &Window, wanted: &Wanted<'_>) -> BTreeSet<String> {
 }
 
 fn members_at(view: &View<'_>, at: Snapshot, members: &BTreeSet<String>) -> Result<Vec<EventNumber>, Need> {
-    let mut found = Vec::new();
-    for member in members {
-        found.extend(at.event(view, &StateEventType::RoomMember, member)?);
-    }
-    Ok(found)
+    let found = collect(members.iter(), |member| at.event(view, &StateEventType::RoomMember, member))?;
+    Ok(found.into_iter().flatten().collect())
 }

@@ -13,6 +13,7 @@ use crate::{
         room_log::{self, LogRow},
         snapshot::Snapshot,
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     visibility::is_visible,
@@ -114,18 +115,16 @@ async fn wanted(
         .rooms
         .ask(room, |view| {
             let events = view.events(page.iter().map(|place| place.event))?;
-            let mut wanted = Vec::new();
-            for event in events {
+            collect(events.into_iter(), |event| {
                 let pdu = &event.pdu;
                 let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
-                wanted.push(if passes && is_visible(view, &event, &window.user, joined_since)? { Some(event) } else { None });
-            }
-            Ok(wanted)
+                Ok(if passes && is_visible(view, &event, &window.user, joined_since)? { Some(event) } else { None })
+            })
         })
         .await
 }
 
 /// The timeline's events as the client sees them.
 pub(crate) async fn client_events(server: &Server, room: &Room, window: &Window, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
-    server.rooms.ask(room, |view| events.iter().map(|event| client_event(view, event, window.viewer(), RoomId::Implied)).collect()).await
+    server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Implied))).await
 }
