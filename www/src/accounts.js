@@ -98,7 +98,7 @@ function accountFrom(session, password, name) {
   return { userId, localpart: localpartOf(userId), accessToken: session.access_token, deviceId: session.device_id, password, name };
 }
 
-const localpartOf = (userId) => userId.slice(1, userId.indexOf(":"));
+export const localpartOf = (userId) => userId.slice(1, userId.indexOf(":"));
 
 /** "Zoë Ångström" becomes "zoe.angstrom", and "zoe.angstrom2" when that one is taken. */
 async function freeLocalpart(client, name) {

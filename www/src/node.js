@@ -11,7 +11,7 @@
  *
  * @typedef {{server_name: string, version: string, log_position: number, rooms: number, users: number,
  *   started_at: number, tables: {name: string, rows: number, bytes: number}[]}} Status
- * @typedef {{at: number, method: string, path: string, status: number, micros: number}} HandledRequest
+ * @typedef {{at: number, method: string, path: string, status: number, millis: number}} HandledRequest
  * @typedef {{event_id: string, type: string, state_key?: string, sender: string, depth: number,
  *   origin_server_ts: number, prev_events: string[], auth_events: string[], rejected: boolean,
  *   soft_failed: boolean, position: number, state: boolean}} GraphEvent

@@ -1,5 +1,5 @@
 // What the room list says of each room: in which section it stands, its last words, and what is unread.
-import { EventType, NotificationCountType } from "matrix-js-sdk";
+import { ClientEvent, EventType, NotificationCountType, RoomEvent } from "matrix-js-sdk";
 import { gistOf } from "./text.js";
 
 const FAVOURITE = "m.favourite";
@@ -15,6 +15,43 @@ export const successorOf = (room) =>
 
 export const toggleFavourite = (client, room) =>
   isFavourite(room) ? client.deleteRoomTag(room.roomId, FAVOURITE) : client.setRoomTag(room.roomId, FAVOURITE, { order: 0.5 });
+
+export const predecessorOf = (room) => room.currentState.getStateEvents(EventType.RoomCreate, "")?.getContent().predecessor?.room_id;
+
+/** Joins, and waits until the sync has brought the room; or says in plain words why not. */
+export async function enter(client, roomId) {
+  try {
+    await client.joinRoom(roomId);
+    await untilMembership(client, roomId, "join");
+  } catch (error) {
+    if (error.httpStatus !== 403) throw error;
+    const banned = client.getRoom(roomId)?.getMyMembership() === "ban";
+    throw new Error(banned ? "You are banned from this room." : "This room lets in only whom it has invited.");
+  }
+}
+
+/** Makes the room anew in another version, and asks in whoever could not follow by themselves. */
+export async function upgrade(client, room, version) {
+  const others = room.getMembers().filter(({ userId, membership }) => userId !== client.getUserId() && (membership === "join" || membership === "invite"));
+  const { replacement_room: roomId } = await client.upgradeRoom(room.roomId, version);
+  if (room.getJoinRule() !== "public") await Promise.all(others.map(({ userId }) => client.invite(roomId, userId)));
+  await untilMembership(client, roomId, "join");
+  return roomId;
+}
+
+/** Waits until the sync has told what an answered request did: until then, the room is as it was. */
+export const untilMembership = (client, roomId, membership) =>
+  new Promise((resolve) => {
+    const look = () => {
+      if (client.getRoom(roomId)?.getMyMembership() !== membership) return;
+      client.off(RoomEvent.MyMembership, look);
+      client.off(ClientEvent.Room, look);
+      resolve();
+    };
+    client.on(RoomEvent.MyMembership, look);
+    client.on(ClientEvent.Room, look);
+    look();
+  });
 
 /** The sections of the list, the newest room first in each; a room that was upgraded hides behind its successor. */
 export function roomSections(client) {

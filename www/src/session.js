@@ -1,9 +1,10 @@
 // One running matrix-js-sdk client for each account in use, and whether it is up to date with the node.
 import { ClientEvent, HttpApiEvent, RoomMemberEvent, RoomEvent, RoomStateEvent, MatrixEventEvent, createClient } from "matrix-js-sdk";
-import { logger } from "matrix-js-sdk/lib/logger.js";
 import { accounts, signIn, updateAccount } from "./accounts.js";
 
-logger.setLevel("error");
+/** The SDK tells the console of every step that it takes; only what goes wrong is of interest there. */
+const ignore = () => {};
+const logger = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: (...words) => console.error(...words), getChild: () => logger };
 
 /** Under the 30 s after which a browser ends an idle service worker. */
 const POLL_MILLIS = 25_000;
@@ -54,6 +55,7 @@ export class Session extends EventTarget {
       deviceId: account.deviceId,
       disableVoip: true,
       timelineSupport: true,
+      logger,
     });
     for (const event of EVENTS) this.client.on(event, this.changed);
     this.client.on(ClientEvent.Sync, this.synced);

@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { accounts, localpartFrom } from "../accounts.js";
 import { focused, useAction, useColumn } from "../hooks.js";
+import { untilMembership } from "../rooms.js";
 import { Avatar } from "./avatar.jsx";
 import { Page } from "./panel.jsx";
 import { ErrorLine } from "./states.jsx";
@@ -21,6 +22,7 @@ export function CreateRoom() {
       invite: form.getAll("invite"),
       ...(isPublic ? { preset: "public_chat", visibility: "public", room_alias_name: aliased } : { preset: "private_chat", visibility: "private" }),
     });
+    await untilMembership(client, roomId, "join");
     go({ view: "room", roomId }, { replace: true });
   });
   return (

@@ -20,7 +20,7 @@ export function Confirm({ title, words, action, onConfirm, onClose }) {
       <h2>{title}</h2>
       <p class="muted">{words}</p>
       <div class="row end">
-        <button type="button" class="button" onClick={onClose}>Keep it</button>
+        <button type="button" class="button" onClick={onClose}>Cancel</button>
         <button type="button" class="button danger" data-testid="confirm" autofocus onClick={() => (onClose(), onConfirm())}>{action}</button>
       </div>
     </Dialog>

@@ -2,12 +2,15 @@
 import { useEffect, useState } from "preact/hooks";
 import { focused, useAction, useColumn } from "../hooks.js";
 import { count } from "../format.js";
+import { enter } from "../rooms.js";
 import { Avatar } from "./avatar.jsx";
 import { Page } from "./panel.jsx";
 import { Empty, ErrorLine, Skeleton } from "./states.jsx";
 
 const PAGE = 20;
 const PAUSE_MILLIS = 200;
+/** Rooms come and change while one looks. */
+const REFRESH_MILLIS = 3000;
 
 export function Explore() {
   const [term, setTerm] = useState("");
@@ -36,6 +39,11 @@ function usePublicRooms(term) {
     const timer = setTimeout(load, term ? PAUSE_MILLIS : 0);
     return () => clearTimeout(timer);
   }, [term]);
+  const onlyFirst = !error && (found.rooms?.length ?? PAGE) <= PAGE;
+  useEffect(() => {
+    const timer = onlyFirst && setInterval(load, REFRESH_MILLIS);
+    return () => clearInterval(timer);
+  }, [term, onlyFirst]);
   return { ...found, error, next: () => load(found.more, found.more ? found.rooms : []) };
 }
 
@@ -44,9 +52,9 @@ function PublicRoom({ room }) {
   const membership = client.getRoom(room.room_id)?.getMyMembership();
   const joined = membership === "join";
   const knocking = room.join_rule === "knock" && membership !== "invite";
-  const [enter, busy, error] = useAction(async () => {
+  const [act, busy, error] = useAction(async () => {
     if (knocking && !joined) return client.knockRoom(room.room_id);
-    if (!joined) await client.joinRoom(room.room_id);
+    if (!joined) await enter(client, room.room_id);
     go({ view: "room", roomId: room.room_id });
   });
   const name = room.name ?? room.canonical_alias ?? room.room_id;
@@ -59,7 +67,7 @@ function PublicRoom({ room }) {
         <p class="quiet ellipsis">{[room.canonical_alias, count(room.num_joined_members, "member")].filter(Boolean).join(" · ")}</p>
         <ErrorLine error={error} />
       </div>
-      <button type="button" class={`button small ${joined ? "" : "primary"}`} data-testid="join-room" disabled={busy || membership === "knock"} onClick={enter} aria-label={`${joined ? "Open" : "Join"} ${name}`}>
+      <button type="button" class={`button small ${joined ? "" : "primary"}`} data-testid="join-room" disabled={busy || membership === "knock"} onClick={act} aria-label={`${joined ? "Open" : "Join"} ${name}`}>
         {joined ? "Open" : membership === "knock" ? "Asked" : knocking ? "Ask to join" : "Join"}
       </button>
     </li>

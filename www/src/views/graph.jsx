@@ -1,5 +1,5 @@
 // The event graph of the open room, drawn: state events are squares, forward extremities are lit, a press opens the event.
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { clock } from "../format.js";
 import { ROW, layOut } from "../graph.js";
 import { useAnswer, useColumn } from "../hooks.js";
@@ -35,6 +35,8 @@ function Drawing({ graph, chosen, choose }) {
   const { lanes, nodes, edges, width, height } = useMemo(() => layOut(graph.events), [graph]);
   const tips = new Set(graph.forward_extremities);
   useEffect(() => void (scroller.current.scrollTop = scroller.current.scrollHeight), [nodes.length]);
+  // The event that opens takes half of the room.
+  useLayoutEffect(() => scroller.current.querySelector(".chosen")?.scrollIntoView({ block: "nearest" }), [chosen]);
   return (
     <div class="graph" ref={scroller} data-testid="graph">
       <svg width="100%" height={height} role="list" aria-label="Events, the oldest first">

@@ -12,6 +12,7 @@ export function InvitePanel() {
   const { client, me } = useColumn();
   const room = useRoom();
   const [invite, busy, error] = useAction(async (userId) => {
+    await mustExist(client, userId);
     await client.invite(room.roomId, userId);
     return true;
   });
@@ -44,6 +45,12 @@ function ById({ invite, busy }) {
   );
 }
 
+/** A server need not mind whom it invites, but a person who mistyped a name does. */
+async function mustExist(client, userId) {
+  const profile = await client.getProfileInfo(userId).catch((error) => (error.httpStatus === 404 ? null : Promise.reject(error)));
+  if (!profile) throw new Error(`There is nobody called ${userId.split(":")[0]} here.`);
+}
+
 /** "ada" and "@ada" are on the own server. */
 function fullId(typed, me) {
   const withSigil = typed.startsWith("@") ? typed : `@${typed}`;
@@ -54,7 +61,7 @@ function AccountsHere({ room, invite, busy }) {
   const { session, me, elsewhere } = useColumn();
   const others = accounts().filter(({ userId }) => userId !== me);
   return (
-    <section>
+    <section class="stack">
       <h3 class="section-name">On this server</h3>
       <ul class="plain">
         {others.map((account) => {

@@ -60,7 +60,7 @@ function MemberRow({ room, member, open, toggle }) {
           <span class="person-name ellipsis">{member.rawDisplayName}{member.userId === me && <span class="quiet"> you</span>}</span>
           <span class="quiet ellipsis">{member.userId}</span>
         </span>
-        {title !== "Member" && <span class="tag">{title}</span>}
+        {member.membership === "join" && title !== "Member" && <span class="tag">{title}</span>}
       </button>
       {open && <MemberActions room={room} member={member} />}
     </li>

@@ -61,10 +61,8 @@ function RoomItem({ room }) {
         <Avatar session={session} id={room.roomId} name={room.name} mxc={avatarOf(room)} size={42} square />
         <span class="room-item-words">
           <span class="room-item-name">{room.name}</span>
-          <span class="room-item-last">{line}</span>
-        </span>
-        <span class="room-item-side">
           {last && <span class="room-item-time">{shortTime(last.time)}</span>}
+          <span class="room-item-last">{line}</span>
           {unread > 0 && <Unread room={room} unread={unread} invited={invited} />}
         </span>
       </button>

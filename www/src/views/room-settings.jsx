@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { useAction, useAnswer, useColumn } from "../hooks.js";
 import { maySend } from "../power.js";
-import { avatarOf, isFavourite, toggleFavourite, topicOf } from "../rooms.js";
+import { avatarOf, isFavourite, toggleFavourite, topicOf, untilMembership, upgrade } from "../rooms.js";
 import { Confirm } from "./dialog.jsx";
 import { PictureField } from "./picture-field.jsx";
 import { Icon } from "./icons.jsx";
@@ -108,9 +108,10 @@ function Upgrade({ room, act, busy }) {
   const versions = value?.["m.room_versions"];
   const [chosen, setChosen] = useState("");
   if (!versions || !maySend(room, me, "m.room.tombstone")) return <p class="quiet">Room version {room.getVersion()}</p>;
-  const upgrade = () =>
+  const replace = () =>
     act(async () => {
-      const { replacement_room: roomId } = await client.upgradeRoom(room.roomId, chosen);
+      await room.loadMembersIfNeeded();
+      const roomId = await upgrade(client, room, chosen);
       go({ view: "room", roomId, panel: undefined });
     });
   const others = Object.keys(versions.available).filter((version) => version !== room.getVersion());
@@ -122,7 +123,7 @@ function Upgrade({ room, act, busy }) {
           <option value="">Replace by a room of version…</option>
           {others.map((version) => <option key={version} value={version}>{version}{version === versions.default ? " (default)" : ""}</option>)}
         </select>
-        <button type="button" class="button" data-testid="upgrade" disabled={!chosen || busy} onClick={upgrade}>Upgrade</button>
+        <button type="button" class="button" data-testid="upgrade" disabled={!chosen || busy} onClick={replace}>Upgrade</button>
       </div>
     </div>
   );
@@ -134,8 +135,10 @@ function Leaving({ room, act }) {
   const leave = () =>
     act(async () => {
       await client.leave(room.roomId);
-      await client.forget(room.roomId, true);
       go({ view: "home", roomId: undefined, panel: undefined }, { replace: true });
+      // Forgotten before the sync that tells of it, the room would come back with that sync.
+      await untilMembership(client, room.roomId, "leave");
+      await client.forget(room.roomId, true);
     });
   return (
     <>

@@ -2,8 +2,9 @@
 import { useState } from "preact/hooks";
 import { useAction, useColumn } from "../hooks.js";
 import { count, listOf } from "../format.js";
+import { nameIn } from "../notes.js";
 import { maySend } from "../power.js";
-import { avatarOf, inviterOf, isFavourite, successorOf, toggleFavourite, topicOf } from "../rooms.js";
+import { avatarOf, enter, inviterOf, isFavourite, successorOf, toggleFavourite, topicOf } from "../rooms.js";
 import { Avatar } from "./avatar.jsx";
 import { Composer } from "./composer.jsx";
 import { IconButton } from "./icons.jsx";
@@ -13,21 +14,44 @@ import { Timeline } from "./timeline.jsx";
 import { useUploads } from "./uploads.jsx";
 
 export function Room() {
-  const { session, client, place, go } = useColumn();
+  const { session, client, place } = useColumn();
   const room = client.getRoom(place.roomId);
   const membership = room?.getMyMembership();
   if (membership === "invite") return <Invitation room={room} />;
   if (membership === "join") return <Conversation key={room.roomId} room={room} />;
   if (!room && session.state !== "ready") return <Skeleton rows={8} />;
+  return <Outside room={room} roomId={place.roomId} />;
+}
+
+/** A room that one is not in: why, and what can be done about it. */
+function Outside({ room, roomId }) {
+  const { client, me } = useColumn();
+  const membership = room?.getMyMembership();
+  const asked = membership === "knock";
+  const [act, busy, error] = useAction(() => (asked ? client.leave(roomId) : enter(client, roomId)));
+  const { title, words } = whyOutside(room, me);
   return (
     <div class="main-scroll">
       <BackBar />
-      <Empty icon="hash" title={membership === "knock" ? "You asked to join" : "You are not in this room"}>
-        <p class="muted">{membership === "knock" ? "Somebody in the room has to let you in." : "It may have been left, or it was never here."}</p>
-        <button type="button" class="button" onClick={() => go({ view: "home", roomId: undefined, panel: undefined })}>Back to the rooms</button>
+      <Empty icon="hash" title={title}>
+        <p class="muted">{words}</p>
+        {membership !== "ban" && <button type="button" class={`button ${asked ? "" : "primary"}`} data-testid={asked ? "unknock" : "join-again"} disabled={busy} onClick={act}>{asked ? "Take it back" : "Join the room"}</button>}
+        <ErrorLine error={error} />
       </Empty>
     </div>
   );
+}
+
+function whyOutside(room, me) {
+  const event = room?.getMember(me)?.events.member;
+  const membership = room?.getMyMembership();
+  if (membership === "knock") return { title: `You asked to join ${room.name}`, words: "Somebody in the room has to let you in." };
+  if (!event) return { title: "You are not in this room", words: "Whoever may join it can do so here." };
+  const by = nameIn(room, event.getSender());
+  const reason = event.getContent().reason ? `: ${event.getContent().reason}` : ".";
+  if (membership === "ban") return { title: `You are banned from ${room.name}`, words: `${by} did that${reason}` };
+  if (event.getSender() !== me) return { title: `You were removed from ${room.name}`, words: `${by} did that${reason}` };
+  return { title: `You left ${room.name}`, words: "What was said there meanwhile you see once you are back." };
 }
 
 /** What a message box refers to just now: nothing, a message to reply to, or one to edit. */
@@ -51,7 +75,7 @@ function Foot({ room, intent, setIntent, uploads }) {
   const { client, me, go } = useColumn();
   const successor = successorOf(room);
   const [follow, busy, error] = useAction(async () => {
-    await client.joinRoom(successor);
+    if (client.getRoom(successor)?.getMyMembership() !== "join") await enter(client, successor);
     go({ view: "room", roomId: successor, panel: undefined });
   });
   if (successor) {
@@ -99,7 +123,7 @@ function BackBar() {
 function Invitation({ room }) {
   const { session, client, me, go } = useColumn();
   const inviter = inviterOf(room, me);
-  const [accept, accepting, acceptError] = useAction(() => client.joinRoom(room.roomId));
+  const [accept, accepting, acceptError] = useAction(() => enter(client, room.roomId));
   const [reject, rejecting, rejectError] = useAction(async () => {
     await client.leave(room.roomId);
     go({ view: "home", roomId: undefined }, { replace: true });

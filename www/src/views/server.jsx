@@ -2,6 +2,7 @@
 import { useState } from "preact/hooks";
 import { useAction, useAnswer, useChanges, useColumn } from "../hooks.js";
 import { bytes, count, fullTime } from "../format.js";
+import { localpartOf } from "../accounts.js";
 import { logEntries, recentRequests, status } from "../node.js";
 import { Console } from "./console.jsx";
 import { EventGraph } from "./graph.jsx";
@@ -124,11 +125,11 @@ function Requests() {
   const shown = value.filter(({ path }) => !path.includes("/_inglenook/"));
   return (
     <ol class="requests plain" data-testid="requests">
-      {shown.map(({ at, method, path, status: code, micros }, index) => (
+      {shown.map(({ at, method, path, status: code, millis }, index) => (
         <li key={`${at} ${path} ${index}`} title={`${fullTime(at)}\n${path}`}>
           <span class={`code-${Math.floor(code / 100)}`}>{code}</span>
           <span class="ellipsis"><b>{method}</b> {shortPath(path)}</span>
-          <span class="number">{millis(micros)}</span>
+          <span class="number">{duration(millis)}</span>
         </li>
       ))}
     </ol>
@@ -136,9 +137,11 @@ function Requests() {
 }
 
 /** Without what is the same everywhere, and with ids cut short. */
-const shortPath = (path) => decodeURIComponent(path.replace(/^.*\/_matrix\/(client|media)\//, "").replace(/\?.*/, "")).replace(/([!$@][\w-]{6})[^/]+/g, "$1…");
+const shortPath = (path) =>
+  decodeURIComponent(path.replace(/^.*\/_matrix\/(client|media)\//, "").replace(/\?.*/, "")).replace(/([!$][\w-]{6})[^/]+/g, "$1…").replace(/([@#][^/:]+):[^/]+/g, "$1");
 
-const millis = (micros) => (micros < 10_000 ? `${(micros / 1000).toFixed(1)} ms` : micros < 1_000_000 ? `${Math.round(micros / 1000)} ms` : `${(micros / 1e6).toFixed(1)} s`);
+/** The node's clock counts whole milliseconds. */
+const duration = (millis) => (millis < 1 ? "< 1 ms" : millis < 1000 ? `${millis} ms` : `${(millis / 1000).toFixed(1)} s`);
 
 /** The newest entries first: the end is asked for, and then what leads to it. */
 function Log() {
@@ -155,11 +158,19 @@ function Log() {
       <ol class="log plain">
         {value.entries.toReversed().map((entry) => (
           <li key={entry.position}>
-            <span class="number">{entry.position}</span> <b>{entry.kind}</b>
-            <span class="quiet ellipsis" title={entry.event_id ?? entry.user_id}>{[client.getRoom(entry.room_id)?.name ?? entry.room_id, entry.user_id ?? entry.event_id].filter(Boolean).join(" · ")}</span>
+            <span class="number">{entry.position}</span> <b>{entry.kind.replace("_", " ")}</b>
+            <span class="quiet ellipsis" title={entry.event_id ?? entry.user_id}>{about(client, entry)}</span>
           </li>
         ))}
       </ol>
     </>
   );
+}
+
+/** Where an entry belongs and what it is about, in words where this account knows them. */
+function about(client, { room_id: roomId, event_id: eventId, user_id: userId }) {
+  const room = client.getRoom(roomId);
+  const event = room?.findEventById(eventId);
+  const what = event ? `${event.getType()} by ${localpartOf(event.getSender())}` : userId ? localpartOf(userId) : eventId;
+  return [room?.name ?? roomId, what].filter(Boolean).join(" · ");
 }

@@ -2,7 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { keepPosition, positionIn } from "../drafts.js";
 import { useAction, useColumn } from "../hooks.js";
-import { topicOf, avatarOf } from "../rooms.js";
+import { avatarOf, predecessorOf, topicOf } from "../rooms.js";
 import { gistOf } from "../text.js";
 import { isMessage, readersByKey, timelineItems } from "../timeline.js";
 import { Avatar } from "./avatar.jsx";
@@ -68,14 +68,18 @@ function Divider({ item }) {
 
 /** The head of the timeline: more to come, or the room's beginning. */
 function Beginning({ room, loading, error, again }) {
-  const { session } = useColumn();
+  const { session, client, go } = useColumn();
   if (error) return <ErrorLine error={error} again={again} />;
   if (loading || room.oldState.paginationToken) return <p class="quiet centred older" role="status">{loading ? "Reading older messages…" : ""}</p>;
+  const before = predecessorOf(room);
   return (
     <header class="beginning">
       <Avatar session={session} id={room.roomId} name={room.name} mxc={avatarOf(room)} size={64} square />
       <h2>{room.name}</h2>
       <p class="muted">{topicOf(room) || "This is where the room begins."}</p>
+      {client.getRoom(before)?.getMyMembership() === "join" && (
+        <button type="button" class="link" data-testid="predecessor" onClick={() => go({ view: "room", roomId: before })}>Read the room that it replaced</button>
+      )}
     </header>
   );
 }
