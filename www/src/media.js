@@ -2,8 +2,8 @@
 import { useEffect, useState } from "preact/hooks";
 import { MsgType } from "matrix-js-sdk";
 
-/** Larger originals are shown through a thumbnail of this box, in device pixels. */
-const THUMBNAIL = 800;
+/** Larger originals are shown through a thumbnail of this box, in device pixels: the largest that every server makes. */
+const THUMBNAIL = { width: 800, height: 600, method: "scale" };
 const SMALL_IMAGE = 300_000;
 
 /** @type {Map<string, Promise<string>>} object URLs by account and address, for as long as the page lives */
@@ -65,7 +65,7 @@ export function useMedia(session, mxc, box) {
 /** What a message's image is fetched as: small or moving images themselves, others scaled down. */
 export function boxFor(info = {}) {
   const small = (info.size ?? 0) < SMALL_IMAGE || info.mimetype === "image/gif";
-  return small ? undefined : { width: THUMBNAIL, height: THUMBNAIL, method: "scale" };
+  return small ? undefined : THUMBNAIL;
 }
 
 /** Uploads a file and sends the message about it; `onProgress` gets a share from 0 to 1. */

@@ -1,5 +1,7 @@
 // One running matrix-js-sdk client for each account in use, and whether it is up to date with the node.
-import { ClientEvent, HttpApiEvent, RoomMemberEvent, RoomEvent, RoomStateEvent, MatrixEventEvent, createClient } from "matrix-js-sdk";
+import {
+  ClientEvent, Filter, HttpApiEvent, MatrixEventEvent, MatrixScheduler, RoomEvent, RoomMemberEvent, RoomStateEvent, createClient,
+} from "matrix-js-sdk";
 import { accounts, signIn, updateAccount } from "./accounts.js";
 
 /** The SDK tells the console of every step that it takes; only what goes wrong is of interest there. */
@@ -9,7 +11,11 @@ const logger = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error
 /** Under the 30 s after which a browser ends an idle service worker. */
 const POLL_MILLIS = 25_000;
 const MESSAGES_AT_FIRST = 30;
+/** Of a longer gap, the SDK takes up only what came after the newest message of one's own. */
+const MESSAGES_LATER = 100;
 const RETRY_MILLIS = 3000;
+/** A browser may end the worker in the middle of anything; the next request wakes it up again. */
+const RESEND_MILLIS = 300;
 
 /** Whatever changes what is on the screen. */
 const EVENTS = [
@@ -18,6 +24,12 @@ const EVENTS = [
   RoomEvent.Receipt, RoomEvent.Name, RoomEvent.Tags, RoomEvent.MyMembership, RoomEvent.UnreadNotifications, RoomEvent.AccountData,
   RoomStateEvent.Events, RoomMemberEvent.Typing, RoomMemberEvent.Membership, RoomMemberEvent.Name, MatrixEventEvent.Replaced,
 ];
+
+/** What got no answer is sent again, under its transaction ID, until there is one. */
+const resending = () =>
+  new MatrixScheduler((event, attempts, error) =>
+    error.name === "ConnectionError" ? RESEND_MILLIS : MatrixScheduler.RETRY_BACKOFF_RATELIMIT(event, attempts, error),
+  );
 
 /** @type {Map<string, Session>} */
 const sessions = new Map();
@@ -56,6 +68,7 @@ export class Session extends EventTarget {
       disableVoip: true,
       timelineSupport: true,
       logger,
+      scheduler: resending(),
     });
     for (const event of EVENTS) this.client.on(event, this.changed);
     this.client.on(ClientEvent.Sync, this.synced);
@@ -77,7 +90,10 @@ export class Session extends EventTarget {
   }
 
   start() {
+    const filter = new Filter(this.userId);
+    filter.setTimelineLimit(MESSAGES_LATER);
     return this.client.startClient({
+      filter,
       initialSyncLimit: MESSAGES_AT_FIRST,
       pollTimeout: POLL_MILLIS,
       lazyLoadMembers: true,
@@ -90,6 +106,8 @@ export class Session extends EventTarget {
     if (sync === "PREPARED") queueMicrotask(() => this.client.matrixRTC.stop());
     if (sync === "PREPARED" || sync === "SYNCING" || sync === "CATCHUP") this.state = "ready";
     else if (sync === "RECONNECTING" || sync === "ERROR") this.state = this.state === "starting" ? "starting" : "waiting";
+    // As to a server across a network, the SDK would wait for seconds; this one wakes up with the next request.
+    if (sync === "RECONNECTING") setTimeout(() => this.client.retryImmediately(), RESEND_MILLIS);
     this.keepProfile();
     this.changed();
   };
