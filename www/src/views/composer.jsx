@@ -110,8 +110,9 @@ function AttachButton({ uploads }) {
 function useGrowing(box, text) {
   useLayoutEffect(() => {
     const { style } = box.current;
-    style.height = "auto";
-    style.height = `${Math.min(box.current.scrollHeight, TALLEST)}px`;
+    style.height = "";
+    // A placeholder that is too long is cut short, and adds no line.
+    if (text !== "") style.height = `${Math.min(box.current.scrollHeight, TALLEST)}px`;
   }, [text]);
 }
 

@@ -1,32 +1,49 @@
-// The event graph of the open room, drawn: state events are squares, forward extremities are lit, a press opens the event.
+// The event graph of a room, at first of the open one, drawn: state events are squares, forward extremities are lit, a press opens the event.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { clock } from "../format.js";
 import { ROW, layOut } from "../graph.js";
 import { useAnswer, useColumn } from "../hooks.js";
 import { roomGraph } from "../node.js";
+import { roomSections } from "../rooms.js";
 import { Code } from "./code.jsx";
 import { IconButton } from "./icons.jsx";
-import { useRoom } from "./panel.jsx";
 import { Empty, ErrorLine, Skeleton } from "./states.jsx";
 
 const EVENTS = 200;
 const REFRESH_MILLIS = 2000;
 
 export function EventGraph() {
-  const { node, client, place } = useColumn();
-  const room = useRoom();
+  const { client, place } = useColumn();
+  const rooms = roomSections(client).flatMap((section) => section.rooms).filter((room) => room.getMyMembership() === "join");
+  const [picked, pick] = useState(null);
+  useEffect(() => pick(null), [place.roomId]);
+  if (!rooms.length) return <Empty icon="hash" title="No rooms yet"><p class="muted">Make a room to see how its events hang together.</p></Empty>;
+  const roomId = [picked, place.roomId].find((id) => rooms.some((room) => room.roomId === id)) ?? rooms[0].roomId;
+  return (
+    <div class="graph-tab">
+      <div class="graph-legend quiet">
+        <select aria-label="Room" data-testid="graph-room" value={roomId} onChange={({ target }) => pick(target.value)}>
+          {rooms.map((room) => <option key={room.roomId} value={room.roomId}>{room.name}</option>)}
+        </select>
+        <span><span class="key state" />state</span> <span><span class="key" />message</span> <span><span class="key tip" />forward extremity</span>
+      </div>
+      <RoomGraph key={roomId} roomId={roomId} />
+    </div>
+  );
+}
+
+function RoomGraph({ roomId }) {
+  const { node, client } = useColumn();
   const [chosen, setChosen] = useState(null);
-  const { value, error } = useAnswer(async () => place.roomId && roomGraph(node, client.getAccessToken(), place.roomId, EVENTS), place.roomId, REFRESH_MILLIS);
-  if (!place.roomId) return <Empty icon="hash" title="No room is open"><p class="muted">Open a room to see how its events hang together.</p></Empty>;
+  const { value, error } = useAnswer(() => roomGraph(node, client.getAccessToken(), roomId, EVENTS), roomId, REFRESH_MILLIS);
   if (error) return <ErrorLine error={error} />;
   if (!value) return <Skeleton rows={10} />;
   const event = value.events.find(({ event_id: id }) => id === chosen);
   return (
-    <div class="graph-tab">
-      <p class="quiet">{room?.name}: <span class="key state" /> state <span class="key" /> message <span class="key tip" /> forward extremity</p>
+    <>
       <Drawing graph={value} chosen={chosen} choose={setChosen} />
       {event && <Chosen event={event} onClose={() => setChosen(null)} />}
-    </div>
+    </>
   );
 }
 
@@ -36,7 +53,7 @@ function Drawing({ graph, chosen, choose }) {
   const tips = new Set(graph.forward_extremities);
   useEffect(() => void (scroller.current.scrollTop = scroller.current.scrollHeight), [nodes.length]);
   // The event that opens takes half of the room.
-  useLayoutEffect(() => scroller.current.querySelector(".chosen")?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useLayoutEffect(() => void scroller.current.querySelector(".chosen")?.scrollIntoView({ block: "nearest" }), [chosen]);
   return (
     <div class="graph" ref={scroller} data-testid="graph">
       <svg width="100%" height={height} role="list" aria-label="Events, the oldest first">

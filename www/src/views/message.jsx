@@ -1,5 +1,5 @@
 // One message: who, what, which reactions, who has read it, and what can be done with it.
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { EventStatus, MsgType } from "matrix-js-sdk";
 import { useAnswer, useColumn } from "../hooks.js";
 import { bytes, clock, colourOf, fullTime } from "../format.js";
@@ -59,8 +59,13 @@ function react(session, room, event, emoji) {
 function Tools({ room, event, own, open, onReply, onEdit }) {
   const { me } = useColumn();
   const editable = own && event.getContent().msgtype === MsgType.Text;
+  const bar = useRef();
+  // Under a finger the bar opens below the message, where the screen may end.
+  useLayoutEffect(() => {
+    if (matchMedia("(pointer: coarse)").matches) bar.current.scrollIntoView({ block: "nearest" });
+  }, []);
   return (
-    <div class="tools" role="toolbar" aria-label="Message actions">
+    <div ref={bar} class="tools" role="toolbar" aria-label="Message actions">
       <IconButton icon="react" label="React" size={18} data-testid="react" onClick={() => open("react")} />
       <IconButton icon="reply" label="Reply" size={18} data-testid="reply" onClick={() => onReply(event)} />
       {editable && <IconButton icon="edit" label="Edit" size={18} data-testid="edit" onClick={() => onEdit(event)} />}
