@@ -28,6 +28,7 @@ const RECENT: usize = 512;
 /// The log.
 pub struct Log {
     store: Rc<dyn Store>,
+    opened_at: Position,
     next: Cell<u64>,
     durable: Cell<u64>,
     queue: RefCell<Vec<Waiting>>,
@@ -73,6 +74,7 @@ impl Log {
         let end = last.first().and_then(|row| KeyReader::new(&row.key).number()).unwrap_or(0);
         Ok(Self {
             store,
+            opened_at: Position(end),
             next: Cell::new(end + 1),
             durable: Cell::new(end),
             queue: RefCell::default(),
@@ -81,6 +83,12 @@ impl Log {
             recent: RefCell::default(),
             listeners: RefCell::default(),
         })
+    }
+
+    /// The durable end as this start found it. Positions behind it that an earlier start gave out were lost, with a commit
+    /// that failed or with the power, and are given out anew.
+    pub fn opened_at(&self) -> Position {
+        self.opened_at
     }
 
     /// The last position up to which everything is durable.

@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Host, User, encode, room_path};
+use support::{Fault, Host, User, encode, room_path};
 
 fn since(answer: &Value) -> &str {
     answer["next_batch"].as_str().unwrap()
@@ -398,4 +398,20 @@ fn an_old_client_may_send_its_token_in_the_query() {
     let alice = host.register("alice");
     let answer = host.request(inglenook::http::Method::Get, &format!("/_matrix/client/r0/sync?access_token={}", alice.token), None, None);
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_place_that_was_lost_is_not_taken_for_one_that_was_told() {
+    let mut host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    host.sync(&alice, None);
+    // The commit fails, and the places that it had in the log are given out anew after the restart.
+    host.store.set_fault(Some(Fault::FailAt(1)));
+    let failed = host.send_as(&alice, &room, "m.room.message", "lost", json!({ "msgtype": "m.text", "body": "lost" }));
+    assert_ne!(failed.status, 200);
+    let told = host.sync(&alice, None);
+    host.restart();
+    host.send(&alice, &room, "after");
+    assert_eq!(timeline_bodies(&host.sync(&alice, Some(since(&told))), &room), ["after"]);
 }

@@ -76,9 +76,11 @@ fn set_presence(call: &Call) -> Result<Option<&str>, Error> {
 pub(crate) fn read_token(server: &Server, token: &str) -> Result<Since, Error> {
     let token = StreamToken::parse(token).filter(|token| token.incarnation == server.identity.incarnation());
     let token = token.ok_or_else(|| Error::invalid_param("This token is not of this server; sync anew without it."))?;
+    if token.boot == server.boot {
+        return Ok(Since { position: token.position.min(server.log.end()), typing: token.typing });
+    }
     // Who types was forgotten with the last start, and is told anew.
-    let typing = if token.boot == server.boot { token.typing } else { 0 };
-    Ok(Since { position: token.position.min(server.log.end()), typing })
+    Ok(Since { position: token.position.min(server.log.opened_at()), typing: 0 })
 }
 
 /// The token of a client that has seen the log up to here.
