@@ -8,6 +8,7 @@ mod admin;
 mod call;
 mod capabilities;
 mod create_room;
+mod delivery;
 mod devices;
 mod directory;
 mod events;
@@ -73,6 +74,7 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    delivery::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
     events::ROUTES,

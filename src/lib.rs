@@ -12,6 +12,7 @@ pub mod error;
 pub mod event;
 mod federation_api;
 mod federation_client;
+mod federation_sender;
 mod filter;
 mod history;
 pub mod http;
@@ -31,6 +32,7 @@ pub mod room_server;
 mod route;
 pub mod server;
 mod sight;
+mod signal;
 pub mod storage;
 mod sync;
 mod tokens;
@@ -39,6 +41,10 @@ mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 // The tests' host names this crate as its users do.
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     federation_api,
     federation_client::FederationClient,
+    federation_sender::{self, FederationSender},
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
     log::Log,
@@ -53,6 +54,7 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
     background: Background,
     pub(crate) accounts: Accounts,
@@ -82,9 +84,11 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         Ok(Rc::new(Self {
             keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
             federation_client,
+            federation_sender,
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -119,6 +123,7 @@ impl Server {
 
     /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
     pub async fn run(self: Rc<Self>) {
+        self.spawn(federation_sender::run(Rc::clone(&self)));
         self.background.run().await;
     }
 
