@@ -11,6 +11,7 @@ pub(crate) mod commit;
 pub(crate) mod draft;
 mod graph;
 pub(crate) mod head;
+pub(crate) mod import;
 pub(crate) mod number;
 pub(crate) mod power;
 mod receive;

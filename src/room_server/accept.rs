@@ -89,7 +89,8 @@ impl Draft<'_> {
         kind: InputKind,
         transaction: Option<(String, String)>,
     ) -> Result<(), Undecided> {
-        let mut decided = Decided { transaction, ..Decided::new(status, before) };
+        let gap = kind != InputKind::Outlier && status != Status::Rejected && self.lacks_previous(&pdu)?;
+        let mut decided = Decided { transaction, gap, ..Decided::new(status, before) };
         if let (Some(state_key), true) = (&pdu.state_key, status != Status::Rejected) {
             let kind = StateEventType::from(pdu.kind.to_string());
             decided.replaces = before.event(&self.view, &kind, state_key)?;
@@ -104,6 +105,13 @@ impl Draft<'_> {
             self.redact_target(number, &pdu)?;
         }
         self.redact_if_awaited(&pdu)
+    }
+
+    /// Whether events before it are not stored, or are outliers, which have no place in the timeline.
+    fn lacks_previous(&self, pdu: &Pdu) -> Result<bool, Need> {
+        let is_extremity = |id: &OwnedEventId| self.head.extremities.iter().any(|extremity| extremity.id == *id);
+        let previous = self.view.events_by_id(pdu.prev_events.iter().filter(|id| !is_extremity(id)))?;
+        Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier)))
     }
 
     /// Makes the event a forward extremity in place of those that it builds on.
@@ -146,6 +154,7 @@ impl Draft<'_> {
     }
 
     fn change_members(&mut self, cause: EventNumber, difference: &Difference) -> Result<(), Need> {
+        self.foresee_members(difference)?;
         for ((kind, state_key), (before, after)) in difference {
             let (StateEventType::RoomMember, Ok(user)) = (kind, UserId::parse(state_key)) else { continue };
             let before = before.map(|number| self.membership_of(number)).transpose()?.flatten();
@@ -161,7 +170,18 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Asks for all membership events that will be looked at, so that one load serves them.
+    fn foresee_members(&self, difference: &Difference) -> Result<(), Need> {
+        let members = difference.iter().filter(|((kind, _), _)| *kind == StateEventType::RoomMember);
+        let numbers = members.flat_map(|(_, (before, after))| [*before, *after]).flatten();
+        self.view.events(numbers.filter(|number| !self.told_memberships.contains_key(number)))?;
+        Ok(())
+    }
+
     fn membership_of(&self, number: EventNumber) -> Result<Option<String>, Need> {
+        if let Some(membership) = self.told_memberships.get(&number) {
+            return Ok(Some(membership.clone()));
+        }
         Ok(self.view.event(number)?.pdu.content_str("membership"))
     }
 }

@@ -60,7 +60,7 @@ impl Draft<'_> {
     }
 
     /// The redactions that came before their target. Whether any takes effect shows only with the target.
-    fn pending_redactions(&self, target: &EventId) -> Result<Vec<EventNumber>, Need> {
+    pub(super) fn pending_redactions(&self, target: &EventId) -> Result<Vec<EventNumber>, Need> {
         if let Some(pending) = self.pending_redactions.get(target) {
             return Ok(pending.clone());
         }
