@@ -25,6 +25,7 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    residents::KnownResidents,
     room_server::RoomServer,
     transactions::Transactions,
     typing::Typing,
@@ -54,6 +55,7 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) keys: KeyRing,
+    pub(crate) residents: KnownResidents,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
@@ -85,6 +87,7 @@ impl Server {
         Ok(Rc::new(Self {
             keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
             federation_client,
+            residents: KnownResidents::default(),
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
