@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     directory::Directory,
     error::Error,
+    federation::Federation,
     federation_api,
     federation_client::FederationClient,
     http::{Request, Response},
@@ -54,6 +55,7 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) keys: KeyRing,
+    pub(crate) federation: Federation,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
@@ -85,6 +87,7 @@ impl Server {
         Ok(Rc::new(Self {
             keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
             federation_client,
+            federation: Federation::default(),
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
