@@ -3,6 +3,7 @@
 
 mod failing_store;
 mod ports;
+mod signing;
 
 use std::{
     cell::{Ref, RefCell},
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 pub(crate) use self::{
     failing_store::{FailingStore, Fault, Work},
     ports::{ManualClock, MemoryBlobs, NoTransport, SeededEntropy},
+    signing::{CrossSigner, Signer},
 };
 
 /// The password of every user that [`Host::register`] makes.
