@@ -2,11 +2,11 @@
 
 use ruma::UserId;
 
-use super::{Account, account_key};
+use super::{Account, account_key, devices};
 use crate::{
     account_data,
     error::Error,
-    log::Output,
+    keys::{self, device_list::Changes},
     profiles::profile_key,
     server::Server,
     storage::{Batch, Key, Scan, Table},
@@ -20,16 +20,14 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     let Some(account) = server.accounts.account(user).await? else { return Ok(()) };
     let mut batch = Batch::new();
     batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
-    server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    let devices = server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    keys::write_deletion_of_user(&*server.ports.store, user, &mut batch).await?;
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
-    let appending = server.log.append(|positions| {
-        positions.assign(Output::Devices { user: user.to_owned() });
-        batch
-    });
-    let appended = appending.await;
-    server.accounts.forget_sessions(user);
+    let changes = Changes { signing_keys: true, ..Changes::of_devices(devices) };
+    let appended = devices::append(server, user, changes, batch).await;
+    devices::forget(server, user);
     appended
 }
 
