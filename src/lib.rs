@@ -7,6 +7,7 @@ mod client_api;
 mod client_event;
 pub mod config;
 mod directory;
+mod erasure;
 pub mod error;
 pub mod event;
 mod filter;

@@ -5,6 +5,7 @@ use ruma::UserId;
 use super::{Account, account_key};
 use crate::{
     account_data,
+    erasure::Erasures,
     error::Error,
     log::Output,
     profiles::profile_key,
@@ -12,7 +13,8 @@ use crate::{
     storage::{Batch, Key, Scan, Table},
 };
 
-/// Deactivates an account; with `erase`, what the user said about themselves goes too.
+/// Deactivates an account; with `erase`, what the user said about themselves goes too, and what they sent is kept from those who
+/// come later.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> Result<(), Error> {
@@ -20,16 +22,21 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     let Some(account) = server.accounts.account(user).await? else { return Ok(()) };
     let mut batch = Batch::new();
     batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
-    server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    let devices = server.accounts.write_deletion(user, |_| true, &mut batch).await?;
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
-    let appending = server.log.append(|positions| {
-        positions.assign(Output::Devices { user: user.to_owned() });
-        batch
+    let appending = server.log.append_and_publish(|positions| {
+        let position = positions.assign(Output::Devices { user: user.to_owned() });
+        if !erase {
+            return (batch, Box::new(|| ()));
+        }
+        Erasures::write(user, position, &mut batch);
+        (batch, server.rooms.erase(user.to_owned(), position))
     });
     let appended = appending.await;
     server.accounts.forget_sessions(user);
+    server.transactions.forget(user, devices);
     appended
 }
 

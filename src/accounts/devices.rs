@@ -61,12 +61,16 @@ impl Accounts {
         rows.iter().map(|row| decode(&row.value)).collect()
     }
 
-    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says whether there is any.
-    pub(super) async fn write_deletion(&self, user: &UserId, chosen: impl Fn(&Device) -> bool, batch: &mut Batch) -> Result<bool, Error> {
-        let devices = self.devices(user).await?;
-        let mut any = false;
-        for device in devices.iter().filter(|device| chosen(device)) {
-            any = true;
+    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says which these are.
+    pub(super) async fn write_deletion(
+        &self,
+        user: &UserId,
+        chosen: impl Fn(&Device) -> bool,
+        batch: &mut Batch,
+    ) -> Result<Vec<String>, Error> {
+        let mut devices = self.devices(user).await?;
+        devices.retain(chosen);
+        for device in &devices {
             device.delete_tokens(batch);
             batch.delete(device_key(user, &device.device_id));
             let transactions = Key::new(Table::Transactions).text(user.as_str()).text(&device.device_id);
@@ -75,7 +79,7 @@ impl Accounts {
             }
             pushers::write_deletion(&*self.store, user, &device.device_id, batch).await?;
         }
-        Ok(any)
+        Ok(devices.into_iter().map(|device| device.device_id).collect())
     }
 }
 
@@ -83,11 +87,13 @@ impl Accounts {
 pub(crate) async fn delete(server: &Server, user: &UserId, chosen: impl Fn(&Device) -> bool) -> Result<(), Error> {
     let _lock = server.accounts.lock(user).await;
     let mut batch = Batch::new();
-    if !server.accounts.write_deletion(user, chosen, &mut batch).await? {
+    let devices = server.accounts.write_deletion(user, chosen, &mut batch).await?;
+    if devices.is_empty() {
         return Ok(());
     }
     let deleted = append(server, user, batch).await;
     server.accounts.forget_sessions(user);
+    server.transactions.forget(user, devices);
     deleted
 }
 

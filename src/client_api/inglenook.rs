@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    erasure::content_for,
     error::Error,
     http::{Method, Response},
     log::Output,
@@ -155,7 +156,7 @@ fn graph_event(view: &View<'_>, event: &Arc<StoredEvent>, user: &UserId) -> Resu
     let (pdu, decided) = (&event.pdu, &event.decided);
     let fields: Option<ServerFields> = serde_json::from_str(pdu.json.get()).ok();
     let (hashes, signatures) = fields.map_or((None, None), |fields| (fields.hashes, fields.signatures));
-    let content = is_visible(view, event, user, true)?.then_some(&pdu.content);
+    let content = if is_visible(view, event, user, true)? { Some(content_for(view, event, user)?) } else { None };
     Ok(json!({
         "event_id": pdu.event_id, "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender,
         "depth": pdu.depth, "origin_server_ts": pdu.origin_server_ts,
