@@ -32,7 +32,6 @@ mod registration;
 mod relations;
 mod reports;
 mod room_summary;
-mod route;
 mod sending;
 mod server_info;
 mod spaces;
@@ -49,17 +48,22 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::{
-    call::Call,
-    route::{Access, Handler, Route, handler},
-};
+pub(crate) use self::call::{Access, Call};
+pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
     http::{Body, Method, Request, Response},
     recent_requests::AnsweredRequest,
+    route,
     server::Server,
     sync,
 };
+
+/// A route of the client-server API.
+pub(crate) type Route = route::Route<Call, Access>;
+
+/// What answers a request of the client-server API.
+type Handler = route::Handler<Call>;
 
 /// All routes, one slice for each section of the specification.
 #[rustfmt::skip]

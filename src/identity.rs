@@ -1,7 +1,10 @@
 //! The server's identity: its name, its signing key, and the incarnation that its tokens carry.
 
-use base32ct::{Base32Unpadded, Encoding};
+pub(crate) mod key_ring;
+
 use ed25519_dalek::{Signer, SigningKey};
+pub use inglenook_protocol::key_name::KEY_ID;
+use inglenook_protocol::key_name::label_of;
 use ruma::{
     OwnedServerName, ServerName, SigningKeyId,
     serde::Base64,
@@ -14,9 +17,6 @@ use crate::{
     ports::{Entropy, Store},
     storage::{Batch, Key, Table},
 };
-
-/// The ID of every Inglenook server's key. A name that is made of the key leaves nothing to rotate to, so it is the same everywhere.
-pub const KEY_ID: &str = "ed25519:1";
 
 const ROW: &str = "identity";
 
@@ -55,7 +55,7 @@ impl Identity {
         let mut incarnation = [0; 4];
         entropy.fill(&mut incarnation);
         let key = SigningKey::from_bytes(&seed);
-        let server_name = server_name.map_or_else(|| name_of_key(&key.verifying_key().to_bytes()), str::to_owned);
+        let server_name = server_name.map_or_else(|| label_of(&key.verifying_key().to_bytes()), str::to_owned);
         let server_name = ServerName::parse(&server_name)
             .map_err(|error| Error::invalid_param(format!("{server_name:?} is no server name: {error}.")))?;
         Ok(Self { server_name, key, incarnation: format!("{:08x}", u32::from_be_bytes(incarnation)) })
@@ -96,9 +96,4 @@ impl KeyPair for Identity {
         let key_id = SigningKeyId::parse(KEY_ID).unwrap_or_else(|_| unreachable!("the key ID is a constant"));
         Signature::new(key_id, self.key.sign(message).to_bytes().to_vec())
     }
-}
-
-/// The server name that is made of a public key: 52 letters and digits.
-pub fn name_of_key(public_key: &[u8; 32]) -> String {
-    Base32Unpadded::encode_string(public_key)
 }

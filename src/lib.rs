@@ -3,6 +3,7 @@
 mod account_data;
 mod accounts;
 mod activity;
+mod background;
 mod client_api;
 mod client_event;
 pub mod config;
@@ -10,6 +11,8 @@ mod directory;
 mod erasure;
 pub mod error;
 pub mod event;
+mod federation_api;
+mod federation_client;
 mod filter;
 mod history;
 pub mod http;
@@ -26,6 +29,7 @@ mod receipts;
 mod recent_requests;
 mod relations;
 pub mod room_server;
+mod route;
 pub mod server;
 mod sight;
 pub mod storage;
@@ -44,5 +48,6 @@ extern crate self as inglenook;
 pub use self::{
     client_api::routes,
     config::Config,
+    federation_api::routes as federation_routes,
     server::{Ports, Server},
 };

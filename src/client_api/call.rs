@@ -6,15 +6,26 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Access, route::Params};
 use crate::{
     accounts::Session,
     client_event::Viewer,
     error::Error,
     http::{Body, Request},
     room_server::Room,
+    route::Params,
     server::Server,
 };
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Public,
+    /// Whoever has an access token.
+    Token,
+    /// Anybody; who has an access token is told more.
+    OptionalToken,
+}
 
 /// The largest JSON body: an event and what may stand around it, with room for many small ones.
 const MAX_JSON_BYTES: usize = 1 << 20;

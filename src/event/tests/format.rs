@@ -72,17 +72,17 @@ fn what_cannot_be_made_an_event_is_refused_for_its_own_reason() {
         let placement = Placement { room_id, auth_events, depth: 1, localpart: "e".into(), ..Placement::default() };
         let event = NewEvent::message(ruma::UserId::parse("@u:a.example").unwrap(), kind, content);
         match event.build(placement, version, &identity(SERVER, [1; 32])) {
-            Ok(_) => (200, ""),
-            Err(Error::Refused(refusal)) => (refusal.status, refusal.code),
+            Ok(_) => (200, String::new()),
+            Err(Error::Refused(refusal)) => (refusal.status, refusal.code.into_owned()),
             Err(error) => panic!("{error}"),
         }
     };
     for (number, version) in versions() {
         let status = |content, kind: &str, auth_events| status(content, kind, auth_events, &version);
-        assert_eq!(status(json!({}), "m", 10), (200, ""), "version {number}");
-        assert_eq!(status(json!({}), "m", 11), (400, "M_BAD_JSON"), "version {number}");
-        assert_eq!(status(json!({}), &"m".repeat(256), 1), (413, "M_TOO_LARGE"), "version {number}");
-        assert_eq!(status(json!({ "body": "x".repeat(65_536) }), "m", 1), (413, "M_TOO_LARGE"), "version {number}");
+        assert_eq!(status(json!({}), "m", 10), (200, "".into()), "version {number}");
+        assert_eq!(status(json!({}), "m", 11), (400, "M_BAD_JSON".into()), "version {number}");
+        assert_eq!(status(json!({}), &"m".repeat(256), 1), (413, "M_TOO_LARGE".into()), "version {number}");
+        assert_eq!(status(json!({ "body": "x".repeat(65_536) }), "m", 1), (413, "M_TOO_LARGE".into()), "version {number}");
     }
 }
 
