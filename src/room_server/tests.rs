@@ -7,6 +7,7 @@ mod cost;
 mod durability;
 mod per_version;
 mod random;
+mod readers;
 mod receipt;
 mod redactions;
 mod resolution;
