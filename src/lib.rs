@@ -8,6 +8,7 @@ mod client_api;
 mod client_event;
 pub mod config;
 mod directory;
+mod erasure;
 pub mod error;
 pub mod event;
 mod federation;

@@ -23,7 +23,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// name → a value of the server as a whole: identity, incarnation, epoch
+    /// name → a value of the server as a whole: identity, incarnation, epoch; erased/user → where in the log the user was erased
     Meta = "meta",
     /// position → what happened there
     Log = "log",
