@@ -8,6 +8,7 @@ mod admin;
 mod call;
 mod capabilities;
 mod create_room;
+mod cross_signing;
 mod delivery;
 mod devices;
 mod directory;
@@ -16,6 +17,7 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod keys;
 mod limits;
 mod login;
 mod media;
@@ -75,11 +77,13 @@ const ROUTES: &[&[Route]] = &[
     capabilities::ROUTES,
     create_room::ROUTES,
     delivery::ROUTES,
+    cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,
