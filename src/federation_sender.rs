@@ -14,6 +14,7 @@ pub(crate) mod delivery;
 mod destination;
 mod progress;
 mod reader;
+pub(crate) mod received;
 mod room_servers;
 mod sending;
 mod transaction;

@@ -84,7 +84,7 @@ impl Destination {
 
     /// From where on the log must be read for this destination, if it must.
     pub(crate) fn wants_reading(&self) -> Option<Position> {
-        (!self.is_current && self.waiting.is_empty()).then_some(self.collected)
+        (!self.is_current && self.waiting.len() < MAX_ITEMS).then_some(self.collected)
     }
 
     /// Takes what was read for this destination up to a position, which may be all that there is.

@@ -117,11 +117,6 @@ impl RoomServers {
         }
     }
 
-    /// Whether rows have changed that are not written.
-    pub(crate) fn has_changed(&self) -> bool {
-        !self.changed.is_empty()
-    }
-
     /// What [`RoomServers::write`] added is committed.
     pub(crate) fn is_written(&mut self) {
         self.changed.clear();

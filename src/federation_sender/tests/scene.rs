@@ -112,9 +112,9 @@ impl Scene {
             let room = server.rooms.room(&RoomId::parse(room).unwrap()).await.unwrap().unwrap();
             let transacting = server.rooms.transact_in(&room, |draft| {
                 let mut auth_events = Vec::new();
-                for (kind, key) in
-                    [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.join_rules", ""), ("m.room.member", user.as_str())]
-                {
+                let join_rules = (membership == "join").then_some(("m.room.join_rules", ""));
+                let selected = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.member", user.as_str())];
+                for (kind, key) in selected.into_iter().chain(join_rules) {
                     auth_events.extend(draft.state(&kind.into(), key)?.map(|event| event.pdu.event_id.clone()));
                 }
                 let head = draft.room().head();
