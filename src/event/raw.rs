@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{Pdu, RoomVersion};
+use crate::identity::Identity;
 
 /// Verification keys: server name, then key ID.
 pub type PublicKeys = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Base64>>;
@@ -42,6 +43,32 @@ impl RawPdu {
     pub fn parse(json: &[u8]) -> Result<Self, Unfit> {
         let object = serde_json::from_slice(json).map_err(|error| Unfit::Json(error.to_string()))?;
         Ok(Self(object))
+    }
+
+    /// JSON that was parsed before, if it is an object.
+    pub fn of(value: CanonicalJsonValue) -> Result<Self, Unfit> {
+        match value {
+            CanonicalJsonValue::Object(object) => Ok(Self(object)),
+            _ => Err(Unfit::Json("an event is an object".into())),
+        }
+    }
+
+    /// The ID that the event has by its room version.
+    pub fn event_id(&self, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
+        event_id(&self.0, version)
+    }
+
+    /// The IDs of the keys by which a server is said to have signed the event.
+    pub fn key_ids(&self, server: &str) -> Vec<String> {
+        let signatures = self.0.get("signatures").and_then(CanonicalJsonValue::as_object);
+        let of_server = signatures.and_then(|signatures| signatures.get(server)?.as_object());
+        of_server.into_iter().flat_map(|signatures| signatures.keys().cloned()).collect()
+    }
+
+    /// Adds this server's signature to what others have signed.
+    pub fn sign(&mut self, version: &RoomVersion, identity: &Identity) -> Result<(), Unfit> {
+        signatures::sign_event(identity.server_name().as_str(), identity, &mut self.0, &version.rules.redaction)
+            .map_err(|error| Unfit::Format(error.to_string()))
     }
 
     /// The room that the event says it is in.
