@@ -10,6 +10,7 @@ pub mod config;
 mod directory;
 pub mod error;
 pub mod event;
+mod federation;
 mod federation_api;
 mod federation_client;
 mod filter;

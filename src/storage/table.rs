@@ -39,6 +39,10 @@ tables! {
     StateNodes = "state_nodes",
     /// room/depth/event → nothing: the order that clients page through
     Timeline = "timeline",
+    /// room/depth/event → nothing, for events of the timeline before which others are still missing
+    Gaps = "gaps",
+    /// room/event id → nothing, for events that are missing though accepted ones build on them
+    Awaited = "awaited",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
