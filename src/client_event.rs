@@ -8,6 +8,7 @@ use ruma::{UserId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
+use crate::event::Pdu;
 use crate::room_server::{Need, View, stored::StoredEvent};
 
 /// What somebody who is not in the room yet is told of it.
@@ -76,7 +77,11 @@ fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 pub(crate) fn stripped_event(event: &Arc<StoredEvent>) -> Value {
-    let pdu = &event.pdu;
+    stripped(&event.pdu)
+}
+
+/// The same of an event that is not stored.
+pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 

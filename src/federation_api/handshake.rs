@@ -124,7 +124,9 @@ fn check_member_event(call: &Call, room: &Room, event: &CheckedPdu, wish: Wish) 
 pub(super) fn unfit(unfit: Unfit) -> Error {
     match unfit {
         Unfit::Json(_) => Error::bad_json(format!("This is no event: {unfit}.")),
-        Unfit::TooLarge(_) | Unfit::Format(_) | Unfit::Signature(_) => Error::invalid_param(format!("This event cannot be accepted: {unfit}.")),
+        Unfit::TooLarge(_) | Unfit::Format(_) | Unfit::Signature(_) => {
+            Error::invalid_param(format!("This event cannot be accepted: {unfit}."))
+        }
     }
 }
 
