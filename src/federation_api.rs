@@ -7,8 +7,14 @@ mod auth_chain;
 mod backfill;
 mod call;
 mod events;
+mod handshake;
+mod invites;
+mod joins;
 mod keys;
+mod knocks;
+mod leaves;
 mod pdus;
+mod restricted;
 mod version;
 
 use std::rc::Rc;
@@ -31,7 +37,11 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     events::ROUTES,
+    invites::ROUTES,
+    joins::ROUTES,
     keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
     version::ROUTES,
 ];
 
