@@ -15,4 +15,6 @@ mod summary;
 mod timeline;
 mod window;
 
-pub(crate) use self::{events::ROUTES as EVENTS_ROUTES, handler::ROUTES, initial::ROUTES as INITIAL_SYNC_ROUTES, window::Window};
+pub(crate) use self::{
+    events::ROUTES as EVENTS_ROUTES, handler::ROUTES, initial::ROUTES as INITIAL_SYNC_ROUTES, rooms::RoomOfUser, window::Window,
+};
