@@ -34,7 +34,6 @@ mod registration;
 mod relations;
 mod reports;
 mod room_summary;
-mod route;
 mod sending;
 mod server_info;
 mod spaces;
@@ -44,6 +43,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -51,17 +51,22 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::{
-    call::Call,
-    route::{Access, Handler, Route, handler},
-};
+pub(crate) use self::call::{Access, Call};
+pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
     http::{Body, Method, Request, Response},
     recent_requests::AnsweredRequest,
+    route,
     server::Server,
     sync,
 };
+
+/// A route of the client-server API.
+pub(crate) type Route = route::Route<Call, Access>;
+
+/// What answers a request of the client-server API.
+type Handler = route::Handler<Call>;
 
 /// All routes, one slice for each section of the specification.
 #[rustfmt::skip]
@@ -101,6 +106,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

@@ -3,12 +3,16 @@
 mod account_data;
 mod accounts;
 mod activity;
+mod background;
 mod client_api;
 mod client_event;
 pub mod config;
 mod directory;
 pub mod error;
 pub mod event;
+mod federation;
+mod federation_api;
+mod federation_client;
 mod filter;
 mod history;
 pub mod http;
@@ -25,13 +29,18 @@ mod rate_limits;
 mod receipts;
 mod recent_requests;
 mod relations;
+mod residents;
 pub mod room_server;
+mod route;
 mod rows;
 pub mod server;
+mod server_acl;
+mod server_sight;
 mod sharing;
 mod sight;
 pub mod storage;
 mod sync;
+mod to_device;
 mod tokens;
 mod transactions;
 mod typing;
@@ -46,5 +55,6 @@ extern crate self as inglenook;
 pub use self::{
     client_api::routes,
     config::Config,
+    federation_api::routes as federation_routes,
     server::{Ports, Server},
 };

@@ -10,12 +10,16 @@ use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
+    background::Background,
     client_api,
     config::Config,
     directory::Directory,
     error::Error,
+    federation::Federation,
+    federation_api,
+    federation_client::FederationClient,
     http::{Request, Response},
-    identity::Identity,
+    identity::{Identity, key_ring::KeyRing},
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
@@ -23,7 +27,9 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    residents::KnownResidents,
     room_server::RoomServer,
+    to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
 };
@@ -50,6 +56,11 @@ pub struct Server {
     pub(crate) identity: Rc<Identity>,
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
+    pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) keys: KeyRing,
+    pub(crate) residents: KnownResidents,
+    pub(crate) federation: Federation,
+    background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
@@ -59,6 +70,7 @@ pub struct Server {
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) key_counts: KnownCounts,
+    pub(crate) inboxes: Inboxes,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -76,7 +88,14 @@ impl Server {
         let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.server_name.as_deref()).await?);
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
+        let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
         Ok(Rc::new(Self {
+            keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
+            federation_client,
+            residents: KnownResidents::default(),
+            federation: Federation::default(),
+            background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
             last_creation: Cell::new(0),
@@ -93,6 +112,7 @@ impl Server {
             active: RefCell::default(),
             unread: RefCell::default(),
             key_counts: KnownCounts::default(),
+            inboxes: Inboxes::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),
@@ -104,9 +124,25 @@ impl Server {
         client_api::answer(self, request).await
     }
 
+    /// Answers another server's request. Never fails: what goes wrong is in the response.
+    pub async fn federation(self: &Rc<Self>, request: Request) -> Response {
+        federation_api::answer(self, request).await
+    }
+
+    /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
+    pub async fn run(self: Rc<Self>) {
+        self.background.run().await;
+    }
+
+    /// Leaves a task to [`Server::run`].
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.background.spawn(task);
+    }
+
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.background.close();
         self.log.wake();
     }
 

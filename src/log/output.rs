@@ -1,6 +1,6 @@
 //! What the log says happened.
 
-use ruma::{OwnedRoomId, OwnedUserId};
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
 use crate::room_server::{EventNumber, Position, RoomNumber};
@@ -63,6 +63,23 @@ pub enum Output {
         /// The step before.
         #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
         prev: Option<Position>,
+    },
+    /// A message came for a local device.
+    #[serde(rename = "to_device")]
+    ToDevice {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// The device.
+        #[serde(rename = "d")]
+        device: String,
+    },
+    /// Messages are to go to devices of another server's users.
+    #[serde(rename = "to_device_remote")]
+    ToDeviceRemote {
+        /// The server.
+        #[serde(rename = "s")]
+        destination: OwnedServerName,
     },
     /// A local user's cross-signing keys changed.
     #[serde(rename = "signing_keys")]

@@ -88,6 +88,9 @@ impl Draft<'_> {
             if appended.get(&event.number).is_some_and(|appended| appended.in_timeline) {
                 batch.put(timeline_key(room, event.pdu.depth, event.number), []);
                 relation::write(batch, room, &event.pdu, event.number);
+                if event.decided.gap {
+                    batch.put(gap_key(room, event.pdu.depth, event.number), []);
+                }
             }
         }
     }
@@ -170,6 +173,10 @@ pub(crate) fn room_log_key(room: RoomNumber, position: Position) -> Key {
 
 pub(crate) fn timeline_key(room: RoomNumber, depth: u64, event: EventNumber) -> Key {
     Key::new(Table::Timeline).number(room.0).number(depth).number(event.0)
+}
+
+pub(crate) fn gap_key(room: RoomNumber, depth: u64, event: EventNumber) -> Key {
+    Key::new(Table::Gaps).number(room.0).number(depth).number(event.0)
 }
 
 pub(crate) fn event_id_key(event_id: &str, room: RoomNumber) -> Key {

@@ -39,6 +39,10 @@ tables! {
     StateNodes = "state_nodes",
     /// room/depth/event → nothing: the order that clients page through
     Timeline = "timeline",
+    /// room/depth/event → nothing, for events of the timeline before which others are still missing
+    Gaps = "gaps",
+    /// room/event id → nothing, for events that are missing though accepted ones build on them
+    Awaited = "awaited",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
@@ -79,6 +83,12 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// user/device/position → a message to a local device
+    ToDevice = "to_device",
+    /// position → messages to another server's devices, as they are sent
+    ToDeviceOut = "to_device_out",
+    /// server/0/message id → when messages came from there; server/1/time/message id → nothing
+    ToDeviceReceived = "to_device_received",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer

@@ -57,14 +57,17 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let mut kept: Vec<(LogRow, Arc<StoredEvent>)> = Vec::new();
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
-        let events = wanted(server, room, window, &page, joined_since).await?;
+        let events = looked_at(server, room, window, &page, joined_since).await?;
         for (place, event) in page.into_iter().zip(events) {
-            let Some(event) = event else { continue };
-            if kept.len() == limit {
+            // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
+            let is_hidden_state = event.sight == Sight::Hidden && event.event.pdu.state_key.is_some();
+            if (is_hidden_state && !kept.is_empty()) || (event.sight == Sight::Wanted && kept.len() == limit) {
                 limited = true;
                 break 'pages;
             }
-            kept.push((place, event));
+            if event.sight == Sight::Wanted {
+                kept.push((place, event.event));
+            }
         }
         if walk.next <= from {
             break;
@@ -102,14 +105,23 @@ impl Walk<'_> {
     }
 }
 
-/// The events of a page, `None` in the place of one that the client may not or does not want to see.
-async fn wanted(
-    server: &Server,
-    room: &Room,
-    window: &Window,
-    page: &[LogRow],
-    joined_since: bool,
-) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+/// An event, and whether the client gets to see it.
+struct LookedAt {
+    event: Arc<StoredEvent>,
+    sight: Sight,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Wanted,
+    /// The client's filter leaves it out.
+    Filtered,
+    /// The user may not see it.
+    Hidden,
+}
+
+/// The events of a page.
+async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_since: bool) -> Result<Vec<LookedAt>, Error> {
     let filter = &window.filter.room.timeline;
     server
         .rooms
@@ -118,7 +130,12 @@ async fn wanted(
             collect(events.into_iter(), |event| {
                 let pdu = &event.pdu;
                 let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
-                Ok(if passes && is_visible(view, &event, &window.user, joined_since)? { Some(event) } else { None })
+                let sight = match passes || pdu.state_key.is_some() {
+                    true if !is_visible(view, &event, &window.user, joined_since)? => Sight::Hidden,
+                    true if passes => Sight::Wanted,
+                    _ => Sight::Filtered,
+                };
+                Ok(LookedAt { event, sight })
             })
         })
         .await

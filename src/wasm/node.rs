@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{future_to_promise, spawn_local};
 
 use super::{
     blobs::BrowserBlobs,
@@ -52,6 +52,7 @@ impl Node {
             entropy: Rc::new(BrowserEntropy),
         };
         let server = Server::start(ports, options.config()).await.map_err(|failure| error(&failure.to_string()))?;
+        spawn_local(Rc::clone(&server).run());
         Ok(Self { inner: Rc::new(Inner { server, store, blobs, bodies }) })
     }
 

@@ -3,41 +3,27 @@
 use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
 
-use super::Call;
 use crate::{
     error::Error,
     http::{Method, Response},
 };
 
-/// What answers a request. All handlers have this one type, so that generics stop at the door.
-pub(crate) type Handler = fn(Call) -> LocalBoxFuture<'static, Result<Response, Error>>;
+/// What answers a request. All handlers of an API have this one type, so that generics stop at the door.
+pub(crate) type Handler<Call> = fn(Call) -> LocalBoxFuture<'static, Result<Response, Error>>;
 
-/// Who may call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Anybody.
-    Public,
-    /// Whoever has an access token.
-    Token,
-    /// Anybody; who has an access token is told more.
-    OptionalToken,
-}
-
-/// One route.
-pub(crate) struct Route {
+/// One route of an API, with what it makes of a request and who may call.
+pub(crate) struct Route<Call, Access> {
     pub(crate) method: Method,
-    /// The path, with `{name}` where a parameter stands; `{version}` stands for any of the client API's versions.
+    /// The path, with `{name}` where a parameter stands; `{version}` stands for any version of the API under which one handler answers.
     pub(crate) path: &'static str,
     pub(crate) access: Access,
-    pub(crate) handler: Handler,
+    pub(crate) handler: Handler<Call>,
 }
 
 /// Makes a route's handler of an `async fn(Call)`.
 macro_rules! handler {
     ($function:path) => {{
-        fn boxed(
-            call: $crate::client_api::Call,
-        ) -> ::futures_util::future::LocalBoxFuture<'static, Result<$crate::http::Response, $crate::error::Error>> {
+        fn boxed(call: Call) -> ::futures_util::future::LocalBoxFuture<'static, Result<$crate::http::Response, $crate::error::Error>> {
             Box::pin($function(call))
         }
         boxed
@@ -54,7 +40,11 @@ const VERSIONS: [&str; 3] = ["v3", "r0", "v1"];
 /// The route of a request, and its parameters.
 ///
 /// 404 for a path that there is not, 405 for one that has no such method.
-pub(crate) fn find(routes: &'static [&'static [Route]], method: Method, path: &str) -> Result<(&'static Route, Params), Error> {
+pub(crate) fn find<Call, Access>(
+    routes: &'static [&'static [Route<Call, Access>]],
+    method: Method,
+    path: &str,
+) -> Result<(&'static Route<Call, Access>, Params), Error> {
     let method = if method == Method::Head { Method::Get } else { method };
     let mut path_exists = false;
     for route in routes.iter().copied().flatten() {
