@@ -6,6 +6,7 @@ mod admission;
 mod auth_chain;
 mod backfill;
 mod call;
+mod devices;
 mod events;
 mod handshake;
 mod invites;
@@ -36,6 +37,7 @@ pub(crate) type Route = route::Route<Call, Access>;
 const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
+    devices::ROUTES,
     events::ROUTES,
     invites::ROUTES,
     joins::ROUTES,

@@ -41,6 +41,7 @@ mod sharing;
 mod sight;
 pub mod storage;
 mod sync;
+mod to_device;
 mod tokens;
 mod transactions;
 mod typing;

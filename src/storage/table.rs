@@ -85,6 +85,12 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// user/device/position → a message to a local device
+    ToDevice = "to_device",
+    /// position → messages to another server's devices, as they are sent
+    ToDeviceOut = "to_device_out",
+    /// server/0/message id → when messages came from there; server/1/time/message id → nothing
+    ToDeviceReceived = "to_device_received",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer
