@@ -53,7 +53,10 @@ impl Draft<'_> {
     pub(super) fn write_outside(&self, positions: &mut Positions, batch: &mut Batch) {
         for (event, OutsideMember { user, membership }) in &self.outside {
             let (room, users) = (self.room.number, vec![user.clone()]);
-            let position = positions.assign(Output::Event { room, event: *event, added: Vec::new(), removed: Vec::new(), users });
+            // What came from elsewhere is nothing to tell others of.
+            let federated = Box::default();
+            let output = Output::Event { room, event: *event, added: Vec::new(), removed: Vec::new(), users, federated };
+            let position = positions.assign(output);
             let row = UserRoom { membership: membership.clone(), event: *event, position, forgotten: false };
             batch.put_json(user_room_key(user, room), &row);
         }
