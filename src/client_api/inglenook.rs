@@ -133,7 +133,7 @@ async fn graph(call: Call) -> Result<Response, Error> {
             return Ok(None);
         }
         let mut events = view.events(numbers.iter().copied())?;
-        events.retain(|event| event.decided.status != Status::Outlier);
+        events.retain(|event| !matches!(event.decided.status, Status::Outlier | Status::Unjudged));
         events.sort_by_key(|event| (event.pdu.depth, event.number));
         events.dedup_by_key(|event| event.number);
         let newest = events.iter().skip(events.len().saturating_sub(limit));
@@ -180,6 +180,7 @@ fn name_of(status: Status) -> &'static str {
         Status::SoftFailed => "soft_failed",
         Status::Rejected => "rejected",
         Status::Outlier => "outlier",
+        Status::Unjudged => "unjudged",
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result
     let number = room.membership.event;
     let events = server.rooms.ask(&room.room, |view| {
         let member = view.event(number)?;
-        let mut events = if member.decided.status == Status::Outlier {
+        let mut events = if member.decided.status == Status::Unjudged {
             told_state(view, &member)?
         } else {
             stripped_events(view, member.decided.after, &member)?.iter().map(stripped_event).collect()
