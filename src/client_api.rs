@@ -44,6 +44,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -51,7 +52,10 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    membership::{allowed_rooms, candidates, granting_user},
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
@@ -107,6 +111,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

@@ -10,8 +10,22 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     erasure::content_for,
+    event::Pdu,
     room_server::{Need, View, stored::StoredEvent},
 };
+
+/// What somebody who is not in the room yet is told of it.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+pub(crate) const STRIPPED: [StateEventType; 7] = [
+    StateEventType::RoomCreate,
+    StateEventType::RoomName,
+    StateEventType::RoomAvatar,
+    StateEventType::RoomTopic,
+    StateEventType::RoomJoinRules,
+    StateEventType::RoomCanonicalAlias,
+    StateEventType::RoomEncryption,
+];
 
 /// Who looks at an event.
 #[derive(Clone, Copy)]
@@ -68,7 +82,11 @@ fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 pub(crate) fn stripped_event(event: &Arc<StoredEvent>) -> Value {
-    let pdu = &event.pdu;
+    stripped(&event.pdu)
+}
+
+/// The same of an event that is not stored.
+pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 

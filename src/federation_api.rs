@@ -6,9 +6,16 @@ mod admission;
 mod auth_chain;
 mod backfill;
 mod call;
+mod devices;
 mod events;
+mod handshake;
+mod invites;
+mod joins;
 mod keys;
+mod knocks;
+mod leaves;
 mod pdus;
+mod restricted;
 mod version;
 
 use std::rc::Rc;
@@ -30,8 +37,13 @@ pub(crate) type Route = route::Route<Call, Access>;
 const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
+    devices::ROUTES,
     events::ROUTES,
+    invites::ROUTES,
+    joins::ROUTES,
     keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
     version::ROUTES,
 ];
 

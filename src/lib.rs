@@ -43,6 +43,7 @@ mod sight;
 mod signal;
 pub mod storage;
 mod sync;
+mod to_device;
 mod tokens;
 mod transactions;
 mod typing;

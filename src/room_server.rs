@@ -14,6 +14,7 @@ mod graph;
 pub(crate) mod head;
 pub(crate) mod import;
 pub(crate) mod number;
+pub(crate) mod outside;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
@@ -25,6 +26,7 @@ pub(crate) mod room_log;
 mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
+mod template;
 pub(crate) mod view;
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use crate::{
     recent_requests::RecentRequests,
     residents::KnownResidents,
     room_server::RoomServer,
+    to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
 };
@@ -71,6 +72,7 @@ pub struct Server {
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) key_counts: KnownCounts,
+    pub(crate) inboxes: Inboxes,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -114,6 +116,7 @@ impl Server {
             active: RefCell::default(),
             unread: RefCell::default(),
             key_counts: KnownCounts::default(),
+            inboxes: Inboxes::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),

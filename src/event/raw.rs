@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{Pdu, RoomVersion};
+use crate::identity::Identity;
 
 /// Verification keys: server name, then key ID.
 pub type PublicKeys = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Base64>>;
@@ -45,6 +46,20 @@ impl RawPdu {
     pub fn parse(json: &[u8]) -> Result<Self, Unfit> {
         let object = serde_json::from_slice(json).map_err(|error| Unfit::Json(error.to_string()))?;
         Ok(Self(object))
+    }
+
+    /// JSON that was parsed before, if it is an object.
+    pub fn of(value: CanonicalJsonValue) -> Result<Self, Unfit> {
+        match value {
+            CanonicalJsonValue::Object(object) => Ok(Self(object)),
+            _ => Err(Unfit::Json("an event is an object".into())),
+        }
+    }
+
+    /// Adds this server's signature to what others have signed.
+    pub fn sign(&mut self, version: &RoomVersion, identity: &Identity) -> Result<(), Unfit> {
+        signatures::sign_event(identity.server_name().as_str(), identity, &mut self.0, &version.rules.redaction)
+            .map_err(|error| Unfit::Format(error.to_string()))
     }
 
     /// The room that the event says it is in.

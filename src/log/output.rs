@@ -69,6 +69,23 @@ pub enum Output {
         #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
         prev: Option<Position>,
     },
+    /// A message came for a local device.
+    #[serde(rename = "to_device")]
+    ToDevice {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// The device.
+        #[serde(rename = "d")]
+        device: String,
+    },
+    /// Messages are to go to devices of another server's users.
+    #[serde(rename = "to_device_remote")]
+    ToDeviceRemote {
+        /// The server.
+        #[serde(rename = "s")]
+        destination: OwnedServerName,
+    },
     /// A local user's cross-signing keys changed.
     #[serde(rename = "signing_keys")]
     SigningKeys {

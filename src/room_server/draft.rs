@@ -11,6 +11,7 @@ use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 use super::{
     head::Head,
     number::{EventNumber, Position},
+    outside::Outside,
     room::Room,
     snapshot::{Difference, Snapshot},
     stored::{Decided, Status, StoredEvent},
@@ -37,6 +38,8 @@ pub struct Draft<'a> {
     pub(crate) rows: Batch,
     /// Events of other servers that this one passes on to the rest.
     pub(crate) passed_on: BTreeSet<OwnedEventId>,
+    /// Memberships of this server's users where this server is not in the room.
+    pub(super) outside: Outside,
     /// Redactions without a target, as the draft leaves them behind.
     pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
     /// Events that are missing though accepted ones build on them, and those that are so no more, as the draft leaves them behind.
@@ -67,8 +70,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, passed_on, pending_redactions, awaited, told_memberships) = Default::default();
-        Self { room, context, view, head, appended, members, rows, passed_on, pending_redactions, awaited, told_memberships }
+        let (appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside) = Default::default();
+        Self { room, context, view, head, appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -79,6 +82,7 @@ impl<'a> Draft<'a> {
         self.members.clear();
         self.rows = Batch::new();
         self.passed_on.clear();
+        self.outside.clear();
         self.pending_redactions.clear();
         self.awaited.clear();
         self.told_memberships.clear();

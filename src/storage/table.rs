@@ -55,6 +55,8 @@ tables! {
     Acknowledgements = "acknowledgements",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
+    /// room/user → the stripped state that a local user was shown of a room that this server is not in
+    ToldState = "told_state",
     /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
     /// room/depth/event → the root of the thread that the event is in
@@ -89,6 +91,12 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// user/device/position → a message to a local device
+    ToDevice = "to_device",
+    /// position → messages to another server's devices, as they are sent
+    ToDeviceOut = "to_device_out",
+    /// server/0/message id → when messages came from there; server/1/time/message id → nothing
+    ToDeviceReceived = "to_device_received",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer
