@@ -44,6 +44,7 @@ use crate::{
     server::Server,
     signal::Signal,
     storage::{Batch, Key, KeyReader, Scan, Table},
+    to_device,
 };
 
 /// The name of the row that holds the shared place.
@@ -173,12 +174,26 @@ async fn turn(server: &Rc<Server>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Messages to devices go when their server has them.
+async fn forget_mail(server: &Server, batch: &mut Batch) -> Result<(), Error> {
+    let of_mail = |(name, destination): (&OwnedServerName, &Destination)| {
+        let is_due = destination.has_changed && destination.has_mail;
+        is_due.then(|| (name.clone(), destination.progress.acknowledged()))
+    };
+    let due: Vec<_> = server.federation_sender.destinations.borrow().iter().filter_map(of_mail).collect();
+    for (name, upto) in due {
+        to_device::forget_outgoing(&*server.ports.store, &name, upto, batch).await?;
+    }
+    Ok(())
+}
+
 async fn write(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
     let place = Place { told_upto: sender.told_upto(), indexed_upto: sender.indexed_upto.get() };
     let stored = sender.stored_place.get();
     let mut batch = Batch::relaxed();
     sender.room_servers.borrow().write(&mut batch);
+    forget_mail(server, &mut batch).await?;
     let mut written = Vec::new();
     for (name, destination) in sender.destinations.borrow_mut().iter_mut().filter(|(_, destination)| destination.has_changed) {
         batch.put_json(Key::new(Table::Destinations).text(name.as_str()), &destination.progress);

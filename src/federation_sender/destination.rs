@@ -53,6 +53,8 @@ pub(crate) struct Destination {
     most: Option<usize>,
     /// Since when the destination answers for itself without acknowledging what relays keep for it.
     answering_since: Option<u64>,
+    /// Whether messages to its devices may be stored that it has received.
+    pub(crate) has_mail: bool,
     /// Whether the row must be written.
     pub(crate) has_changed: bool,
 }
@@ -66,11 +68,12 @@ impl Destination {
     /// A destination as it was when the server stopped, after which the log ended at `end`.
     pub(crate) fn restored(mut progress: Progress, end: Position) -> Self {
         progress.clip(end);
-        Self { is_current: !progress.is_behind, collected: progress.frontier(), progress, ..Self::default() }
+        Self { is_current: !progress.is_behind, collected: progress.frontier(), progress, has_mail: true, ..Self::default() }
     }
 
     /// The sender has read an entry that the destination is to be told of.
     pub(crate) fn push(&mut self, item: &Item) {
+        self.has_mail |= matches!(*item.1, Output::ToDeviceRemote { .. });
         if !self.is_current || item.0 <= self.collected {
             return;
         }

@@ -122,6 +122,11 @@ impl Progress {
         self.refused.retain(|refused| refused.position <= end);
     }
 
+    /// The position up to which the destination has everything.
+    pub(crate) fn acknowledged(&self) -> Position {
+        self.acknowledged
+    }
+
     /// The position up to which everything was handed over once.
     pub(crate) fn frontier(&self) -> Position {
         self.segments.last().map_or(self.acknowledged, |segment| segment.upto)

@@ -17,11 +17,13 @@ use super::{
 use crate::{
     error::Error,
     identity::Identity,
+    keys::told,
     log::Output,
     receipts,
     room_server::{EventNumber, Position, Room, RoomNumber, commit::read_room_log_row},
     server::Server,
     storage::{Key, Scan, Table},
+    to_device,
 };
 
 /// A transaction has so many bytes of events at most, but for one that is larger by itself: a relay takes no larger requests.
@@ -103,8 +105,21 @@ async fn part(server: &Server, position: Position, output: &Output) -> Result<Op
     match output {
         Output::Event { room, event, .. } => Ok(Some(Part::Pdu(pdu(server, *room, *event).await?))),
         Output::Receipt { room, .. } => Ok(receipt(server, *room, position).await?.map(Part::Edu)),
+        Output::Devices { user, device, prev } => {
+            let content = told::device_list_update(server, user, device, position, *prev).await?;
+            Ok(Some(edu("m.device_list_update", content)))
+        }
+        Output::SigningKeys { user } => Ok(Some(edu("m.signing_key_update", told::signing_key_update(server, user).await?))),
+        Output::ToDeviceRemote { destination } => {
+            let content = to_device::outgoing(&*server.ports.store, destination, position).await?;
+            Ok(content.map(|content| edu("m.direct_to_device", content)))
+        }
         _ => Ok(None),
     }
+}
+
+fn edu(kind: &str, content: Value) -> Part {
+    Part::Edu(json!({ "edu_type": kind, "content": content }))
 }
 
 async fn pdu(server: &Server, room: RoomNumber, event: EventNumber) -> Result<Value, Error> {
