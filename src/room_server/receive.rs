@@ -112,6 +112,11 @@ impl Draft<'_> {
         Ok(Verdict::Stored(status))
     }
 
+    /// Whether the events that it names as authorising it do not allow the event, whatever the state before it is.
+    pub(crate) fn is_rejected_by_itself(&self, event: &CheckedPdu) -> Result<bool, Need> {
+        Ok(allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, event.pdu())?.is_err())
+    }
+
     fn judge(&self, pdu: &Pdu, by_auth_events: Allowed, before: Snapshot, kind: InputKind) -> Result<Status, Need> {
         let rules = &self.room.version.rules.authorization;
         if by_auth_events.is_err() || allowed_by_state(&self.view, rules, pdu, before)?.is_err() {
