@@ -9,6 +9,7 @@ mod call;
 mod events;
 mod keys;
 mod pdus;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -32,6 +33,7 @@ const ROUTES: &[&[Route]] = &[
     backfill::ROUTES,
     events::ROUTES,
     keys::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

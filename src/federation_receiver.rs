@@ -35,7 +35,7 @@ use self::{
     waiting::Waiting,
 };
 pub(crate) use self::{
-    edus::Edu,
+    edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
 };
 use crate::{error::Error, locks::Locks, ports::Store, server::Server};

@@ -15,8 +15,9 @@ use super::{
 use crate::{
     client_event::stripped_event,
     error::Error,
-    room_server::{EventNumber, Need, Position, Room, View, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{Need, Position, View, snapshot::Snapshot, stored::StoredEvent},
     server::Server,
+    sight::was_joined_before,
     tokens::TopologicalToken,
 };
 
@@ -64,7 +65,7 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         None => None,
     };
     let from = if known.is_some() { window.start() } else { Position(0) };
-    let was_joined = was_joined(server, room, window, membership.event).await?;
+    let was_joined = was_joined_before(server, room, &window.user, membership).await?;
     let timeline = timeline::read(server, room, window, timeline::Range { from, upto, joined_since: was_joined }).await?;
     let at = if window.state.is_after() { state_at(server, room, upto).await? } else { timeline.before };
     let known = if window.full_state { None } else { known };
@@ -79,13 +80,4 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },
         "account_data": { "events": [] },
     }))
-}
-
-/// Whether the user was joined until the event that ended it.
-async fn was_joined(server: &Server, room: &Room, window: &Window, leave: EventNumber) -> Result<bool, Error> {
-    let before = server.rooms.ask(room, |view| {
-        let before = view.event(leave)?.decided.before.event(view, &StateEventType::RoomMember, window.user.as_str())?;
-        before.map(|number| view.event(number)).transpose()
-    });
-    Ok(before.await?.and_then(|event| event.pdu.content_str("membership")).as_deref() == Some("join"))
 }
