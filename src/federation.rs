@@ -3,7 +3,6 @@
 mod candidates;
 mod directory;
 mod join;
-mod residence;
 mod target;
 mod template;
 mod told_room;
@@ -15,7 +14,6 @@ pub(crate) use self::{
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
     join::join,
-    residence::{is_resident, resident_servers},
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};

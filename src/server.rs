@@ -26,6 +26,7 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    residents::KnownResidents,
     room_server::RoomServer,
     transactions::Transactions,
     typing::Typing,
@@ -55,6 +56,7 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) keys: KeyRing,
+    pub(crate) residents: KnownResidents,
     pub(crate) federation: Federation,
     background: Background,
     pub(crate) accounts: Accounts,
@@ -87,6 +89,7 @@ impl Server {
         Ok(Rc::new(Self {
             keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
             federation_client,
+            residents: KnownResidents::default(),
             federation: Federation::default(),
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),

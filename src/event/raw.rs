@@ -1,7 +1,7 @@
 //! From JSON of unknown worth to an event whose format, hashes and signatures are right.
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, ID_MAX_BYTES, OwnedEventId,
     canonical_json::redact,
     serde::Base64,
     signatures::{self, Verified},
@@ -21,7 +21,10 @@ pub enum Unfit {
     /// It is not JSON that an event may have.
     #[error("not canonical JSON: {0}")]
     Json(String),
-    /// A field is missing, too long or of the wrong type.
+    /// It, or one of its fields, is larger than it may be.
+    #[error("too large: {0}")]
+    TooLarge(String),
+    /// A field is missing or of the wrong type.
     #[error("wrong format: {0}")]
     Format(String),
     /// A signature is missing or wrong.
@@ -88,7 +91,7 @@ impl RawPdu {
     /// <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
     pub fn check(mut self, version: &RoomVersion, keys: &PublicKeys) -> Result<CheckedPdu, Unfit> {
         self.0.remove("unsigned");
-        check_format(&mut self.0, version).map_err(Unfit::Format)?;
+        check_format(&mut self.0, version)?;
         let verified = signatures::verify_event(keys, &self.0, &version.rules).map_err(|error| Unfit::Signature(error.to_string()))?;
         if verified == Verified::Signatures {
             self.0 = redact(self.0, &version.rules.redaction, None).map_err(|error| Unfit::Format(error.to_string()))?;
@@ -122,18 +125,30 @@ impl CheckedPdu {
 /// <https://spec.matrix.org/v1.19/client-server-api/#size-limits>
 const MAX_EVENT_BYTES: usize = 65_536;
 
+/// The fields whose size is limited by itself: <https://spec.matrix.org/v1.19/client-server-api/#size-limits>
+const SHORT_FIELDS: [&str; 5] = ["sender", "room_id", "state_key", "type", "event_id"];
+
 /// Checks the size and the fields of an event.
-pub(super) fn check_format(object: &mut CanonicalJsonObject, version: &RoomVersion) -> Result<(), String> {
-    let size = serde_json::to_string(object).map_err(|error| error.to_string())?.len();
-    if size > MAX_EVENT_BYTES {
-        return Err(format!("it has {size} bytes, and may have {MAX_EVENT_BYTES}"));
-    }
+pub(super) fn check_format(object: &mut CanonicalJsonObject, version: &RoomVersion) -> Result<(), Unfit> {
+    check_sizes(object)?;
     // ruma's limit is one byte short of the specification's. The fields that it checks do not include the signatures, without
     // which no event that is small enough comes near it.
     let signatures = object.remove("signatures");
     let checked = check_pdu_format(object, &version.rules.event_format);
     object.extend(signatures.map(|signatures| ("signatures".to_owned(), signatures)));
-    checked
+    checked.map_err(Unfit::Format)
+}
+
+fn check_sizes(object: &CanonicalJsonObject) -> Result<(), Unfit> {
+    let size = serde_json::to_string(object).map_err(|error| Unfit::Json(error.to_string()))?.len();
+    if size > MAX_EVENT_BYTES {
+        return Err(Unfit::TooLarge(format!("it has {size} bytes, and may have {MAX_EVENT_BYTES}")));
+    }
+    let too_long = |field: &&&str| object.get(**field).and_then(CanonicalJsonValue::as_str).is_some_and(|text| text.len() > ID_MAX_BYTES);
+    match SHORT_FIELDS.iter().find(too_long) {
+        Some(field) => Err(Unfit::TooLarge(format!("its {field} has more than {ID_MAX_BYTES} bytes"))),
+        None => Ok(()),
+    }
 }
 
 /// The ID that the event has by its room version: spelt out in versions 1 and 2, its reference hash later.

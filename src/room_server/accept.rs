@@ -75,6 +75,7 @@ impl Draft<'_> {
                 .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
         }
         let id = pdu.event_id.clone();
+        self.is_made_here(&id);
         self.place(number, pdu, Status::Accepted, before, InputKind::New, transaction)?;
         Ok(id)
     }
@@ -99,7 +100,10 @@ impl Draft<'_> {
         let pdu = Arc::new(pdu);
         self.store(number, (*pdu).clone(), decided.clone());
         let shown = status == Status::Accepted;
-        let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after)?) } else { None };
+        let is_built_on = kind != InputKind::Outlier && self.is_built_on(&pdu)?;
+        let covered = if kind != InputKind::Outlier && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
+        let place = HeadPlace { covered, is_extremity: !is_built_on };
+        let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after, place)?) } else { None };
         self.appended.push(Appended { event: number, in_timeline: shown && kind != InputKind::Outlier, output });
         if shown {
             self.redact_target(number, &pdu)?;
@@ -114,37 +118,20 @@ impl Draft<'_> {
         Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier)))
     }
 
-    /// Makes the event a forward extremity in place of those that it builds on.
-    fn advance(&mut self, number: EventNumber, pdu: &Pdu, after: Snapshot) -> Result<(Difference, Snapshot), Undecided> {
-        let covered = self.covered(pdu)?;
-        self.head.extremities.retain(|extremity| !covered.contains(&extremity.id));
-        self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
+    /// Makes the event a forward extremity in place of those that it builds on, unless something builds on it already.
+    fn advance(&mut self, number: EventNumber, pdu: &Pdu, after: Snapshot, place: HeadPlace) -> Result<(Difference, Snapshot), Undecided> {
+        self.head.extremities.retain(|extremity| !place.covered.contains(&extremity.id));
+        if place.is_extremity || self.head.extremities.is_empty() {
+            self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
+        }
         let before = self.head.current;
         self.head.current = match self.head.extremities.as_slice() {
-            [_] => after,
+            [only] if only.event == number => after,
             several => self.resolve_after(several.iter().map(|extremity| extremity.event))?,
         };
         let difference = before.difference(self.head.current, &self.view)?;
         self.change_members(number, &difference)?;
         Ok((difference, self.head.current))
-    }
-
-    /// What the event builds on: its previous events and, where those are kept without being built on by this server, what
-    /// is before them.
-    fn covered(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Need> {
-        let mut covered = BTreeSet::new();
-        let mut queue = pdu.prev_events.clone();
-        while let Some(id) = queue.pop() {
-            let is_extremity = self.head.extremities.iter().any(|extremity| extremity.id == id);
-            if !covered.insert(id.clone()) || is_extremity {
-                continue;
-            }
-            let event = self.view.event_by_id(&id)?;
-            if let Some(event) = event.filter(|event| matches!(event.decided.status, Status::SoftFailed | Status::Rejected)) {
-                queue.extend(event.pdu.prev_events.iter().cloned());
-            }
-        }
-        Ok(covered)
     }
 
     fn resolve_after(&self, events: impl Iterator<Item = EventNumber>) -> Result<Snapshot, Undecided> {
@@ -184,6 +171,14 @@ impl Draft<'_> {
         }
         Ok(self.view.event(number)?.pdu.content_str("membership"))
     }
+}
+
+/// What an event means for the forward extremities.
+struct HeadPlace {
+    /// The events that it builds on.
+    covered: BTreeSet<OwnedEventId>,
+    /// Whether nothing builds on it yet.
+    is_extremity: bool,
 }
 
 fn count(total: &mut u64, membership: &str, before: &Option<String>, after: &Option<(String, EventNumber)>) {

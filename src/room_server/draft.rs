@@ -33,6 +33,8 @@ pub struct Draft<'a> {
     pub(crate) rows: Batch,
     /// Redactions without a target, as the draft leaves them behind.
     pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
+    /// Events that are missing though accepted ones build on them, and those that are so no more, as the draft leaves them behind.
+    pub(crate) awaited: BTreeMap<OwnedEventId, bool>,
     /// Memberships that are known without looking at the events that say so.
     pub(crate) told_memberships: BTreeMap<EventNumber, String>,
 }
@@ -59,8 +61,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, pending_redactions, told_memberships) = Default::default();
-        Self { room, context, view, head, appended, members, rows, pending_redactions, told_memberships }
+        let (appended, members, rows, pending_redactions, awaited, told_memberships) = Default::default();
+        Self { room, context, view, head, appended, members, rows, pending_redactions, awaited, told_memberships }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -71,6 +73,7 @@ impl<'a> Draft<'a> {
         self.members.clear();
         self.rows = Batch::new();
         self.pending_redactions.clear();
+        self.awaited.clear();
         self.told_memberships.clear();
     }
 

@@ -12,7 +12,7 @@ use super::{
     receive::{Input, InputKind},
     snapshot::{Change, Snapshot},
     stored::Status,
-    view::{Undecided, collect},
+    view::Undecided,
 };
 use crate::event::CheckedPdu;
 
@@ -40,14 +40,6 @@ impl Draft<'_> {
             told.push(self.told(event)?);
         }
         Ok(told)
-    }
-
-    /// Asks for all that will be looked at, so that one load serves all the events.
-    fn foresee(&self, events: &[CheckedPdu]) -> Result<(), Undecided> {
-        let ids = events.iter().flat_map(|event| event.pdu().auth_events.iter().chain([&event.pdu().event_id]));
-        self.view.events_by_id(ids)?;
-        collect(events.iter(), |event| self.pending_redactions(&event.pdu().event_id))?;
-        Ok(())
     }
 
     fn told(&self, event: &CheckedPdu) -> Result<Option<ToldEvent>, Undecided> {

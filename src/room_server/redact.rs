@@ -28,10 +28,6 @@ impl Draft<'_> {
 
     /// Redacts an event whose redaction came before it.
     pub(super) fn redact_if_awaited(&mut self, pdu: &Pdu) -> Result<(), Undecided> {
-        if pdu.sender.server_name() == self.context.identity.server_name() {
-            // Nobody can have named an event that was only just made here.
-            return Ok(());
-        }
         let redactions = self.pending_redactions(&pdu.event_id)?;
         if redactions.is_empty() {
             return Ok(());

@@ -41,6 +41,8 @@ tables! {
     Timeline = "timeline",
     /// room/depth/event → nothing, for events of the timeline before which others are still missing
     Gaps = "gaps",
+    /// room/event id → nothing, for events that are missing though accepted ones build on them
+    Awaited = "awaited",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event

@@ -9,7 +9,7 @@ use super::{
     initial::named,
     rooms::rooms_of,
     timeline::{self, Range},
-    window::Window,
+    window::{StateSection, Window},
 };
 use crate::{
     activity,
@@ -46,7 +46,7 @@ async fn events(call: Call) -> Result<Response, Error> {
         upto: server.log.end(),
         now,
         full_state: false,
-        state_after: false,
+        state: StateSection::Before,
         filter,
     };
     loop {

@@ -10,7 +10,7 @@ use super::{
     joined::joined_room,
     left::{left_room, stripped_state},
     rooms::{RoomOfUser, rooms_of},
-    window::{Since, Window},
+    window::{Since, StateSection, Window},
 };
 use crate::{
     account_data::{self, ChangedAccountData},
@@ -50,7 +50,7 @@ async fn sync(call: Call) -> Result<Response, Error> {
         upto: server.log.end(),
         now: server.now(),
         full_state,
-        state_after: call.query_bool("use_state_after")?.unwrap_or(false),
+        state: state_section(&call)?,
         filter,
     };
     loop {
@@ -62,6 +62,14 @@ async fn sync(call: Call) -> Result<Response, Error> {
         window.upto = server.log.end();
         window.now = server.now();
     }
+}
+
+fn state_section(call: &Call) -> Result<StateSection, Error> {
+    if call.query_bool("use_state_after")?.unwrap_or(false) {
+        return Ok(StateSection::After);
+    }
+    let unstable = call.query_bool("org.matrix.msc4222.use_state_after")?.unwrap_or(false);
+    Ok(if unstable { StateSection::AfterUnstable } else { StateSection::Before })
 }
 
 /// How the client wants its user to seem while it syncs.

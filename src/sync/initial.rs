@@ -9,7 +9,7 @@ use super::{
     rooms::{RoomOfUser, rooms_of},
     state::{self, Wanted},
     timeline::{self, Range, Timeline},
-    window::{Window, state_at},
+    window::{StateSection, Window, state_at},
 };
 use crate::{
     account_data,
@@ -87,7 +87,7 @@ fn window(call: &Call) -> Result<Window, Error> {
         upto: call.server.log.end(),
         now: call.server.now(),
         full_state: true,
-        state_after: true,
+        state: StateSection::After,
         filter,
     })
 }

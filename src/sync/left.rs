@@ -66,14 +66,14 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
     let from = if known.is_some() { window.start() } else { Position(0) };
     let was_joined = was_joined(server, room, window, membership.event).await?;
     let timeline = timeline::read(server, room, window, timeline::Range { from, upto, joined_since: was_joined }).await?;
-    let at = if window.state_after { state_at(server, room, upto).await? } else { timeline.before };
+    let at = if window.state.is_after() { state_at(server, room, upto).await? } else { timeline.before };
     let known = if window.full_state { None } else { known };
     let wanted = Wanted { known, at, timeline: &timeline, heroes: &[] };
     let state = state::events(server, room, window, &wanted).await?;
     let state = timeline::client_events(server, room, window, &state).await?;
     let events = timeline::client_events(server, room, window, &timeline.events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
-    let state_section = if window.state_after { "state_after" } else { "state" };
+    let state_section = window.state.name();
     Ok(json!({
         state_section: { "events": trimmed(window, state) },
         "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },

@@ -57,16 +57,19 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let mut kept: Vec<(LogRow, Arc<StoredEvent>)> = Vec::new();
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
-        let events = look_at(server, room, window, &page, joined_since).await?;
-        for (place, Looked { event, is_wanted }) in page.into_iter().zip(events) {
-            if is_wanted && kept.len() == limit {
+        let events = looked_at(server, room, window, &page, joined_since).await?;
+        for (place, event) in page.into_iter().zip(events) {
+            // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
+            let is_hidden_state = event.sight == Sight::Hidden && event.event.pdu.state_key.is_some();
+            if (is_hidden_state && !kept.is_empty()) || (event.sight == Sight::Wanted && kept.len() == limit) {
                 limited = true;
                 break 'pages;
             }
-            if is_wanted {
-                kept.push((place, Arc::clone(&event)));
+            let gap = event.event.decided.gap;
+            if event.sight == Sight::Wanted {
+                kept.push((place, event.event));
             }
-            if event.decided.gap {
+            if gap {
                 limited = true;
                 break 'pages;
             }
@@ -110,13 +113,23 @@ impl Walk<'_> {
     }
 }
 
-/// An event, and whether the client may and wants to see it.
-struct Looked {
+/// An event, and whether the client gets to see it.
+struct LookedAt {
     event: Arc<StoredEvent>,
-    is_wanted: bool,
+    sight: Sight,
 }
 
-async fn look_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_since: bool) -> Result<Vec<Looked>, Error> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Wanted,
+    /// The client's filter leaves it out.
+    Filtered,
+    /// The user may not see it.
+    Hidden,
+}
+
+/// The events of a page.
+async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_since: bool) -> Result<Vec<LookedAt>, Error> {
     let filter = &window.filter.room.timeline;
     server
         .rooms
@@ -125,8 +138,12 @@ async fn look_at(server: &Server, room: &Room, window: &Window, page: &[LogRow],
             collect(events.into_iter(), |event| {
                 let pdu = &event.pdu;
                 let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
-                let is_wanted = passes && is_visible(view, &event, &window.user, joined_since)?;
-                Ok(Looked { event, is_wanted })
+                let sight = match passes || pdu.state_key.is_some() {
+                    true if !is_visible(view, &event, &window.user, joined_since)? => Sight::Hidden,
+                    true if passes => Sight::Wanted,
+                    _ => Sight::Filtered,
+                };
+                Ok(LookedAt { event, sight })
             })
         })
         .await
