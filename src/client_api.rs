@@ -48,7 +48,10 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    membership::{allowed_rooms, candidates, granting_user},
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,

@@ -10,6 +10,19 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::room_server::{Need, View, stored::StoredEvent};
 
+/// What somebody who is not in the room yet is told of it.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+pub(crate) const STRIPPED: [StateEventType; 7] = [
+    StateEventType::RoomCreate,
+    StateEventType::RoomName,
+    StateEventType::RoomAvatar,
+    StateEventType::RoomTopic,
+    StateEventType::RoomJoinRules,
+    StateEventType::RoomCanonicalAlias,
+    StateEventType::RoomEncryption,
+];
+
 /// Who looks at an event.
 #[derive(Clone, Copy)]
 pub(crate) struct Viewer<'a> {

@@ -7,8 +7,13 @@ mod auth_chain;
 mod backfill;
 mod call;
 mod events;
+mod handshake;
+mod joins;
 mod keys;
+mod knocks;
+mod leaves;
 mod pdus;
+mod restricted;
 mod version;
 
 use std::rc::Rc;
@@ -31,7 +36,10 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     events::ROUTES,
+    joins::ROUTES,
     keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
     version::ROUTES,
 ];
 

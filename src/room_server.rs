@@ -25,6 +25,7 @@ pub(crate) mod room_log;
 mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
+mod template;
 pub(crate) mod view;
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub(crate) use self::{
     content::{MemberContent, load_profiles},
     intent::{Intent, change_membership},
     invitation::check_invitation,
-    restricted::{allowed_rooms, is_in_room},
+    restricted::{allowed_rooms, candidates, granting_user, is_in_room},
 };
 use super::{
     Access, Call, Route,

@@ -13,25 +13,12 @@ use super::{
     window::{Window, state_at},
 };
 use crate::{
-    client_event::stripped_event,
+    client_event::{STRIPPED, stripped_event},
     error::Error,
     room_server::{EventNumber, Need, Position, Room, View, snapshot::Snapshot, stored::StoredEvent},
     server::Server,
     tokens::TopologicalToken,
 };
-
-/// What somebody who is not in the room yet is told of it.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
-const STRIPPED: [StateEventType; 7] = [
-    StateEventType::RoomCreate,
-    StateEventType::RoomName,
-    StateEventType::RoomAvatar,
-    StateEventType::RoomTopic,
-    StateEventType::RoomJoinRules,
-    StateEventType::RoomCanonicalAlias,
-    StateEventType::RoomEncryption,
-];
 
 /// The stripped state of a room that the user was invited to or has knocked on.
 pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result<Vec<Value>, Error> {

@@ -58,18 +58,17 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
         let events = looked_at(server, room, window, &page, joined_since).await?;
-        for (place, event) in page.into_iter().zip(events) {
+        for (place, LookedAt { event, sight }) in page.into_iter().zip(events) {
             // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
-            let is_hidden_state = event.sight == Sight::Hidden && event.event.pdu.state_key.is_some();
-            if (is_hidden_state && !kept.is_empty()) || (event.sight == Sight::Wanted && kept.len() == limit) {
+            let is_hidden_state = sight == Sight::Hidden && event.pdu.state_key.is_some();
+            if (is_hidden_state && !kept.is_empty()) || (sight == Sight::Wanted && kept.len() == limit) {
                 limited = true;
                 break 'pages;
             }
-            let gap = event.event.decided.gap;
-            if event.sight == Sight::Wanted {
-                kept.push((place, event.event));
+            if sight == Sight::Wanted {
+                kept.push((place, Arc::clone(&event)));
             }
-            if gap {
+            if event.decided.gap {
                 limited = true;
                 break 'pages;
             }
