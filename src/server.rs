@@ -20,6 +20,7 @@ use crate::{
     federation_client::FederationClient,
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
+    keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
     ports::{Blobs, Clock, Entropy, Store, Transport},
@@ -67,6 +68,7 @@ pub struct Server {
     /// When each user was last noted as active, and whether they were syncing.
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
+    pub(crate) key_counts: KnownCounts,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -107,6 +109,7 @@ impl Server {
             typing: RefCell::default(),
             active: RefCell::default(),
             unread: RefCell::default(),
+            key_counts: KnownCounts::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),

@@ -3,7 +3,7 @@
 use ruma::{OwnedRoomId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::room_server::{EventNumber, RoomNumber};
+use crate::room_server::{EventNumber, Position, RoomNumber};
 
 /// One entry of the log. Readers look up the rest by the numbers and names in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,9 +51,39 @@ pub enum Output {
         #[serde(rename = "p")]
         private: bool,
     },
-    /// A user's devices or their names changed.
+    /// A local user's device came, changed or went: a step of the user's device list, with this entry's position as its ID.
     #[serde(rename = "devices")]
     Devices {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// The device.
+        #[serde(rename = "d", default)]
+        device: String,
+        /// The step before.
+        #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+        prev: Option<Position>,
+    },
+    /// A local user's cross-signing keys changed.
+    #[serde(rename = "signing_keys")]
+    SigningKeys {
+        /// The user.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+    },
+    /// A local user has signed another user's master key, which nobody else is told.
+    #[serde(rename = "user_signature")]
+    UserSignature {
+        /// Who has signed.
+        #[serde(rename = "u")]
+        user: OwnedUserId,
+        /// Whose key.
+        #[serde(rename = "o")]
+        of: OwnedUserId,
+    },
+    /// More or something else is known of the devices or cross-signing keys of another server's user.
+    #[serde(rename = "remote_devices")]
+    RemoteDevices {
         /// The user.
         #[serde(rename = "u")]
         user: OwnedUserId,

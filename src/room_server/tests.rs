@@ -8,6 +8,7 @@ mod durability;
 mod entry;
 mod per_version;
 mod random;
+mod readers;
 mod receipt;
 mod redactions;
 mod resolution;

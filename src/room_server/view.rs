@@ -15,7 +15,7 @@ use super::{
     snapshot::{Node, NodeId},
     stored::StoredEvent,
 };
-use crate::{error::Error, storage::Key};
+use crate::{erasure::Erasures, error::Error, storage::Key};
 
 /// Rows that must be loaded before the same question can be answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,11 @@ impl<'a> View<'a> {
     /// A view that has loaded nothing yet.
     pub fn new(cache: &'a Cache) -> Self {
         Self { cache, loaded: RefCell::default(), fresh: RefCell::default() }
+    }
+
+    /// Who was erased.
+    pub(crate) fn erasures(&self) -> &Erasures {
+        &self.cache.erasures
     }
 
     /// A node of a state tree.

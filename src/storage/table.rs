@@ -23,7 +23,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// name → a value of the server as a whole: identity, incarnation, epoch
+    /// name → a value of the server as a whole: identity, incarnation, epoch; erased/user → where in the log the user was erased
     Meta = "meta",
     /// position → what happened there
     Log = "log",
@@ -67,6 +67,22 @@ tables! {
     Profiles = "profiles",
     /// user/device → the device
     Devices = "devices",
+    /// user/device → the device's identity keys
+    DeviceKeys = "device_keys",
+    /// user/device/0/algorithm/serial → a one-time key; user/device/1/serial → the name of one that was claimed
+    OneTimeKeys = "one_time_keys",
+    /// user/device/algorithm → the fallback key
+    FallbackKeys = "fallback_keys",
+    /// user/usage → the cross-signing key
+    CrossSigningKeys = "cross_signing_keys",
+    /// signer/user → the signature of the user's master key that only the signer sees
+    KeySignatures = "key_signatures",
+    /// user → how far the device list has come, and where clients were last told of it
+    DeviceLists = "device_lists",
+    /// position → whose devices or cross-signing keys changed
+    DeviceListLog = "device_list_log",
+    /// user of another server → what is known of their devices
+    RemoteDevices = "remote_devices",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer
