@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use crate::{
     erasure::content_for,
+    event::Pdu,
     room_server::{Need, View, stored::StoredEvent},
 };
 
@@ -81,7 +82,11 @@ fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 pub(crate) fn stripped_event(event: &Arc<StoredEvent>) -> Value {
-    let pdu = &event.pdu;
+    stripped(&event.pdu)
+}
+
+/// The same of an event that is not stored.
+pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 

@@ -8,6 +8,7 @@ mod backfill;
 mod call;
 mod events;
 mod handshake;
+mod invites;
 mod joins;
 mod keys;
 mod knocks;
@@ -36,6 +37,7 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     events::ROUTES,
+    invites::ROUTES,
     joins::ROUTES,
     keys::ROUTES,
     knocks::ROUTES,

@@ -14,6 +14,7 @@ mod graph;
 pub(crate) mod head;
 pub(crate) mod import;
 pub(crate) mod number;
+pub(crate) mod outside;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;

@@ -56,18 +56,6 @@ impl RawPdu {
         }
     }
 
-    /// The ID that the event has by its room version.
-    pub fn event_id(&self, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
-        event_id(&self.0, version)
-    }
-
-    /// The IDs of the keys by which a server is said to have signed the event.
-    pub fn key_ids(&self, server: &str) -> Vec<String> {
-        let signatures = self.0.get("signatures").and_then(CanonicalJsonValue::as_object);
-        let of_server = signatures.and_then(|signatures| signatures.get(server)?.as_object());
-        of_server.into_iter().flat_map(|signatures| signatures.keys().cloned()).collect()
-    }
-
     /// Adds this server's signature to what others have signed.
     pub fn sign(&mut self, version: &RoomVersion, identity: &Identity) -> Result<(), Unfit> {
         signatures::sign_event(identity.server_name().as_str(), identity, &mut self.0, &version.rules.redaction)
@@ -84,6 +72,11 @@ impl RawPdu {
         self.0.get(name)
     }
 
+    /// The ID that the event has by its room version, whether or not it is an event of that version.
+    pub fn event_id(&self, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
+        event_id(&self.0, version)
+    }
+
     /// The events that it says authorise it, in the form of any room version.
     pub fn auth_events(&self) -> Vec<OwnedEventId> {
         let named = self.0.get("auth_events").and_then(CanonicalJsonValue::as_array).into_iter().flatten();
@@ -92,6 +85,13 @@ impl RawPdu {
             other => other.as_str().map(str::to_owned),
         };
         named.filter_map(|reference| EventId::parse(id(reference)?).ok()).collect()
+    }
+
+    /// The IDs of the keys by which it says that a server has signed it.
+    pub fn key_ids(&self, server: &str) -> impl Iterator<Item = &str> {
+        let signatures = self.0.get("signatures").and_then(CanonicalJsonValue::as_object);
+        let of_server = signatures.and_then(|signatures| signatures.get(server)?.as_object());
+        of_server.into_iter().flat_map(|keys| keys.keys().map(String::as_str))
     }
 
     /// The servers whose signatures the event needs.

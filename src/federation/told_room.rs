@@ -169,7 +169,7 @@ fn wanted_keys(raw: &RawPdu, version: &RoomVersion) -> Vec<WantedKey> {
     let mut wanted = Vec::new();
     for name in raw.signers(version).unwrap_or_default() {
         if let Ok(server) = ServerName::parse(&name) {
-            wanted.extend(raw.key_ids(&name).into_iter().map(|key_id| WantedKey { server: server.clone(), key_id }));
+            wanted.extend(raw.key_ids(&name).map(|key_id| WantedKey { server: server.clone(), key_id: key_id.to_owned() }));
         }
     }
     wanted

@@ -95,7 +95,7 @@ pub(super) async fn checked(server: &Server, event: RawPdu, version: &RoomVersio
     let mut wanted = BTreeSet::new();
     for signer in event.signers(version).map_err(unfit)? {
         let Ok(name) = ruma::ServerName::parse(&signer) else { continue };
-        wanted.extend(event.key_ids(&signer).into_iter().map(|key_id| WantedKey { server: name.clone(), key_id }));
+        wanted.extend(event.key_ids(&signer).map(|key_id| WantedKey { server: name.clone(), key_id: key_id.to_owned() }));
     }
     let keys = server.keys.find(&wanted).await;
     event.check(version, &keys).map_err(unfit)
@@ -124,7 +124,7 @@ fn check_member_event(call: &Call, room: &Room, event: &CheckedPdu, wish: Wish) 
 pub(super) fn unfit(unfit: Unfit) -> Error {
     match unfit {
         Unfit::Json(_) => Error::bad_json(format!("This is no event: {unfit}.")),
-        Unfit::Format(_) | Unfit::TooLarge(_) | Unfit::Signature(_) => {
+        Unfit::TooLarge(_) | Unfit::Format(_) | Unfit::Signature(_) => {
             Error::invalid_param(format!("This event cannot be accepted: {unfit}."))
         }
     }

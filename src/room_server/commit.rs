@@ -63,6 +63,7 @@ impl Draft<'_> {
                 batch.put(room_log_key(room, position), room_log_row(appended.event, *current));
             }
         }
+        self.write_outside(positions, batch);
         let events: Vec<_> = fresh.events.into_values().map(|event| placed(event, &places)).collect();
         let nodes = fresh.nodes.into_iter().map(|(id, (node, encoded))| {
             batch.put(Key::new(Table::StateNodes).raw(id.as_bytes()), encoded);

@@ -7,6 +7,7 @@ use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 use super::{
     head::Head,
     number::{EventNumber, Position},
+    outside::Outside,
     room::Room,
     snapshot::{Difference, Snapshot},
     stored::{Decided, Status, StoredEvent},
@@ -31,6 +32,8 @@ pub struct Draft<'a> {
     pub(crate) appended: Vec<Appended>,
     pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
+    /// Memberships of this server's users where this server is not in the room.
+    pub(super) outside: Outside,
     /// Redactions without a target, as the draft leaves them behind.
     pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
     /// Events that are missing though accepted ones build on them, and those that are so no more, as the draft leaves them behind.
@@ -61,8 +64,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, pending_redactions, awaited, told_memberships) = Default::default();
-        Self { room, context, view, head, appended, members, rows, pending_redactions, awaited, told_memberships }
+        let (appended, members, rows, pending_redactions, awaited, told_memberships, outside) = Default::default();
+        Self { room, context, view, head, appended, members, rows, pending_redactions, awaited, told_memberships, outside }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -72,6 +75,7 @@ impl<'a> Draft<'a> {
         self.appended.clear();
         self.members.clear();
         self.rows = Batch::new();
+        self.outside.clear();
         self.pending_redactions.clear();
         self.awaited.clear();
         self.told_memberships.clear();

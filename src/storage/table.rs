@@ -49,6 +49,8 @@ tables! {
     Members = "members",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
+    /// room/user → the stripped state that a local user was shown of a room that this server is not in
+    ToldState = "told_state",
     /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
     /// room/depth/event → the root of the thread that the event is in

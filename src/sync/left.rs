@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,21 +15,37 @@ use super::{
 use crate::{
     client_event::{STRIPPED, stripped_event},
     error::Error,
-    room_server::{EventNumber, Need, Position, Room, View, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{
+        EventNumber, Need, Position, Room, View,
+        outside::told_state_key,
+        snapshot::Snapshot,
+        stored::{Status, StoredEvent},
+    },
     server::Server,
     tokens::TopologicalToken,
 };
 
 /// The stripped state of a room that the user was invited to or has knocked on.
 pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result<Vec<Value>, Error> {
-    let member = room.membership.event;
+    let number = room.membership.event;
     let events = server.rooms.ask(&room.room, |view| {
-        let member = view.event(member)?;
-        let mut events = stripped_events(view, member.decided.after, &member)?;
-        events.push(member);
+        let member = view.event(number)?;
+        let mut events = if member.decided.status == Status::Outlier {
+            told_state(view, &member)?
+        } else {
+            stripped_events(view, member.decided.after, &member)?.iter().map(stripped_event).collect()
+        };
+        events.push(stripped_event(&member));
         Ok(events)
     });
-    Ok(events.await?.iter().map(stripped_event).collect())
+    events.await
+}
+
+/// What came with an invitation or a knock, where this server is not in the room.
+fn told_state(view: &View<'_>, member: &StoredEvent) -> Result<Vec<Value>, Need> {
+    let Some(user) = member.pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(Vec::new()) };
+    let row = view.row(&told_state_key(member.room, &user))?;
+    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
 }
 
 fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Result<Vec<Arc<StoredEvent>>, Need> {
