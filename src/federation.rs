@@ -3,7 +3,6 @@
 mod candidates;
 mod directory;
 mod join;
-mod residence;
 mod target;
 mod template;
 mod told_room;
@@ -12,10 +11,9 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
-    candidates::{Candidates, for_client, is_away},
+    candidates::{Candidates, for_client},
     directory::{Located, locate},
     join::join,
-    residence::{is_resident, resident_servers},
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};

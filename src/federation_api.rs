@@ -16,6 +16,7 @@ mod knocks;
 mod leaves;
 mod pdus;
 mod restricted;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -44,6 +45,7 @@ const ROUTES: &[&[Route]] = &[
     keys::ROUTES,
     knocks::ROUTES,
     leaves::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

@@ -14,6 +14,7 @@ pub mod event;
 mod federation;
 mod federation_api;
 mod federation_client;
+mod federation_receiver;
 mod federation_sender;
 mod filter;
 mod history;

@@ -18,6 +18,7 @@ use crate::{
     federation::Federation,
     federation_api,
     federation_client::FederationClient,
+    federation_receiver::{self, Receiver},
     federation_sender::{self, FederationSender},
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
@@ -60,6 +61,7 @@ pub struct Server {
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
+    pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
     pub(crate) federation: Federation,
     background: Background,
@@ -93,8 +95,15 @@ impl Server {
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
-        Ok(Rc::new(Self {
-            keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
+        let server = Rc::new(Self {
+            keys: KeyRing::new(
+                Rc::clone(&federation_client),
+                Rc::clone(&identity),
+                Rc::clone(&ports.store),
+                Rc::clone(&ports.clock),
+                config.notaries.clone(),
+            ),
+            receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
             federation_sender,
             residents: KnownResidents::default(),
@@ -120,7 +129,9 @@ impl Server {
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),
-        }))
+        });
+        server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        Ok(server)
     }
 
     /// Answers a request. Never fails: what goes wrong is in the response.
@@ -148,6 +159,7 @@ impl Server {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.background.close();
+        self.receiver.wake();
         self.log.wake();
     }
 

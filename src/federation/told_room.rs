@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, PublicKeys, RawPdu, RoomVersion},
     identity::key_ring::WantedKey,
+    residents::is_resident,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
     server::Server,
 };
@@ -99,7 +100,7 @@ impl<'a> ToldRoom<'a> {
             let checked = chunk.iter().filter_map(|id| self.check(id, &keys)).collect();
             state.extend(self.take_in(server, &room, checked).await?);
         }
-        let is_resident = super::is_resident(server, &room).await?;
+        let is_resident = is_resident(server, &room, server.identity.server_name()).await?;
         let entered = server
             .rooms
             .transact_in(&room, |draft| if is_resident { receive(draft, event, &self.state) } else { Ok(draft.enter(event, &state)?) });

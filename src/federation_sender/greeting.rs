@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::{destination::MAX_ITEMS, notes::Greeting, reader::load};
 use crate::{
     error::Error,
+    profiles::rooms_of,
     room_server::{Position, Room},
     server::Server,
-    sharing,
 };
 
 /// A server that was not heard of for so long may have missed what this one does not know of, in milliseconds.
@@ -48,7 +48,8 @@ async fn shared_rooms(server: &Server, other: &ServerName) -> Result<Vec<Rc<Room
 async fn all_rooms(server: &Server) -> Result<Vec<Rc<Room>>, Error> {
     let mut rooms = std::collections::BTreeMap::new();
     for user in server.accounts.active_users().await? {
-        for room in sharing::joined(server, &user).await? {
+        let joined = rooms_of(server, &user).await?.into_iter().filter(|(_, membership)| membership == "join");
+        for (room, _) in joined {
             load(server, room.number).await?;
             rooms.insert(room.number, room);
         }

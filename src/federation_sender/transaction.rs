@@ -44,6 +44,11 @@ pub(crate) fn stretch_of(id: &str, identity: &Identity) -> Option<Stretch> {
     incarnation.filter(|_| parts.next().is_none()).map(|_| stretch)
 }
 
+/// The ID of a transaction that has no place in the log, and is made anew where it fails.
+pub(crate) fn id_of_notes(server: &Server, serial: u64) -> String {
+    format!("{}.{}.n{serial}", server.identity.incarnation(), server.boot)
+}
+
 /// What a transaction says.
 #[derive(Debug, Default)]
 pub(crate) struct Content {
@@ -81,12 +86,17 @@ impl Content {
 
     /// The request's body.
     pub(crate) fn body(self, in_flight: &InFlight, origin: &ServerName) -> Value {
-        let mut body = json!({ "origin": origin, "origin_server_ts": in_flight.made_at, "pdus": self.pdus });
-        if let (false, Some(body)) = (self.edus.is_empty(), body.as_object_mut()) {
-            body.insert("edus".into(), self.edus.into());
-        }
-        body
+        body(origin, in_flight.made_at, self.pdus, self.edus)
     }
+}
+
+/// A transaction as it is sent.
+pub(crate) fn body(origin: &ServerName, made_at: u64, pdus: Vec<Value>, edus: Vec<Value>) -> Value {
+    let mut body = json!({ "origin": origin, "origin_server_ts": made_at, "pdus": pdus });
+    if let (false, Some(body)) = (edus.is_empty(), body.as_object_mut()) {
+        body.insert("edus".into(), edus.into());
+    }
+    body
 }
 
 enum Part {
@@ -137,7 +147,8 @@ async fn receipt(server: &Server, room: RoomNumber, position: Position) -> Resul
     Ok(Some(receipt_edu(&room.id, sent)))
 }
 
-async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<Rc<Room>>, Error> {
+/// The room of a number, by its last event.
+pub(super) async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<Rc<Room>>, Error> {
     let last = Scan::prefix(Key::new(Table::RoomLog).number(number.0)).reversed().limited(1);
     let rows = server.ports.store.scan(&last).await?;
     let Some((event, _)) = rows.first().and_then(|row| read_room_log_row(&row.value)) else { return Ok(None) };

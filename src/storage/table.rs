@@ -43,6 +43,12 @@ tables! {
     Gaps = "gaps",
     /// room/event id → nothing, for events that are missing though accepted ones build on them
     Awaited = "awaited",
+    /// room id/server/event id → an event that the server has sent, and that waits for what is before it
+    Waiting = "waiting",
+    /// server → its keys as it published them
+    ServerKeys = "server_keys",
+    /// server/0/transaction id → what it was answered, and its serial number; server/1/serial number → transaction id
+    ReceivedTransactions = "received_transactions",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event

@@ -8,6 +8,7 @@ use super::intent::join;
 use crate::{
     error::Error,
     federation::{self, Candidates, Located, OwnMembership, for_client},
+    residents::{is_resident, residents},
     room_server::{
         Room,
         commit::{UserRoom, user_room_key},
@@ -21,7 +22,7 @@ pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, rea
     let room = server.rooms.room(&located.room_id).await?;
     let candidates = candidates(server, located, room.as_deref(), user).await?;
     if let Some(room) = room
-        && (candidates.is_empty() || federation::is_resident(server, &room).await?)
+        && (candidates.is_empty() || is_resident(server, &room, server.identity.server_name()).await?)
     {
         match join(server, &room, user, reason).await {
             Err(error) if others_may_help(&error) && !candidates.is_empty() => {}
@@ -49,7 +50,10 @@ pub(super) async fn candidates(server: &Server, located: &Located, room: Option<
     let mut names = located.servers.clone();
     if let Some(room) = room {
         names.extend(inviter(server, room, user).await?);
-        names.extend(federation::resident_servers(server, room).await?);
+        let residents = residents(server, room).await?;
+        let mut residents: Vec<_> = residents.iter().collect();
+        residents.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+        names.extend(residents.into_iter().map(|(name, _)| name.clone()));
     }
     Ok(Candidates::new(server, names))
 }
