@@ -11,7 +11,7 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
-    candidates::{Candidates, for_client},
+    candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
     join::join,
     template::OwnMembership,

@@ -14,6 +14,7 @@ use inglenook::{
     http::{Body, Request, Response},
     ports::{Answer, Clock, Destination, Reply, Transport, TransportError},
 };
+use serde_json::Value;
 
 use super::{Executor, Host, ManualClock, MemoryBlobs};
 
@@ -32,6 +33,8 @@ pub(crate) struct Carried {
     pub(crate) to: String,
     pub(crate) method: &'static str,
     pub(crate) target: String,
+    /// The JSON body, or null where there is none.
+    pub(crate) body: Value,
 }
 
 /// What the network does to a request.
@@ -186,7 +189,8 @@ impl Wires {
 
     async fn carry(&self, from: &str, to: &str, request: Request) -> Result<Reply, TransportError> {
         let unreachable = |why: &str| TransportError::Unreachable(to.to_owned(), why.to_owned());
-        let carried = Carried { from: from.into(), to: to.into(), method: request.method.as_str(), target: request.target() };
+        let body = if let Body::Bytes(bytes) = &request.body { serde_json::from_slice(bytes).unwrap_or_default() } else { Value::Null };
+        let carried = Carried { from: from.into(), to: to.into(), method: request.method.as_str(), target: request.target(), body };
         self.carried.borrow_mut().push(carried.clone());
         let treatment = self.rule.borrow_mut().as_mut().map(|rule| rule(&carried)).unwrap_or_default();
         self.wait().await;
