@@ -43,6 +43,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -108,6 +109,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

@@ -85,6 +85,24 @@ fn is_kept_from(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<b
     Ok(is_about_sender(event) && !had_sight(view, event, user, erased_at)?)
 }
 
+/// Whether the sender was erased and none of a server's users was in the room at the time of the event.
+pub(crate) fn is_kept_from_server(
+    view: &View<'_>,
+    event: &StoredEvent,
+    users: impl FnOnce() -> Result<Vec<OwnedUserId>, Need>,
+) -> Result<bool, Need> {
+    if view.erasures().of(&event.pdu.sender).is_none() || !is_about_sender(event) {
+        return Ok(false);
+    }
+    for user in users()? {
+        let member = event.decided.before.event(view, &ruma::events::StateEventType::RoomMember, user.as_str())?;
+        if member.map(|number| view.event(number)).transpose()?.is_some_and(|member| is_join(&member)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// State other than a user's own membership is the room's: without its name or its rules nobody could use it.
 fn is_about_sender(event: &StoredEvent) -> bool {
     let is_membership = event.pdu.kind == TimelineEventType::RoomMember;

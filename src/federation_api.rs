@@ -6,6 +6,7 @@ mod admission;
 mod auth_chain;
 mod backfill;
 mod call;
+mod devices;
 mod events;
 mod handshake;
 mod invites;
@@ -15,6 +16,7 @@ mod knocks;
 mod leaves;
 mod pdus;
 mod restricted;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -36,12 +38,14 @@ pub(crate) type Route = route::Route<Call, Access>;
 const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
+    devices::ROUTES,
     events::ROUTES,
     invites::ROUTES,
     joins::ROUTES,
     keys::ROUTES,
     knocks::ROUTES,
     leaves::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

@@ -8,7 +8,7 @@ mod accept;
 mod auth;
 pub(crate) mod cache;
 pub(crate) mod commit;
-mod cover;
+pub(crate) mod cover;
 pub(crate) mod draft;
 mod graph;
 pub(crate) mod head;

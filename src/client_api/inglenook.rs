@@ -99,6 +99,8 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
             json!({ "kind": "receipt", "room_id": room, "user_id": user, "private": private })
         }
         Output::Devices { user, device, .. } => json!({ "kind": "devices", "user_id": user, "device_id": device }),
+        Output::ToDevice { user, device } => json!({ "kind": "to_device", "user_id": user, "device_id": device }),
+        Output::ToDeviceRemote { destination } => json!({ "kind": "to_device_remote", "destination": destination }),
         Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
         Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
         Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),
@@ -131,7 +133,7 @@ async fn graph(call: Call) -> Result<Response, Error> {
             return Ok(None);
         }
         let mut events = view.events(numbers.iter().copied())?;
-        events.retain(|event| event.decided.status != Status::Outlier);
+        events.retain(|event| !matches!(event.decided.status, Status::Outlier | Status::Unjudged));
         events.sort_by_key(|event| (event.pdu.depth, event.number));
         events.dedup_by_key(|event| event.number);
         let newest = events.iter().skip(events.len().saturating_sub(limit));
@@ -178,6 +180,7 @@ fn name_of(status: Status) -> &'static str {
         Status::SoftFailed => "soft_failed",
         Status::Rejected => "rejected",
         Status::Outlier => "outlier",
+        Status::Unjudged => "unjudged",
     }
 }
 

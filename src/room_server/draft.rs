@@ -1,6 +1,10 @@
 //! A draft: the events that a request wants to append to a room, decided one upon the other, not yet committed.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 
@@ -32,6 +36,8 @@ pub struct Draft<'a> {
     pub(crate) appended: Vec<Appended>,
     pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
+    /// Events of other servers that this one passes on to the rest.
+    pub(crate) passed_on: BTreeSet<OwnedEventId>,
     /// Memberships of this server's users where this server is not in the room.
     pub(super) outside: Outside,
     /// Redactions without a target, as the draft leaves them behind.
@@ -64,8 +70,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, pending_redactions, awaited, told_memberships, outside) = Default::default();
-        Self { room, context, view, head, appended, members, rows, pending_redactions, awaited, told_memberships, outside }
+        let (appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside) = Default::default();
+        Self { room, context, view, head, appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -75,6 +81,7 @@ impl<'a> Draft<'a> {
         self.appended.clear();
         self.members.clear();
         self.rows = Batch::new();
+        self.passed_on.clear();
         self.outside.clear();
         self.pending_redactions.clear();
         self.awaited.clear();
@@ -114,6 +121,14 @@ impl<'a> Draft<'a> {
     /// Further rows that the draft's commit writes.
     pub fn rows(&mut self) -> &mut Batch {
         &mut self.rows
+    }
+
+    /// Makes it this server's part to send an event of another server to the rest of the room: one that was handed in here,
+    /// and that its own server sends to nobody else.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
+    pub fn pass_on(&mut self, event: OwnedEventId) {
+        self.passed_on.insert(event);
     }
 
     /// The event that was appended last.

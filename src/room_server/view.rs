@@ -13,7 +13,7 @@ use super::{
     cache::Cache,
     number::EventNumber,
     snapshot::{Node, NodeId},
-    stored::StoredEvent,
+    stored::{Status, StoredEvent},
 };
 use crate::{erasure::Erasures, error::Error, storage::Key};
 
@@ -142,9 +142,10 @@ impl<'a> View<'a> {
         loaded.ok_or_else(|| Need { ids: [id.to_owned()].into(), ..Need::default() })
     }
 
-    /// An event of the room by ID, or `None` where it is not stored.
+    /// An event of the room by ID, or `None` where it is not stored, or was not judged.
     pub fn event_by_id(&self, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Need> {
-        self.number(id)?.map(|number| self.event(number)).transpose()
+        let event = self.number(id)?.map(|number| self.event(number)).transpose()?;
+        Ok(event.filter(|event| event.decided.status != Status::Unjudged))
     }
 
     /// Several events of the room by ID, asking for all that are missing at once.

@@ -43,6 +43,12 @@ tables! {
     Gaps = "gaps",
     /// room/event id → nothing, for events that are missing though accepted ones build on them
     Awaited = "awaited",
+    /// room id/server/event id → an event that the server has sent, and that waits for what is before it
+    Waiting = "waiting",
+    /// server → its keys as it published them
+    ServerKeys = "server_keys",
+    /// server/0/transaction id → what it was answered, and its serial number; server/1/serial number → transaction id
+    ReceivedTransactions = "received_transactions",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
@@ -87,6 +93,12 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// user/device/position → a message to a local device
+    ToDevice = "to_device",
+    /// position → messages to another server's devices, as they are sent
+    ToDeviceOut = "to_device_out",
+    /// server/0/message id → when messages came from there; server/1/time/message id → nothing
+    ToDeviceReceived = "to_device_received",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer

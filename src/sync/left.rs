@@ -22,6 +22,7 @@ use crate::{
         stored::{Status, StoredEvent},
     },
     server::Server,
+    sight::was_joined_before,
     tokens::TopologicalToken,
 };
 
@@ -30,7 +31,7 @@ pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result
     let number = room.membership.event;
     let events = server.rooms.ask(&room.room, |view| {
         let member = view.event(number)?;
-        let mut events = if member.decided.status == Status::Outlier {
+        let mut events = if member.decided.status == Status::Unjudged {
             told_state(view, &member)?
         } else {
             stripped_events(view, member.decided.after, &member)?.iter().map(stripped_event).collect()
@@ -67,7 +68,7 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         None => None,
     };
     let from = if known.is_some() { window.start() } else { Position(0) };
-    let was_joined = was_joined(server, room, window, membership.event).await?;
+    let was_joined = was_joined_before(server, room, &window.user, membership).await?;
     let timeline = timeline::read(server, room, window, timeline::Range { from, upto, joined_since: was_joined }).await?;
     let at = if window.state.is_after() { state_at(server, room, upto).await? } else { timeline.before };
     let known = if window.full_state { None } else { known };
@@ -82,13 +83,4 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },
         "account_data": { "events": [] },
     }))
-}
-
-/// Whether the user was joined until the event that ended it.
-async fn was_joined(server: &Server, room: &Room, window: &Window, leave: EventNumber) -> Result<bool, Error> {
-    let before = server.rooms.ask(room, |view| {
-        let before = view.event(leave)?.decided.before.event(view, &StateEventType::RoomMember, window.user.as_str())?;
-        before.map(|number| view.event(number)).transpose()
-    });
-    Ok(before.await?.and_then(|event| event.pdu.content_str("membership")).as_deref() == Some("join"))
 }

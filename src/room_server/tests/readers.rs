@@ -90,3 +90,76 @@ fn the_graph_shows_what_was_refused_as_well() {
     let newest: Vec<_> = home.graph(2).iter().map(|event| event["event_id"].clone()).collect();
     assert_eq!(newest, shown[shown.len() - 2..].iter().map(|event| event["event_id"].clone()).collect::<Vec<_>>());
 }
+
+fn bodies(events: &Value) -> Vec<&str> {
+    let events = events.as_array().map(Vec::as_slice).unwrap_or_default();
+    events.iter().filter_map(|event| event["content"]["body"].as_str()).collect()
+}
+
+/// How Bob gets out of the room without leaving it.
+#[derive(Clone, Copy, Debug)]
+enum Exit {
+    /// Those who joined meanwhile had no right to, so that there is no event about Bob in the state any more.
+    RoomWasClosed,
+    /// Somebody else was quicker.
+    Banned,
+}
+
+/// Another branch of the graph turns out to have ended Bob's stay: he is told so, and sees the room as it was until then.
+#[test]
+fn who_is_out_of_the_room_by_a_merge_is_told_and_reads_on_up_to_there() {
+    for exit in [Exit::RoomWasClosed, Exit::Banned] {
+        let home = Home::new();
+        let join = home.world.workshop.current_event("m.room.member", BOB).unwrap();
+        let base = home.world.event(&join).pdu().prev_events[0].clone();
+        home.make(Recipe::message(ALICE, "early"));
+        let first = home.host.sync(&home.bob, None);
+        assert_eq!(bodies(&first["rooms"]["join"][&home.room]["timeline"]["events"]), ["early"]);
+        let seen = home.make(Recipe::message(ALICE, "seen"));
+        let mut waiting = home.host.begin_sync(&home.bob, first["next_batch"].as_str(), 20_000);
+        assert!(waiting.answer().is_some());
+        let since = home.host.sync(&home.bob, None)["next_batch"].as_str().unwrap().to_owned();
+        let mut waiting = home.host.begin_sync(&home.bob, Some(&since), 20_000);
+
+        let elsewhere = match exit {
+            Exit::RoomWasClosed => Recipe::state(ALICE, "m.room.join_rules", "", json!({ "join_rule": "invite" })),
+            Exit::Banned => Recipe::member(ALICE, BOB, "ban"),
+        };
+        home.make(elsewhere.after(&[&base]));
+        let told = waiting.answer().unwrap_or_else(|| panic!("{exit:?}: Bob is not told")).ok().body;
+        assert!(told["rooms"]["leave"].get(&home.room).is_some(), "{exit:?}: {told}");
+        let unseen = home.make(Recipe::message(ALICE, "unseen"));
+
+        let sections = |answer: &Value| ["join", "leave"].map(|section| answer["rooms"][section].get(&home.room).is_some());
+        let missed = home.host.sync(&home.bob, first["next_batch"].as_str());
+        assert_eq!(sections(&missed), [false, true], "{exit:?}");
+        let timeline = &missed["rooms"]["leave"][&home.room]["timeline"];
+        assert_eq!(bodies(&timeline["events"]), ["seen"], "{exit:?}");
+        assert_eq!(sections(&home.host.sync(&home.bob, told["next_batch"].as_str())), [false, false], "{exit:?}");
+        assert_eq!(sections(&home.host.sync(&home.bob, None)), [false, false], "{exit:?}");
+        let archived = encode(r#"{"room":{"include_leave":true}}"#);
+        let archived = home.host.get(&home.bob, &format!("/_matrix/client/v3/sync?filter={archived}")).ok().body;
+        assert_eq!(bodies(&archived["rooms"]["leave"][&home.room]["timeline"]["events"]), ["early", "seen"], "{exit:?}");
+
+        assert_eq!(home.host.get(&home.bob, "/_matrix/client/v3/joined_rooms").ok().body["joined_rooms"], json!([]));
+        assert_eq!(bodies(&home.get("messages?dir=b&limit=100")["chunk"]), ["seen", "early"], "{exit:?}");
+        assert_eq!(home.get(&format!("event/{}", encode(seen.as_str())))["content"]["body"], "seen", "{exit:?}");
+        home.host.get(&home.bob, &room_path(&home.room, &format!("event/{}", encode(unseen.as_str())))).refused(404, "M_NOT_FOUND");
+        let members = home.get("members");
+        let membership = |user: &str| {
+            let member = members["chunk"].as_array().unwrap().iter().find(|event| event["state_key"] == user);
+            member.map(|member| member["content"]["membership"].clone())
+        };
+        let (bob, carol) = match exit {
+            Exit::RoomWasClosed => (None, None),
+            Exit::Banned => (Some("ban".into()), Some("join".into())),
+        };
+        assert_eq!((membership(ALICE), membership(BOB), membership(CAROL)), (Some("join".into()), bob, carol), "{exit:?}");
+        assert!(home.get("state").as_array().is_some_and(|state| !state.is_empty()), "{exit:?}");
+        home.host.get(&home.bob, &room_path(&home.room, "joined_members")).refused(403, "M_FORBIDDEN");
+
+        home.host.post(&home.bob, &room_path(&home.room, "forget"), json!({})).ok();
+        home.host.get(&home.bob, &room_path(&home.room, "messages?dir=b")).refused(403, "M_FORBIDDEN");
+        home.host.get(&home.bob, &room_path(&home.room, "state")).refused(403, "M_FORBIDDEN");
+    }
+}
