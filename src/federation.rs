@@ -14,7 +14,7 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
-    candidates::{Candidates, for_client},
+    candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
     invite::invite,
     join::join,
