@@ -69,6 +69,8 @@ tables! {
     Threads = "threads",
     /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
+    /// room id → the server through which this one has last knocked there
+    Helpers = "helpers",
     /// alias → room id and who made it
     Aliases = "aliases",
     /// room/alias → nothing
