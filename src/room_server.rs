@@ -28,7 +28,7 @@ pub(crate) mod stored;
 pub(crate) mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     draft::Draft,

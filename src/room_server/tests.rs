@@ -14,5 +14,5 @@ mod redactions;
 mod resolution;
 mod resolution_oracle;
 #[path = "../../tests/support/mod.rs"]
-mod support;
-mod world;
+pub(crate) mod support;
+pub(crate) mod world;
