@@ -16,3 +16,6 @@ mod resolution_oracle;
 mod world;
 
 use crate::support;
+#[path = "../../tests/support/mod.rs"]
+pub(crate) mod support;
+pub(crate) mod world;
