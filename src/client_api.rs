@@ -8,6 +8,7 @@ mod admin;
 mod call;
 mod capabilities;
 mod create_room;
+mod cross_signing;
 mod devices;
 mod directory;
 mod events;
@@ -15,6 +16,7 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod keys;
 mod limits;
 mod login;
 mod media;
@@ -73,11 +75,13 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,

@@ -102,15 +102,20 @@ impl Error {
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#standard-error-response>
     pub fn response(&self) -> Response {
-        let refusal = self.refusal();
-        let mut body = refusal.details.clone();
-        body.insert("errcode".into(), refusal.code.as_ref().into());
-        body.insert("error".into(), refusal.message.clone().into());
-        let response = Response::json(refusal.status, &body);
+        let body = self.body();
+        let response = Response::json(self.refusal().status, &body);
         match body.get("retry_after_ms").and_then(Value::as_u64) {
             Some(millis) => response.with("retry-after", &millis.div_ceil(1000).to_string()),
             None => response,
         }
+    }
+
+    /// The error as an object: the response's body, or a part of one that tells of several failures.
+    pub(crate) fn body(&self) -> Map<String, Value> {
+        let Refusal { code, message, details: mut body, .. } = self.refusal();
+        body.insert("errcode".into(), code.into_owned().into());
+        body.insert("error".into(), message.into());
+        body
     }
 
     fn refusal(&self) -> Refusal {

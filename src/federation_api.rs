@@ -2,8 +2,13 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/>
 
+mod admission;
+mod auth_chain;
+mod backfill;
 mod call;
+mod events;
 mod keys;
+mod pdus;
 mod version;
 
 use std::rc::Rc;
@@ -23,6 +28,9 @@ pub(crate) type Route = route::Route<Call, Access>;
 /// All routes, one slice for each section of the specification.
 #[rustfmt::skip]
 const ROUTES: &[&[Route]] = &[
+    auth_chain::ROUTES,
+    backfill::ROUTES,
+    events::ROUTES,
     keys::ROUTES,
     version::ROUTES,
 ];

@@ -2,12 +2,15 @@
 
 use ruma::UserId;
 
-use super::{Account, account_key};
+use super::{Account, account_key, devices};
 use crate::{
     account_data,
     erasure::Erasures,
     error::Error,
-    log::Output,
+    keys::{
+        self,
+        device_list::{Changes, DeviceList},
+    },
     profiles::profile_key,
     server::Server,
     storage::{Batch, Key, Scan, Table},
@@ -23,20 +26,21 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     let mut batch = Batch::new();
     batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
     let devices = server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    keys::write_deletion_of_user(&*server.ports.store, user, &mut batch).await?;
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
-    let appending = server.log.append_and_publish(|positions| {
-        let position = positions.assign(Output::Devices { user: user.to_owned() });
-        if !erase {
-            return (batch, Box::new(|| ()));
+    let changes = Changes { signing_keys: true, ..Changes::of_devices(devices.clone()) };
+    let list = DeviceList::read(&*server.ports.store, user).await?;
+    let appending = server.log.append_and_publish(|positions| match list.write(user, &changes, positions, &mut batch) {
+        Some(position) if erase => {
+            Erasures::write(user, position, &mut batch);
+            (batch, server.rooms.erase(user.to_owned(), position))
         }
-        Erasures::write(user, position, &mut batch);
-        (batch, server.rooms.erase(user.to_owned(), position))
+        _ => (batch, Box::new(|| ())),
     });
     let appended = appending.await;
-    server.accounts.forget_sessions(user);
-    server.transactions.forget(user, devices);
+    devices::forget(server, user, devices);
     appended
 }
 

@@ -98,7 +98,10 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
             let room = room_of_number(server, room).await?;
             json!({ "kind": "receipt", "room_id": room, "user_id": user, "private": private })
         }
-        Output::Devices { user } => json!({ "kind": "devices", "user_id": user }),
+        Output::Devices { user, device, .. } => json!({ "kind": "devices", "user_id": user, "device_id": device }),
+        Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
+        Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
+        Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),
         Output::Activity { user, syncing, last_active } => {
             json!({ "kind": "activity", "user_id": user, "syncing": syncing, "last_active_ts": last_active })
         }

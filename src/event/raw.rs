@@ -52,6 +52,33 @@ impl RawPdu {
         self.0.get("room_id").and_then(CanonicalJsonValue::as_str)
     }
 
+    /// A field of the event.
+    pub fn field(&self, name: &str) -> Option<&CanonicalJsonValue> {
+        self.0.get(name)
+    }
+
+    /// The ID that the event has by its room version, whether or not it is an event of that version.
+    pub fn event_id(&self, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
+        event_id(&self.0, version)
+    }
+
+    /// The events that it says authorise it, in the form of any room version.
+    pub fn auth_events(&self) -> Vec<OwnedEventId> {
+        let named = self.0.get("auth_events").and_then(CanonicalJsonValue::as_array).into_iter().flatten();
+        let id = |reference: &CanonicalJsonValue| match reference {
+            CanonicalJsonValue::Array(parts) => parts.first().and_then(CanonicalJsonValue::as_str).map(str::to_owned),
+            other => other.as_str().map(str::to_owned),
+        };
+        named.filter_map(|reference| EventId::parse(id(reference)?).ok()).collect()
+    }
+
+    /// The IDs of the keys by which it says that a server has signed it.
+    pub fn key_ids(&self, server: &str) -> impl Iterator<Item = &str> {
+        let signatures = self.0.get("signatures").and_then(CanonicalJsonValue::as_object);
+        let of_server = signatures.and_then(|signatures| signatures.get(server)?.as_object());
+        of_server.into_iter().flat_map(|keys| keys.keys().map(String::as_str))
+    }
+
     /// The servers whose signatures the event needs.
     pub fn signers(&self, version: &RoomVersion) -> Result<Vec<String>, Unfit> {
         let servers = signatures::required_server_signatures_to_verify_event(&self.0, &version.rules.signatures);

@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -47,11 +47,14 @@ pub struct RoomServer {
 struct Rooms {
     by_id: BTreeMap<OwnedRoomId, Rc<Room>>,
     by_number: BTreeMap<RoomNumber, Rc<Room>>,
+    /// Rooms that somebody is about to take in and that have no row yet.
+    expected: BTreeMap<OwnedRoomId, Weak<Room>>,
 }
 
 impl Rooms {
     /// Keeps a room, or gives back the one that another task has kept meanwhile: there must be one lock.
     fn keep(&mut self, room: Rc<Room>) -> Rc<Room> {
+        self.expected.remove(&room.id);
         let room = Rc::clone(self.by_id.entry(room.id.clone()).or_insert(room));
         self.by_number.insert(room.number, Rc::clone(&room));
         room
@@ -112,6 +115,22 @@ impl RoomServer {
         let number = RoomNumber(self.next_room.get());
         self.next_room.set(number.0 + 1);
         Rc::new(Room::new(number, id, version, Head::default()))
+    }
+
+    /// The room of that ID. One that this server does not know exists for those alone who ask for it by this, until its first
+    /// event is committed.
+    pub(crate) async fn room_or_new(&self, id: &RoomId, version: &RoomVersion) -> Result<Rc<Room>, Error> {
+        if let Some(room) = self.room(id).await? {
+            return Ok(room);
+        }
+        if let Some(room) = self.rooms.borrow().expected.get(id).and_then(Weak::upgrade) {
+            return Ok(room);
+        }
+        let room = self.new_room(id.to_owned(), version.clone());
+        let mut rooms = self.rooms.borrow_mut();
+        rooms.expected.retain(|_, room| room.strong_count() > 0);
+        rooms.expected.insert(id.to_owned(), Rc::downgrade(&room));
+        Ok(room)
     }
 
     /// Decides drafts of these rooms under their locks and commits them together, or changes nothing.

@@ -60,6 +60,9 @@ pub struct Decided {
     /// The room's state after it.
     #[serde(rename = "a")]
     pub after: Snapshot,
+    /// Whether events before it were missing when it came, so that the order of arrival breaks off before it.
+    #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
+    pub gap: bool,
     /// The state event in whose place it came.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<EventNumber>,

@@ -5,6 +5,7 @@ mod consistency;
 mod convergence;
 mod cost;
 mod durability;
+mod entry;
 mod per_version;
 mod random;
 mod readers;

@@ -39,6 +39,10 @@ tables! {
     StateNodes = "state_nodes",
     /// room/depth/event → nothing: the order that clients page through
     Timeline = "timeline",
+    /// room/depth/event → nothing, for events of the timeline before which others are still missing
+    Gaps = "gaps",
+    /// room/event id → nothing, for events that are missing though accepted ones build on them
+    Awaited = "awaited",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
@@ -63,6 +67,22 @@ tables! {
     Profiles = "profiles",
     /// user/device → the device
     Devices = "devices",
+    /// user/device → the device's identity keys
+    DeviceKeys = "device_keys",
+    /// user/device/0/algorithm/serial → a one-time key; user/device/1/serial → the name of one that was claimed
+    OneTimeKeys = "one_time_keys",
+    /// user/device/algorithm → the fallback key
+    FallbackKeys = "fallback_keys",
+    /// user/usage → the cross-signing key
+    CrossSigningKeys = "cross_signing_keys",
+    /// signer/user → the signature of the user's master key that only the signer sees
+    KeySignatures = "key_signatures",
+    /// user → how far the device list has come, and where clients were last told of it
+    DeviceLists = "device_lists",
+    /// position → whose devices or cross-signing keys changed
+    DeviceListLog = "device_list_log",
+    /// user of another server → what is known of their devices
+    RemoteDevices = "remote_devices",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer

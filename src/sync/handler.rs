@@ -7,6 +7,8 @@ use ruma::OwnedRoomId;
 use serde_json::{Map, Value, json};
 
 use super::{
+    beside::Beside,
+    device_lists,
     joined::joined_room,
     left::{left_room, stripped_state},
     rooms::{RoomOfUser, rooms_of},
@@ -133,7 +135,9 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
         Output::Event { room, users, .. } => users.contains(&window.user) || rooms.contains(room),
         Output::Receipt { room, user, private } => (!private || *user == window.user) && rooms.contains(room),
         Output::AccountData { user, .. } => *user == window.user,
-        Output::Devices { .. } | Output::Activity { .. } => false,
+        // Whether it concerns this user is found by looking.
+        output if device_lists::is_change(output) => true,
+        _ => false,
     })
 }
 
@@ -143,6 +147,7 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
     let typing = server.typing.borrow().serial();
     let (data, rules, rooms) =
         try_join3(account_data(server, window), push::unread::rules(server, &window.user), rooms_of(server, &window.user)).await?;
+    let beside = Beside::read(server, window, &rooms).await?;
     let rooms: Vec<_> = rooms.into_iter().filter(|room| window.filter.room.allows_room(room.room.id.as_str())).collect();
     let joined = rooms.iter().filter(|room| room.membership.membership == "join").map(|room| room.room.number).collect();
     let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default(), &rules);
@@ -154,18 +159,15 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
             section.insert(room.room.id.to_string(), part);
         }
     }
-    let is_empty = sections.is_empty() && data.global.is_empty();
-    let answer = json!({
-        "next_batch": token(server, window.upto, typing),
-        "account_data": { "events": data.global },
-        "presence": { "events": [] },
-        "to_device": { "events": [] },
-        "device_lists": { "changed": [], "left": [] },
-        "device_one_time_keys_count": {},
-        "device_unused_fallback_key_types": [],
-        "rooms": sections.into_json(),
-    });
-    Ok((answer, is_empty, joined))
+    let is_empty = sections.is_empty() && data.global.is_empty() && beside.is_empty();
+    let mut answer = Map::new();
+    answer.insert("next_batch".into(), token(server, window.upto, typing).into());
+    answer.insert("account_data".into(), json!({ "events": data.global }));
+    answer.insert("presence".into(), json!({ "events": [] }));
+    answer.insert("to_device".into(), json!({ "events": [] }));
+    answer.insert("rooms".into(), sections.into_json());
+    beside.add_to(&mut answer);
+    Ok((answer.into(), is_empty, joined))
 }
 
 /// The rooms of an answer by what the user is there.

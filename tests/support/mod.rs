@@ -5,6 +5,7 @@ mod executor;
 mod failing_store;
 pub(crate) mod network;
 mod ports;
+mod signing;
 
 use std::{
     cell::{Ref, RefCell},
@@ -28,6 +29,7 @@ pub(crate) use self::{
     failing_store::{FailingStore, Fault, Work},
     network::{Network, Wires},
     ports::{ManualClock, MemoryBlobs, NoTransport, SeededEntropy},
+    signing::{CrossSigner, Signer},
 };
 
 /// The password of every user that [`Host::register`] makes.
