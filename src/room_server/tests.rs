@@ -13,6 +13,6 @@ mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
-mod world;
+pub(crate) mod world;
 
-use crate::support;
+pub(crate) use crate::support;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, future::ready};
 use inglenook::{
     Config,
     http::{Body, Request, Response},
@@ -16,7 +16,7 @@ use inglenook::{
 };
 use serde_json::Value;
 
-use super::{Executor, Host, ManualClock, MemoryBlobs};
+use super::{Executor, Host, Life, ManualClock, MemoryBlobs};
 
 /// Hosts that can reach each other, by the names that the test gives them.
 pub(crate) struct Network {
@@ -24,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) clock: Rc<ManualClock>,
     executor: Rc<Executor>,
     hosts: Vec<(String, Host)>,
+    /// The servers that the test plays.
+    played: Life,
 }
 
 /// A request that was carried.
@@ -93,7 +95,19 @@ impl Network {
             (host.name(), host)
         });
         let hosts = hosts.collect();
-        Self { wires, clock, executor, hosts }
+        let played = executor.begin();
+        Self { wires, clock, executor, hosts, played }
+    }
+
+    /// Answers in the name of a server that is no host: one that the test plays itself.
+    pub(crate) fn play(&self, name: &str, answer: impl Fn(Request) -> Response + 'static) {
+        let (door, requests) = mpsc::unbounded::<(Request, oneshot::Sender<Response>)>();
+        self.wires.open(name, door);
+        self.played.spawn(requests.for_each(move |(request, sender)| {
+            // Whoever asked may have gone.
+            drop(sender.send(answer(request)));
+            ready(())
+        }));
     }
 
     /// Lets everything run that can.
