@@ -69,12 +69,7 @@ struct StandardError {
 }
 
 impl FederationClient {
-    pub(crate) fn new(
-        transport: Rc<dyn Transport>,
-        clock: Rc<dyn Clock>,
-        identity: Rc<Identity>,
-        relays: Relays,
-    ) -> Self {
+    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>, relays: Relays) -> Self {
         Self { transport, clock, identity, relays }
     }
 

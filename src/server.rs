@@ -29,8 +29,8 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
-    residents::KnownResidents,
     relays::{NodeRecords, OwnRelays},
+    residents::KnownResidents,
     room_server::RoomServer,
     signal::Signal,
     to_device::Inboxes,
@@ -160,11 +160,6 @@ impl Server {
     pub async fn run(self: Rc<Self>) {
         self.spawn(federation_sender::run(Rc::clone(&self)));
         self.background.run().await;
-    }
-
-    /// The network is there again: what waits for other servers is tried at once.
-    pub fn network_is_back(&self) {
-        self.federation_sender.network_is_back();
     }
 
     /// Leaves a task to [`Server::run`].

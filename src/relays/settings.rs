@@ -46,7 +46,14 @@ impl OwnRelays {
             Some(row) => serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the stored relays: {error}")))?,
             None => Chosen { urls: first.to_vec(), seq: 0 },
         };
-        Ok(Self { store, identity, chosen: RefCell::new(chosen), standings: RefCell::default(), changed: Signal::default(), moved: Signal::default() })
+        Ok(Self {
+            store,
+            identity,
+            chosen: RefCell::new(chosen),
+            standings: RefCell::default(),
+            changed: Signal::default(),
+            moved: Signal::default(),
+        })
     }
 
     /// Their base URLs, the first to be tried first.
