@@ -170,6 +170,7 @@ impl Server {
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
         self.log.wake();
