@@ -2,7 +2,6 @@
 
 mod account_data;
 mod accounts;
-mod activity;
 mod background;
 mod client_api;
 mod client_event;
@@ -17,11 +16,13 @@ mod filter;
 mod history;
 pub mod http;
 pub mod identity;
+mod key_backup;
 mod keys;
 mod locks;
 pub mod log;
 mod media;
 pub mod ports;
+mod presence;
 mod profiles;
 mod push;
 mod pushers;
@@ -40,6 +41,8 @@ mod sharing;
 mod sight;
 pub mod storage;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod to_device;
 mod tokens;
 mod transactions;

@@ -144,8 +144,20 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for text in ["", "s", "s1", "s1_2", "s1_2_3_ab", "s1_2_ab_cd", "s1_2_3_ab_cd_ef", "s1_2_3__cd", "s1_2_3_xy_cd", "s-1_2_3_ab_cd", "s+1_2_3_ab_cd", "1_2_3_ab_cd"]
-        {
+        for text in [
+            "",
+            "s",
+            "s1",
+            "s1_2",
+            "s1_2_3_ab",
+            "s1_2_ab_cd",
+            "s1_2_3_ab_cd_ef",
+            "s1_2_3__cd",
+            "s1_2_3_xy_cd",
+            "s-1_2_3_ab_cd",
+            "s+1_2_3_ab_cd",
+            "1_2_3_ab_cd",
+        ] {
             assert_eq!(StreamToken::parse(text), None, "{text:?}");
         }
         for text in ["", "t", "t1", "t1_", "t_1", "t1_2_3", "t1_-2", "1_2", "t99999999999999999999_1"] {

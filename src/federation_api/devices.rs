@@ -17,12 +17,7 @@ use crate::{
 };
 
 pub(super) const ROUTES: &[Route] = &[
-    Route {
-        method: Method::Get,
-        path: "/_matrix/federation/v1/user/devices/{userId}",
-        access: Access::Signed,
-        handler: handler!(devices),
-    },
+    Route { method: Method::Get, path: "/_matrix/federation/v1/user/devices/{userId}", access: Access::Signed, handler: handler!(devices) },
     Route { method: Method::Post, path: "/_matrix/federation/v1/user/keys/query", access: Access::Signed, handler: handler!(query) },
     Route { method: Method::Post, path: "/_matrix/federation/v1/user/keys/claim", access: Access::Signed, handler: handler!(claim) },
 ];

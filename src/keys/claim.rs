@@ -7,7 +7,10 @@ use ruma::{OwnedServerName, OwnedUserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{one_time, remote::{self, Patience}};
+use super::{
+    one_time,
+    remote::{self, Patience},
+};
 use crate::{error::Error, server::Server, storage::Batch};
 
 /// The algorithms that are wanted, by user and device.

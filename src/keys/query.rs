@@ -9,7 +9,12 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{cross_signing::CrossSigningKeys, remote::{self, Patience}, signatures, signed::Signed};
+use super::{
+    cross_signing::CrossSigningKeys,
+    remote::{self, Patience},
+    signatures,
+    signed::Signed,
+};
 use crate::{error::Error, server::Server};
 
 /// The devices that are asked for, by user; none stands for all.

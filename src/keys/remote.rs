@@ -201,7 +201,8 @@ pub(crate) async fn query(server: &Server, query: Query, patience: Patience) -> 
             continue;
         }
         // Who has failed to answer is not asked for each of many users.
-        let asked = if keys.failure.is_none() { Some(patience.wait(server, user.server_name(), resync(server, &user)).await) } else { None };
+        let asked =
+            if keys.failure.is_none() { Some(patience.wait(server, user.server_name(), resync(server, &user)).await) } else { None };
         match (asked, known) {
             (Some(Ok(list)), _) => keys.add(user, &wanted, list),
             (asked, known) => {

@@ -50,7 +50,9 @@ async fn initial_sync(call: Call) -> Result<Response, Error> {
     let global: Vec<_> =
         data.iter().filter(|data| data.room.is_none()).map(|data| json!({ "type": data.kind, "content": data.content })).collect();
     let typing = server.typing.borrow().serial();
-    Ok(Response::ok(&json!({ "end": token(server, Since { position: window.upto, typing, ..Since::default() }), "presence": [], "rooms": rooms, "account_data": global })))
+    Ok(Response::ok(
+        &json!({ "end": token(server, Since { position: window.upto, typing, ..Since::default() }), "presence": [], "rooms": rooms, "account_data": global }),
+    ))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync>

@@ -51,7 +51,8 @@ pub(crate) struct Inbox {
 /// The next messages for the device of a sync.
 pub(crate) async fn inbox(server: &Server, window: &Window) -> Result<Inbox, Error> {
     let since = window.since.map(|since| since.to_device).unwrap_or_default();
-    let is_for_device = |output: &Output| matches!(output, Output::ToDevice { user, device } if *user == window.user && *device == window.device);
+    let is_for_device =
+        |output: &Output| matches!(output, Output::ToDevice { user, device } if *user == window.user && *device == window.device);
     let upto = window.upto.max(since);
     if window.since.is_some() && !server.log.any_since(since, is_for_device) {
         return Ok(Inbox { messages: Vec::new(), upto });
