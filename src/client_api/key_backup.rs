@@ -123,7 +123,7 @@ async fn add_of_session(call: Call) -> Result<Response, Error> {
 /// The keys of a request's body, which are looked at once it is clear where they belong.
 fn new_keys<T: DeserializeOwned>(call: &Call) -> Result<T, Error> {
     let body = call.json_object()?;
-    let (_version, _room) = (version(call)?, room(call)?);
+    let (_room, _version) = (room(call)?, version(call)?);
     serde_json::from_value(Value::Object(body)).map_err(|error| Error::bad_json(format!("These are no keys of a backup: {error}.")))
 }
 
