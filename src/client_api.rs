@@ -9,6 +9,7 @@ mod call;
 mod capabilities;
 mod create_room;
 mod cross_signing;
+mod delivery;
 mod devices;
 mod directory;
 mod events;
@@ -53,7 +54,10 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    membership::{allowed_rooms, candidates, granting_user},
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
@@ -78,6 +82,7 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    delivery::ROUTES,
     cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,

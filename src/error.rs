@@ -113,7 +113,7 @@ impl Error {
     /// The error as an object: the response's body, or a part of one that tells of several failures.
     pub(crate) fn body(&self) -> Map<String, Value> {
         let Refusal { code, message, details: mut body, .. } = self.refusal();
-        body.insert("errcode".into(), code.as_ref().into());
+        body.insert("errcode".into(), code.into_owned().into());
         body.insert("error".into(), message.into());
         body
     }

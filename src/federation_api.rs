@@ -8,8 +8,15 @@ mod backfill;
 mod call;
 mod devices;
 mod events;
+mod handshake;
+mod invites;
+mod joins;
 mod keys;
+mod knocks;
+mod leaves;
 mod pdus;
+mod restricted;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -33,7 +40,12 @@ const ROUTES: &[&[Route]] = &[
     backfill::ROUTES,
     devices::ROUTES,
     events::ROUTES,
+    invites::ROUTES,
+    joins::ROUTES,
     keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

@@ -7,11 +7,14 @@ mod client_api;
 mod client_event;
 pub mod config;
 mod directory;
+mod erasure;
 pub mod error;
 pub mod event;
 mod federation;
 mod federation_api;
 mod federation_client;
+mod federation_receiver;
+mod federation_sender;
 mod filter;
 mod history;
 pub mod http;
@@ -39,6 +42,7 @@ mod server_acl;
 mod server_sight;
 mod sharing;
 mod sight;
+mod signal;
 pub mod storage;
 mod sync;
 #[cfg(test)]
@@ -50,6 +54,10 @@ mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 // The tests' host names this crate as its users do.
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::cell::OnceCell;
 use ruma::{OwnedServerName, OwnedUserId, UserId, events::StateEventType};
 
 use crate::{
+    erasure::is_kept_from_server,
     room_server::{Need, Room, View, snapshot::Snapshot, stored::StoredEvent},
     visibility::{is_visible, is_visible_to_members},
 };
@@ -26,6 +27,9 @@ impl ServerSight {
 
     /// Whether the server may see the event.
     pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+        if is_kept_from_server(view, event, || Ok(self.users(view)?.to_vec()))? {
+            return Ok(false);
+        }
         if is_visible_to_members(view, event)? {
             return Ok(true);
         }

@@ -1,15 +1,11 @@
 //! What other servers tell of their users, and what they are told of ours, by the functions that stand behind the federation API.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
-
 use std::rc::Rc;
 
 use ruma::{OwnedUserId, RoomId, ServerName, UserId, server_name, user_id};
 use serde_json::{Value, json};
 
-use self::support::{CrossSigner, Host, Signer, User};
 use crate::{
     Server,
     keys::{
@@ -20,6 +16,7 @@ use crate::{
     presence,
     room_server::{Position, commit::member_key},
     storage::Batch,
+    support::{CrossSigner, Host, Signer, User},
     to_device,
 };
 

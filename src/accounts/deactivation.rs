@@ -5,16 +5,21 @@ use ruma::UserId;
 use super::{Account, account_key, devices};
 use crate::{
     account_data,
+    erasure::Erasures,
     error::Error,
     key_backup,
-    keys::{self, device_list::Changes},
+    keys::{
+        self,
+        device_list::{Changes, DeviceList},
+    },
     presence,
     profiles::profile_key,
     server::Server,
     storage::{Batch, Key, Scan, Table},
 };
 
-/// Deactivates an account; with `erase`, what the user said about themselves goes too.
+/// Deactivates an account; with `erase`, what the user said about themselves goes too, and what they sent is kept from those who
+/// come later.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> Result<(), Error> {
@@ -28,9 +33,17 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
-    let changes = Changes { signing_keys: true, ..Changes::of_devices(devices) };
-    let appended = devices::append(server, user, changes, batch).await;
-    devices::forget(server, user);
+    let changes = Changes { signing_keys: true, ..Changes::of_devices(devices.clone()) };
+    let list = DeviceList::read(&*server.ports.store, user).await?;
+    let appending = server.log.append_and_publish(|positions| match list.write(user, &changes, positions, &mut batch) {
+        Some(position) if erase => {
+            Erasures::write(user, position, &mut batch);
+            (batch, server.rooms.erase(user.to_owned(), position))
+        }
+        _ => (batch, Box::new(|| ())),
+    });
+    let appended = appending.await;
+    devices::forget(server, user, devices);
     appended?;
     drop(lock);
     presence::note_end(server, user).await

@@ -65,7 +65,7 @@ impl Accounts {
         rows.iter().map(|row| decode(&row.value)).collect()
     }
 
-    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Returns which these are.
+    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says which these are.
     pub(super) async fn write_deletion(
         &self,
         user: &UserId,
@@ -97,8 +97,8 @@ pub(crate) async fn delete(server: &Server, user: &UserId, chosen: impl Fn(&Devi
     if devices.is_empty() {
         return Ok(());
     }
-    let deleted = append(server, user, Changes::of_devices(devices), batch).await;
-    forget(server, user);
+    let deleted = append(server, user, Changes::of_devices(devices.clone()), batch).await;
+    forget(server, user, devices);
     deleted
 }
 
@@ -123,9 +123,10 @@ pub(super) async fn append(server: &Server, user: &UserId, changes: Changes, mut
     appending.await
 }
 
-/// Forgets what is remembered of a user's devices, after some were deleted.
-pub(super) fn forget(server: &Server, user: &UserId) {
+/// Forgets what is remembered of devices that were deleted, and of their user's others.
+pub(super) fn forget(server: &Server, user: &UserId, deleted: Vec<String>) {
     server.accounts.forget_sessions(user);
+    server.transactions.forget(user, deleted);
     server.key_counts.forget(user);
 }
 

@@ -63,8 +63,8 @@ impl DeviceList {
         Ok(rows::one(store, list_key(user)).await?.unwrap_or_default())
     }
 
-    /// Adds changes of a local user's devices and keys to a commit.
-    pub(crate) fn write(mut self, user: &UserId, changes: &Changes, positions: &mut Positions, batch: &mut Batch) {
+    /// Adds changes of a local user's devices and keys to a commit. Returns where in the log the last of them is.
+    pub(crate) fn write(mut self, user: &UserId, changes: &Changes, positions: &mut Positions, batch: &mut Batch) -> Option<Position> {
         let mut last = None;
         for device in &changes.devices {
             let step = Output::Devices { user: user.to_owned(), device: device.clone(), prev: self.stream_id };
@@ -79,6 +79,7 @@ impl DeviceList {
             Some(_) => batch.put_json(list_key(user), &self),
             None => {}
         }
+        last
     }
 
     /// Adds to a commit that clients are told at this position to ask for the user's keys again.

@@ -1,5 +1,7 @@
 //! What the log says happened.
 
+use std::collections::BTreeMap;
+
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,9 @@ pub enum Output {
         /// Local users whose membership it changes: they are told even if they are not in the room.
         #[serde(rename = "u", default, skip_serializing_if = "Vec::is_empty")]
         users: Vec<OwnedUserId>,
+        /// What the federation sender asks of it.
+        #[serde(rename = "f", default, skip_serializing_if = "Federated::is_default")]
+        federated: Box<Federated>,
     },
     /// A user's account data changed, for all rooms or one.
     #[serde(rename = "account_data")]
@@ -112,4 +117,24 @@ pub enum Output {
         #[serde(rename = "u")]
         user: OwnedUserId,
     },
+}
+
+/// What an event means for other servers, so that the federation sender need not look at the event to know where it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Federated {
+    /// Whether it is for this server to send it to the others: it was made here, or handed in here to be passed on.
+    #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
+    pub outgoing: bool,
+    /// The server of a user who is put out of the room, and need not have been in it: one who was invited, or had knocked.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<OwnedServerName>,
+    /// How many more users of other servers are joined in the current state because of it.
+    #[serde(rename = "j", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub joined: BTreeMap<OwnedServerName, i64>,
+}
+
+impl Federated {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

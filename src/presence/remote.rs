@@ -39,13 +39,17 @@ struct Update {
 }
 
 /// Takes what another server tells of its users, as far as they share a room with a local one. The rest is dropped.
-pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<(), Error> {
-    let Ok(Presence { push }) = serde_json::from_value(content) else { return Ok(()) };
+/// Returns whether anything came of it.
+pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    let Ok(Presence { push }) = serde_json::from_value(content) else { return Ok(false) };
     let updates = push.into_iter().take(MAX_UPDATES).filter_map(|update| serde_json::from_value::<Update>(update).ok());
     let mut updates: BTreeMap<_, _> =
         updates.filter(|update| update.user_id.server_name() == origin).map(|update| (update.user_id.clone(), update)).collect();
     let seen = sharing::seen(server, updates.keys().cloned().collect()).await?;
     updates.retain(|user, _| seen.contains(user));
+    if updates.is_empty() {
+        return Ok(false);
+    }
     let mut locks = Vec::new();
     // In the order of the users, so that no two EDUs wait for each other.
     for user in updates.keys() {
@@ -66,5 +70,6 @@ pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value
         }
         batch
     });
-    appending.await
+    appending.await?;
+    Ok(true)
 }

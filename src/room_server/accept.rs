@@ -49,7 +49,7 @@ impl Draft<'_> {
 
     /// What the next event builds on, and the state before it: the current one, unless there are too many extremities to
     /// build on all.
-    fn place_of_next(&self) -> Result<(Vec<OwnedEventId>, Snapshot), Undecided> {
+    pub(super) fn place_of_next(&self) -> Result<(Vec<OwnedEventId>, Snapshot), Undecided> {
         let chosen = self.head.chosen();
         let all = chosen.len() == self.head.extremities.len();
         let before = if all { self.head.current } else { self.resolve_after(chosen.iter().map(|extremity| extremity.event))? };

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::OwnedEventId;
+use ruma::{
+    OwnedEventId,
+    events::{StateEventType, TimelineEventType},
+};
 
 use super::{
     auth::{Allowed, allowed_by_auth_events, allowed_by_state},
@@ -93,7 +96,7 @@ impl Draft<'_> {
             return Ok(Verdict::Missing { auth_events, prev_events: Vec::new() });
         }
         let number = known.as_ref().map_or_else(|| self.next_number(), |event| event.number);
-        let by_auth_events = allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, pdu)?;
+        let by_auth_events = self.allowed_by_auth_events(pdu)?;
         if kind == InputKind::Outlier {
             let status = if by_auth_events.is_ok() { Status::Outlier } else { Status::Rejected };
             self.store(number, pdu.clone(), Decided::new(status, Snapshot::default()));
@@ -110,6 +113,32 @@ impl Draft<'_> {
             self.redact(redaction, &pdu.event_id)?;
         }
         Ok(Verdict::Stored(status))
+    }
+
+    /// Whether the events that it names as authorising it do not allow the event, whatever the state before it is.
+    pub(crate) fn is_rejected_by_itself(&self, event: &CheckedPdu) -> Result<bool, Need> {
+        Ok(self.allowed_by_auth_events(event.pdu())?.is_err())
+    }
+
+    fn allowed_by_auth_events(&self, pdu: &Pdu) -> Result<Allowed, Need> {
+        let auth_events = self.view.events_by_id(pdu.auth_events.iter())?;
+        for event in auth_events.iter().flatten().map(|event| &*event.pdu).chain([pdu]) {
+            if self.is_another_create(event)? {
+                return Ok(Err("a room is created once".into()));
+            }
+        }
+        allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, pdu)
+    }
+
+    /// Whether it is a create event, and not the room's. The rules allow such an event in any state, as it is the first of
+    /// its room; until this server has entered the room, it does not know which one that is.
+    fn is_another_create(&self, pdu: &Pdu) -> Result<bool, Need> {
+        if pdu.kind != TimelineEventType::RoomCreate {
+            return Ok(false);
+        }
+        let create = self.head.current.event(&self.view, &StateEventType::RoomCreate, "")?;
+        let create = create.map(|number| self.view.event(number)).transpose()?;
+        Ok(create.is_some_and(|create| create.pdu.event_id != pdu.event_id))
     }
 
     fn judge(&self, pdu: &Pdu, by_auth_events: Allowed, before: Snapshot, kind: InputKind) -> Result<Status, Need> {
@@ -153,13 +182,17 @@ impl Draft<'_> {
         if !absent.is_empty() {
             return Ok(Err(absent));
         }
-        let events = self.view.events_by_id(ids.iter())?;
-        let entries: Vec<_> = events.iter().flatten().filter(|event| !event.pdu.rejected).filter_map(|event| state_entry(event)).collect();
+        let mut entries = Vec::new();
+        for event in self.view.events_by_id(ids.iter())?.iter().flatten() {
+            if !event.pdu.rejected && !self.is_another_create(&event.pdu)? {
+                entries.extend(state_entry(event));
+            }
+        }
         Ok(Ok(Snapshot::default().with(&self.view, &entries)?))
     }
 }
 
-fn state_entry(event: &StoredEvent) -> Option<((ruma::events::StateEventType, String), Option<EventNumber>)> {
+fn state_entry(event: &StoredEvent) -> Option<((StateEventType, String), Option<EventNumber>)> {
     let state_key = event.pdu.state_key.clone()?;
     Some(((event.pdu.kind.to_string().into(), state_key), Some(event.number)))
 }

@@ -7,25 +7,26 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::lock::MutexGuard;
-use ruma::{EventId, OwnedRoomId, RoomId};
+use futures_util::{future::try_join3, lock::MutexGuard};
+use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId};
 
 use super::{
     cache::Cache,
     commit::event_id_key,
     draft::{Context, Draft},
     head::Head,
-    number::{EventNumber, RoomNumber},
+    number::{EventNumber, Position, RoomNumber},
     room::{Room, RoomRow},
     snapshot::Node,
     stored::StoredEvent,
     view::{Loaded, Need, Undecided, View},
 };
 use crate::{
+    erasure::Erasures,
     error::Error,
     event::RoomVersion,
     identity::Identity,
-    log::Log,
+    log::{Log, Publish},
     ports::{Clock, Store},
     storage::{Batch, Key, KeyReader, Scan, Table},
 };
@@ -63,18 +64,24 @@ impl Rooms {
 impl RoomServer {
     /// Opens the room server on a store.
     pub async fn open(store: Rc<dyn Store>, log: Rc<Log>, identity: Rc<Identity>, clock: Rc<dyn Clock>) -> Result<Self, Error> {
-        let next_room = last_number(&*store, Table::Heads).await? + 1;
-        let next_event = last_number(&*store, Table::Events).await? + 1;
+        let (last_room, last_event) = (last_number(&*store, Table::Heads), last_number(&*store, Table::Events));
+        let (last_room, last_event, erasures) = try_join3(last_room, last_event, Erasures::load(&*store)).await?;
         Ok(Self {
             store,
             log,
             identity,
             clock,
-            cache: Rc::default(),
+            cache: Rc::new(Cache::of(erasures)),
             rooms: Rc::default(),
-            next_room: Cell::new(next_room),
-            next_event: Cell::new(next_event),
+            next_room: Cell::new(last_room + 1),
+            next_event: Cell::new(last_event + 1),
         })
+    }
+
+    /// Keeps what a user sent from those who come later than this, once that is committed.
+    pub(crate) fn erase(&self, user: OwnedUserId, position: Position) -> Publish {
+        let cache = Rc::clone(&self.cache);
+        Box::new(move || cache.erasures.remember(user, position))
     }
 
     /// The room of that ID, if this server knows it.

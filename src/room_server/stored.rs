@@ -30,6 +30,10 @@ pub enum Status {
     /// Known only because other events name it: no state before it is known.
     #[serde(rename = "o")]
     Outlier,
+    /// What another server said of a local user's membership of a room that this server is not in. It authorises nothing, and is
+    /// judged if it comes again as an event of the room.
+    #[serde(rename = "u")]
+    Unjudged,
 }
 
 /// A stored event.

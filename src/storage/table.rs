@@ -23,7 +23,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// name → a value of the server as a whole: identity, incarnation, epoch
+    /// name → a value of the server as a whole: identity, incarnation, epoch; erased/user → where in the log the user was erased
     Meta = "meta",
     /// position → what happened there
     Log = "log",
@@ -43,18 +43,34 @@ tables! {
     Gaps = "gaps",
     /// room/event id → nothing, for events that are missing though accepted ones build on them
     Awaited = "awaited",
+    /// room id/server/event id → an event that the server has sent, and that waits for what is before it
+    Waiting = "waiting",
+    /// server → its keys as it published them
+    ServerKeys = "server_keys",
+    /// server/0/transaction id → what it was answered, and its serial number; server/1/serial number → transaction id
+    ReceivedTransactions = "received_transactions",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
     Members = "members",
+    /// room/server → when another server had users in the room
+    RoomServers = "room_servers",
+    /// server → how far it has come with what is sent to it
+    Destinations = "destinations",
+    /// server/transaction id → nothing, for transactions of that server that came through a relay and are to be acknowledged
+    Acknowledgements = "acknowledgements",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
+    /// room/user → the stripped state that a local user was shown of a room that this server is not in
+    ToldState = "told_state",
     /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
     /// room/depth/event → the root of the thread that the event is in
     Threads = "threads",
     /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
+    /// room id → the server through which this one has last knocked there
+    Helpers = "helpers",
     /// alias → room id and who made it
     Aliases = "aliases",
     /// room/alias → nothing

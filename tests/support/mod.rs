@@ -4,6 +4,7 @@
 mod executor;
 mod failing_store;
 pub(crate) mod network;
+pub(crate) mod peer;
 mod ports;
 mod signing;
 
