@@ -8,13 +8,19 @@ mod backfill;
 mod call;
 mod events;
 mod handshake;
+mod hierarchy;
 mod invites;
 mod joins;
 mod keys;
 mod knocks;
 mod leaves;
+mod media;
+mod openid;
 mod pdus;
+mod public_rooms;
+mod queries;
 mod restricted;
+mod user_keys;
 mod version;
 
 use std::rc::Rc;
@@ -37,11 +43,17 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     events::ROUTES,
+    hierarchy::ROUTES,
     invites::ROUTES,
     joins::ROUTES,
     keys::ROUTES,
     knocks::ROUTES,
     leaves::ROUTES,
+    media::ROUTES,
+    openid::ROUTES,
+    public_rooms::ROUTES,
+    queries::ROUTES,
+    user_keys::ROUTES,
     version::ROUTES,
 ];
 

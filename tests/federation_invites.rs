@@ -199,7 +199,8 @@ fn in_a_room_that_the_server_is_in_an_invitation_comes_as_its_event() {
         });
         let (id, event) = peer.sign(event, "12");
         let state = peer.get(host, &format!("/v1/state/{}?event_id={}", encode(&room), encode(&host.send(&alice, &room, "hello"))));
-        let told = state.body["pdus"].as_array().map(|pdus| pdus.iter().filter(|event| event["type"] == "m.room.create").cloned().collect());
+        let told =
+            state.body["pdus"].as_array().map(|pdus| pdus.iter().filter(|event| event["type"] == "m.room.create").cloned().collect());
         let body = json!({ "room_version": "12", "event": event, "invite_room_state": told.unwrap_or_else(|| vec![json!({})]) });
         (format!("/v2/invite/{}/{}", encode(&room), encode(&id)), body)
     };
