@@ -9,6 +9,7 @@ mod call;
 mod capabilities;
 mod create_room;
 mod cross_signing;
+mod delivery;
 mod devices;
 mod directory;
 mod events;
@@ -43,6 +44,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -81,6 +83,7 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    delivery::ROUTES,
     cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
@@ -111,6 +114,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

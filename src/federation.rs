@@ -2,8 +2,10 @@
 
 mod candidates;
 mod directory;
+mod invite;
 mod join;
-mod residence;
+mod knock;
+mod leave;
 mod target;
 mod template;
 mod told_room;
@@ -14,8 +16,10 @@ use ruma::{OwnedRoomId, RoomId};
 pub(crate) use self::{
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
+    invite::invite,
     join::join,
-    residence::{is_resident, resident_servers},
+    knock::{helper, knock},
+    leave::leave,
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};

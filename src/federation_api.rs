@@ -6,6 +6,7 @@ mod admission;
 mod auth_chain;
 mod backfill;
 mod call;
+mod devices;
 mod events;
 mod handshake;
 mod hierarchy;
@@ -20,7 +21,7 @@ mod pdus;
 mod public_rooms;
 mod queries;
 mod restricted;
-mod user_keys;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -42,6 +43,7 @@ pub(crate) type Route = route::Route<Call, Access>;
 const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
+    devices::ROUTES,
     events::ROUTES,
     hierarchy::ROUTES,
     invites::ROUTES,
@@ -53,7 +55,7 @@ const ROUTES: &[&[Route]] = &[
     openid::ROUTES,
     public_rooms::ROUTES,
     queries::ROUTES,
-    user_keys::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

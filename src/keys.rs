@@ -12,6 +12,7 @@ pub(crate) mod query;
 pub(crate) mod remote;
 pub(crate) mod signatures;
 pub(crate) mod signed;
+pub(crate) mod told;
 pub(crate) mod upload;
 
 use ruma::UserId;

@@ -14,6 +14,8 @@ pub mod event;
 mod federation;
 mod federation_api;
 mod federation_client;
+mod federation_receiver;
+mod federation_sender;
 mod filter;
 mod history;
 pub mod http;
@@ -39,14 +41,20 @@ mod server_acl;
 mod server_sight;
 mod sharing;
 mod sight;
+mod signal;
 pub mod storage;
 mod sync;
+mod to_device;
 mod tokens;
 mod transactions;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 // The tests' host names this crate as its users do.
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod accept;
 mod auth;
 pub(crate) mod cache;
 pub(crate) mod commit;
-mod cover;
+pub(crate) mod cover;
 pub(crate) mod draft;
 mod graph;
 pub(crate) mod head;
@@ -30,7 +30,7 @@ mod template;
 pub(crate) mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     draft::Draft,

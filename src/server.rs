@@ -18,6 +18,8 @@ use crate::{
     federation::Federation,
     federation_api,
     federation_client::FederationClient,
+    federation_receiver::{self, Receiver},
+    federation_sender::{self, FederationSender},
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
     keys::one_time::KnownCounts,
@@ -29,6 +31,7 @@ use crate::{
     recent_requests::RecentRequests,
     residents::KnownResidents,
     room_server::RoomServer,
+    to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
 };
@@ -56,7 +59,9 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
+    pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
     pub(crate) federation: Federation,
     background: Background,
@@ -69,6 +74,7 @@ pub struct Server {
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) key_counts: KnownCounts,
+    pub(crate) inboxes: Inboxes,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -88,9 +94,18 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
-        Ok(Rc::new(Self {
-            keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
+        let federation_sender = FederationSender::open(&*ports.store, &log).await?;
+        let server = Rc::new(Self {
+            keys: KeyRing::new(
+                Rc::clone(&federation_client),
+                Rc::clone(&identity),
+                Rc::clone(&ports.store),
+                Rc::clone(&ports.clock),
+                config.notaries.clone(),
+            ),
+            receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            federation_sender,
             residents: KnownResidents::default(),
             federation: Federation::default(),
             background: Background::default(),
@@ -110,10 +125,13 @@ impl Server {
             active: RefCell::default(),
             unread: RefCell::default(),
             key_counts: KnownCounts::default(),
+            inboxes: Inboxes::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),
-        }))
+        });
+        server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        Ok(server)
     }
 
     /// Answers a request. Never fails: what goes wrong is in the response.
@@ -128,6 +146,7 @@ impl Server {
 
     /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
     pub async fn run(self: Rc<Self>) {
+        self.spawn(federation_sender::run(Rc::clone(&self)));
         self.background.run().await;
     }
 
@@ -140,6 +159,7 @@ impl Server {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.background.close();
+        self.receiver.wake();
         self.log.wake();
     }
 

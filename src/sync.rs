@@ -22,5 +22,6 @@ pub(crate) use self::{
     events::ROUTES as EVENTS_ROUTES,
     handler::{ROUTES, read_token},
     initial::ROUTES as INITIAL_SYNC_ROUTES,
+    rooms::RoomOfUser,
     window::Window,
 };

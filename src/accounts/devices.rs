@@ -16,6 +16,7 @@ use crate::{
     pushers,
     server::Server,
     storage::{Batch, Key, Scan, Table},
+    to_device,
 };
 
 /// A device of a local account.
@@ -80,6 +81,7 @@ impl Accounts {
                 batch.delete(Key::new(Table::Transactions).raw(&row.key));
             }
             pushers::write_deletion(&*self.store, user, &device.device_id, batch).await?;
+            to_device::write_deletion(&*self.store, user, &device.device_id, batch).await?;
             keys::write_deletion(&*self.store, user, &device.device_id, batch).await?;
             deleted.push(device.device_id);
         }

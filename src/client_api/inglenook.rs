@@ -99,6 +99,8 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
             json!({ "kind": "receipt", "room_id": room, "user_id": user, "private": private })
         }
         Output::Devices { user, device, .. } => json!({ "kind": "devices", "user_id": user, "device_id": device }),
+        Output::ToDevice { user, device } => json!({ "kind": "to_device", "user_id": user, "device_id": device }),
+        Output::ToDeviceRemote { destination } => json!({ "kind": "to_device_remote", "destination": destination }),
         Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
         Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
         Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),

@@ -12,6 +12,7 @@ use crate::{
     keys::{
         claim::{self, Claims},
         query::{self, Query},
+        remote::Patience,
         upload::{self, Upload},
     },
     sync,
@@ -32,35 +33,30 @@ async fn upload(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&json!({ "one_time_key_counts": counts })))
 }
 
-/// How long the client would have other servers be waited for, in milliseconds. They are given the time that they are always given.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Timeout(#[expect(dead_code, reason = "it is read to be checked")] u64);
-
 #[derive(Deserialize)]
 struct KeyQuery {
     device_keys: Query,
-    #[serde(rename = "timeout")]
-    _timeout: Option<Timeout>,
+    #[serde(default)]
+    timeout: Patience,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
 async fn query(call: Call) -> Result<Response, Error> {
-    let KeyQuery { device_keys, .. } = call.body()?;
-    Ok(Response::ok(&query::query(&call.server, call.user()?, device_keys).await?))
+    let KeyQuery { device_keys, timeout } = call.body()?;
+    Ok(Response::ok(&query::query(&call.server, call.user()?, device_keys, timeout).await?))
 }
 
 #[derive(Deserialize)]
 struct KeyClaim {
     one_time_keys: Claims,
-    #[serde(rename = "timeout")]
-    _timeout: Option<Timeout>,
+    #[serde(default)]
+    timeout: Patience,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim>
 async fn claim(call: Call) -> Result<Response, Error> {
-    let KeyClaim { one_time_keys, .. } = call.body()?;
-    Ok(Response::ok(&claim::claim(&call.server, one_time_keys).await?))
+    let KeyClaim { one_time_keys, timeout } = call.body()?;
+    Ok(Response::ok(&claim::claim(&call.server, one_time_keys, timeout).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3keyschanges>

@@ -79,12 +79,26 @@ impl RawPdu {
 
     /// The events that it says authorise it, in the form of any room version.
     pub fn auth_events(&self) -> Vec<OwnedEventId> {
-        let named = self.0.get("auth_events").and_then(CanonicalJsonValue::as_array).into_iter().flatten();
+        self.references("auth_events")
+    }
+
+    /// The events that it says are before it, in the form of any room version.
+    pub fn prev_events(&self) -> Vec<OwnedEventId> {
+        self.references("prev_events")
+    }
+
+    fn references(&self, field: &str) -> Vec<OwnedEventId> {
+        let named = self.0.get(field).and_then(CanonicalJsonValue::as_array).into_iter().flatten();
         let id = |reference: &CanonicalJsonValue| match reference {
             CanonicalJsonValue::Array(parts) => parts.first().and_then(CanonicalJsonValue::as_str).map(str::to_owned),
             other => other.as_str().map(str::to_owned),
         };
         named.filter_map(|reference| EventId::parse(id(reference)?).ok()).collect()
+    }
+
+    /// The event as it came, in canonical JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
     }
 
     /// The IDs of the keys by which it says that a server has signed it.

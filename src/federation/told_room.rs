@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, PublicKeys, RawPdu, RoomVersion},
     identity::key_ring::WantedKey,
+    residents::is_resident,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
     server::Server,
 };
@@ -71,14 +72,6 @@ impl<'a> ToldRoom<'a> {
         Some(id)
     }
 
-    /// The event that this server has made, with the signatures that others have added to it.
-    pub(super) async fn signed_by_others(&self, server: &Server, own: &CheckedPdu, signed: &RawValue) -> Result<CheckedPdu, Error> {
-        let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
-        let keys = server.keys.find(&wanted_keys(&raw, &self.version).into_iter().collect()).await;
-        let signed = raw.check(&self.version, &keys).map_err(malformed)?;
-        if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
-    }
-
     /// Stores what was told, and enters the room by `event`, or by several commits changes nothing that anybody sees.
     pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu) -> Result<Rc<Room>, Error> {
         let create = self.create.as_ref().filter(|create| self.state.contains(*create));
@@ -99,7 +92,7 @@ impl<'a> ToldRoom<'a> {
             let checked = chunk.iter().filter_map(|id| self.check(id, &keys)).collect();
             state.extend(self.take_in(server, &room, checked).await?);
         }
-        let is_resident = super::is_resident(server, &room).await?;
+        let is_resident = is_resident(server, &room, server.identity.server_name()).await?;
         let entered = server
             .rooms
             .transact_in(&room, |draft| if is_resident { receive(draft, event, &self.state) } else { Ok(draft.enter(event, &state)?) });
@@ -144,6 +137,19 @@ impl<'a> ToldRoom<'a> {
         }
         ordered
     }
+}
+
+/// The event that this server has made, with the signatures that others have added to it.
+pub(super) async fn signed_by_others(
+    server: &Server,
+    version: &RoomVersion,
+    own: &CheckedPdu,
+    signed: &RawValue,
+) -> Result<CheckedPdu, Error> {
+    let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
+    let keys = server.keys.find(&wanted_keys(&raw, version).into_iter().collect()).await;
+    let signed = raw.check(version, &keys).map_err(malformed)?;
+    if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
 }
 
 /// Receives the event in a room that this server is in: it is one event among others, and settles nothing but itself.

@@ -7,7 +7,10 @@ use ruma::{OwnedServerName, OwnedUserId};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{one_time, remote};
+use super::{
+    one_time,
+    remote::{self, Patience},
+};
 use crate::{error::Error, server::Server, storage::Batch};
 
 /// The algorithms that are wanted, by user and device.
@@ -25,11 +28,11 @@ pub(crate) struct ClaimAnswer {
 }
 
 /// Claims keys for a local client.
-pub(crate) async fn claim(server: &Server, claims: Claims) -> Result<ClaimAnswer, Error> {
+pub(crate) async fn claim(server: &Server, claims: Claims, patience: Patience) -> Result<ClaimAnswer, Error> {
     let (local, remote) = remote::by_server(server, claims);
     let mut answer = ClaimAnswer { one_time_keys: claim_local(server, local).await?, ..ClaimAnswer::default() };
     let asking = remote.into_iter().map(|(destination, claims)| async {
-        let answer = remote::claim(server, &destination, claims).await;
+        let answer = remote::claim(server, &destination, claims, patience).await;
         (destination, answer)
     });
     for (destination, claimed) in join_all(asking).await {

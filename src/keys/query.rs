@@ -9,7 +9,12 @@ use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{cross_signing::CrossSigningKeys, remote, signatures, signed::Signed};
+use super::{
+    cross_signing::CrossSigningKeys,
+    remote::{self, Patience},
+    signatures,
+    signed::Signed,
+};
 use crate::{error::Error, server::Server};
 
 /// The devices that are asked for, by user; none stands for all.
@@ -29,10 +34,10 @@ pub(crate) struct Keys {
 }
 
 /// Answers a local user.
-pub(crate) async fn query(server: &Server, viewer: &UserId, query: Query) -> Result<Keys, Error> {
+pub(crate) async fn query(server: &Server, viewer: &UserId, query: Query, patience: Patience) -> Result<Keys, Error> {
     let (local, remote) = remote::by_server(server, query);
     let mut keys = of_local_users(server, local, Some(viewer)).await?;
-    let asking = remote.into_iter().map(|(destination, query)| remote::query(server, destination, query));
+    let asking = remote.into_iter().map(|(destination, query)| async { (destination, remote::query(server, query, patience).await) });
     for (destination, answer) in join_all(asking).await {
         let answer = answer?;
         keys.device_keys.extend(answer.device_keys);

@@ -8,11 +8,12 @@
 mod ask;
 mod receive;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, pin::pin};
 
+use futures_util::future::{Either, select};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(crate) use self::receive::{Received, receive_device_list_update, receive_signing_key_update};
 use super::{
@@ -23,8 +24,9 @@ use super::{
 };
 use crate::{
     error::Error,
+    federation_client::PeerError,
     log::Output,
-    ports::Store,
+    ports::{Store, TransportError},
     rows,
     server::Server,
     sharing,
@@ -33,6 +35,31 @@ use crate::{
 
 /// So many devices of one user are kept at most; a server that tells of more is not believed.
 const MAX_DEVICES: usize = 1_000;
+
+/// How long other servers are waited for, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Patience(u64);
+
+impl Patience {
+    /// No client has others waited for longer.
+    const MAX: Self = Self(60_000);
+
+    async fn wait<T>(self, server: &Server, destination: &ServerName, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let time = server.ports.clock.sleep(self.min(Self::MAX).0);
+        match select(pin!(asking), time).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(PeerError::from(TransportError::TimedOut(destination.to_string())).into()),
+        }
+    }
+}
+
+impl Default for Patience {
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
+    fn default() -> Self {
+        Self(10_000)
+    }
+}
 
 /// What is known of the devices and cross-signing keys of another server's user.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -138,9 +165,9 @@ async fn write(server: &Server, user: &UserId, list: &RemoteDeviceList) -> Resul
 
 /// Asks a user's server for the device list, and stores the answer: for a list that is stale or not there yet.
 pub(crate) async fn resync(server: &Server, user: &UserId) -> Result<RemoteDeviceList, Error> {
-    let told: ToldDeviceList = read_answer(ask::devices(server, user).await?)?;
+    let told = ask::devices(server, user).await?;
     if told.user_id != user {
-        return Err(peer_misbehaved("These are another user's devices."));
+        return Err(PeerError::Malformed("these are another user's devices".into()).into());
     }
     store(server, user, told).await
 }
@@ -165,12 +192,7 @@ impl RemoteKeys {
 
 /// The keys of one server's users: what is kept of them, or else what their server says. Where it cannot be asked, what was
 /// known before is better than nothing: a server that is away gets its messages later.
-pub(crate) async fn query(server: &Server, destination: OwnedServerName, query: Query) -> (OwnedServerName, Result<RemoteKeys, Error>) {
-    let answer = query_server(server, query).await;
-    (destination, answer)
-}
-
-async fn query_server(server: &Server, query: Query) -> Result<RemoteKeys, Error> {
+pub(crate) async fn query(server: &Server, query: Query, patience: Patience) -> Result<RemoteKeys, Error> {
     let mut keys = RemoteKeys::default();
     for (user, wanted) in query {
         let known = cached(&*server.ports.store, &user).await?;
@@ -179,7 +201,8 @@ async fn query_server(server: &Server, query: Query) -> Result<RemoteKeys, Error
             continue;
         }
         // Who has failed to answer is not asked for each of many users.
-        let asked = if keys.failure.is_none() { Some(resync(server, &user).await) } else { None };
+        let asked =
+            if keys.failure.is_none() { Some(patience.wait(server, user.server_name(), resync(server, &user)).await) } else { None };
         match (asked, known) {
             (Some(Ok(list)), _) => keys.add(user, &wanted, list),
             (asked, known) => {
@@ -194,27 +217,14 @@ async fn query_server(server: &Server, query: Query) -> Result<RemoteKeys, Error
 }
 
 /// Claims keys of another server's users.
-pub(crate) async fn claim(server: &Server, destination: &ServerName, claims: Claims) -> Result<Claimed, Error> {
-    #[derive(Deserialize)]
-    struct Answer {
-        one_time_keys: Claimed,
-    }
-    let answer = ask::claim(server, destination, json!({ "one_time_keys": claims })).await?;
-    let Answer { mut one_time_keys } = read_answer(answer)?;
+pub(crate) async fn claim(server: &Server, destination: &ServerName, claims: Claims, patience: Patience) -> Result<Claimed, Error> {
+    let mut one_time_keys = patience.wait(server, destination, ask::claim(server, destination, &claims)).await?;
     one_time_keys.retain(|user, devices| {
         let wanted = claims.get(user);
         devices.retain(|device, _| wanted.is_some_and(|wanted| wanted.contains_key(device)));
         wanted.is_some()
     });
     Ok(one_time_keys)
-}
-
-fn read_answer<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, Error> {
-    serde_json::from_value(answer).map_err(|error| peer_misbehaved(&format!("Its answer is not of the right shape: {error}.")))
-}
-
-fn peer_misbehaved(message: &str) -> Error {
-    Error::refused(502, "M_UNKNOWN", message)
 }
 
 /// A server's failure as `failures` tells it.

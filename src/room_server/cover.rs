@@ -90,6 +90,6 @@ impl Draft<'_> {
 }
 
 /// Whether the state before the event is known. An outlier's is not, and a rejected one may be an outlier.
-pub(super) fn has_place(event: &StoredEvent) -> bool {
+pub(crate) fn has_place(event: &StoredEvent) -> bool {
     event.decided.status != Status::Outlier && (event.decided.before != Default::default() || event.pdu.prev_events.is_empty())
 }

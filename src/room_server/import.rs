@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ruma::events::StateEventType;
+use ruma::{EventId, OwnedEventId, events::StateEventType};
 
 use super::{
     auth::{Allowed, allowed_by_auth_events, allowed_by_state},
@@ -12,7 +12,7 @@ use super::{
     receive::{Input, InputKind},
     snapshot::{Change, Snapshot},
     stored::Status,
-    view::Undecided,
+    view::{Need, Undecided},
 };
 use crate::event::CheckedPdu;
 
@@ -37,18 +37,26 @@ impl Draft<'_> {
         let mut told = Vec::new();
         for event in events {
             self.receive(&Input { event: event.clone(), kind: InputKind::Outlier, state_before: None })?;
-            told.push(self.told(event)?);
+            told.push(self.told(&event.pdu().event_id)?.flatten());
         }
         Ok(told)
     }
 
-    fn told(&self, event: &CheckedPdu) -> Result<Option<ToldEvent>, Undecided> {
-        let stored = self.view.event_by_id(&event.pdu().event_id)?;
-        let Some(stored) = stored.filter(|stored| stored.decided.status != Status::Rejected) else { return Ok(None) };
-        let Some(state_key) = stored.pdu.state_key.clone() else { return Ok(None) };
+    /// Those of the events that are stored, as far as they may stand in a state.
+    pub(crate) fn told_events(&self, ids: &[OwnedEventId]) -> Result<Vec<Option<Option<ToldEvent>>>, Need> {
+        self.view.events_by_id(ids.iter())?;
+        ids.iter().map(|id| self.told(id)).collect()
+    }
+
+    /// `None` for an event that is not stored, and `Some(None)` for one that may stand in no state.
+    fn told(&self, id: &EventId) -> Result<Option<Option<ToldEvent>>, Need> {
+        let Some(stored) = self.view.event_by_id(id)? else { return Ok(None) };
+        let Some(state_key) = stored.pdu.state_key.clone().filter(|_| stored.decided.status != Status::Rejected) else {
+            return Ok(Some(None));
+        };
         let kind = StateEventType::from(stored.pdu.kind.to_string());
         let membership = if kind == StateEventType::RoomMember { stored.pdu.content_str("membership") } else { None };
-        Ok(Some(ToldEvent { number: stored.number, kind, state_key, membership }))
+        Ok(Some(Some(ToldEvent { number: stored.number, kind, state_key, membership })))
     }
 
     /// Enters the room by this event, before which the room has the state that was told. It replaces what was known of the

@@ -115,6 +115,11 @@ impl Draft<'_> {
         Ok(Verdict::Stored(status))
     }
 
+    /// Whether the events that it names as authorising it do not allow the event, whatever the state before it is.
+    pub(crate) fn is_rejected_by_itself(&self, event: &CheckedPdu) -> Result<bool, Need> {
+        Ok(self.allowed_by_auth_events(event.pdu())?.is_err())
+    }
+
     fn allowed_by_auth_events(&self, pdu: &Pdu) -> Result<Allowed, Need> {
         let auth_events = self.view.events_by_id(pdu.auth_events.iter())?;
         for event in auth_events.iter().flatten().map(|event| &*event.pdu).chain([pdu]) {

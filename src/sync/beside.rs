@@ -1,4 +1,4 @@
-//! What a sync tells beside rooms and account data: changes of device lists, and what keys are left of the device.
+//! What a sync tells beside rooms and account data: messages to the device, changes of device lists, and what keys are left of the device.
 
 use std::rc::Rc;
 
@@ -13,13 +13,16 @@ use super::{
 use crate::{
     error::Error,
     keys::one_time::{self, KeyCounts},
+    room_server::Position,
     server::Server,
+    to_device::{self, Inbox},
 };
 
 /// What a sync tells beside rooms and account data.
 pub(crate) struct Beside {
     device_lists: Option<DeviceLists>,
     keys: KeyCounts,
+    to_device: Inbox,
 }
 
 impl Beside {
@@ -33,12 +36,18 @@ impl Beside {
             }
             None => None,
         };
-        Ok(Self { device_lists, keys })
+        let to_device = to_device::inbox(server, window).await?;
+        Ok(Self { device_lists, keys, to_device })
     }
 
     /// Whether there is nothing that a client waits for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.device_lists.as_ref().is_none_or(DeviceLists::is_empty)
+        self.device_lists.as_ref().is_none_or(DeviceLists::is_empty) && self.to_device.messages.is_empty()
+    }
+
+    /// The position up to which messages to the device are told.
+    pub(crate) fn to_device_upto(&self) -> Position {
+        self.to_device.upto
     }
 
     /// Adds it to an answer.
@@ -46,6 +55,7 @@ impl Beside {
         if let Some(lists) = self.device_lists {
             answer.insert("device_lists".into(), lists.to_json());
         }
+        answer.insert("to_device".into(), json!({ "events": self.to_device.messages }));
         answer.insert("device_one_time_keys_count".into(), json!(self.keys.one_time));
         answer.insert("device_unused_fallback_key_types".into(), json!(self.keys.unused_fallback));
     }

@@ -1,22 +1,35 @@
 //! Asks other servers for their users' devices and one-time keys.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use ruma::{ServerName, UserId};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use crate::{error::Error, http::Method, ports::TransportError, server::Server};
+use super::ToldDeviceList;
+use crate::{
+    error::Error,
+    federation_client::PeerError,
+    keys::claim::{Claimed, Claims},
+    server::Server,
+};
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid>
-pub(super) async fn devices(server: &Server, user: &UserId) -> Result<Value, Error> {
-    let user_id = percent_encoding::utf8_percent_encode(user.as_str(), percent_encoding::NON_ALPHANUMERIC);
-    ask(server, user.server_name(), Method::Get, format!("/_matrix/federation/v1/user/devices/{user_id}"), None).await
+pub(super) async fn devices(server: &Server, user: &UserId) -> Result<ToldDeviceList, Error> {
+    let target = format!("/_matrix/federation/v1/user/devices/{}", utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC));
+    read(&server.federation_client.get(user.server_name(), &target).await?)
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim>
-pub(super) async fn claim(server: &Server, destination: &ServerName, body: Value) -> Result<Value, Error> {
-    ask(server, destination, Method::Post, "/_matrix/federation/v1/user/keys/claim".into(), Some(body)).await
+pub(super) async fn claim(server: &Server, destination: &ServerName, claims: &Claims) -> Result<Claimed, Error> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        one_time_keys: Claimed,
+    }
+    let body = json!({ "one_time_keys": claims });
+    let answer = server.federation_client.post(destination, "/_matrix/federation/v1/user/keys/claim", &body).await?;
+    Ok(read::<Answer>(&answer)?.one_time_keys)
 }
 
-/// Sends a request to another server. There is no way to any yet, and the client is told which ones were not reached.
-async fn ask(_: &Server, destination: &ServerName, _: Method, _: String, _: Option<Value>) -> Result<Value, Error> {
-    Err(TransportError::NoRoute(destination.to_string()).into())
+fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(answer).map_err(|error| PeerError::Malformed(error.to_string()).into())
 }
