@@ -35,14 +35,15 @@ const AT_A_TIME: usize = 8;
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2server>
 async fn own_keys(call: Call) -> Result<Response, Error> {
-    Ok(Response::ok(&own(&call.server)?))
+    Ok(Response::ok(&signed_keys(&call.server, call.server.now() + VALIDITY_MILLIS)?))
 }
 
-fn own(server: &Server) -> Result<CanonicalJsonObject, Error> {
+/// This server's keys, signed by themselves.
+pub(crate) fn signed_keys(server: &Server, valid_until: u64) -> Result<CanonicalJsonObject, Error> {
     let identity = &server.identity;
     let keys = json!({
         "server_name": identity.server_name(),
-        "valid_until_ts": server.now() + VALIDITY_MILLIS,
+        "valid_until_ts": valid_until,
         "verify_keys": { KEY_ID: { "key": <Base64>::new(identity.public_key().to_vec()) } },
         "old_verify_keys": {},
     });
@@ -91,7 +92,7 @@ async fn keys_of_several(call: Call) -> Result<Response, Error> {
 async fn answer(server: &Rc<Server>, wanted: BTreeMap<OwnedServerName, u64>) -> Result<Response, Error> {
     let found = stream::iter(wanted).map(async |(name, wanted_until)| {
         if name == *server.identity.server_name() {
-            return own(server).map(Some);
+            return signed_keys(server, server.now() + VALIDITY_MILLIS).map(Some);
         }
         published(server, &name, wanted_until).await.map(|keys| signed(server, keys)).transpose()
     });
