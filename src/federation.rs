@@ -1,5 +1,6 @@
 //! What this server asks of others for its users: to be let into rooms and out of them, and what it does not have itself.
 
+mod backfill;
 mod candidates;
 mod directory;
 mod invite;
@@ -14,6 +15,7 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
+    backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
     invite::invite,
@@ -28,6 +30,7 @@ use crate::{error::Error, federation_client::PeerError, locks::Locks};
 #[derive(Default)]
 pub(crate) struct Federation {
     entering: Locks<OwnedRoomId>,
+    backfilling: Locks<OwnedRoomId>,
 }
 
 impl Federation {

@@ -29,8 +29,11 @@ use futures_util::future::{Either, select};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
 pub(crate) use self::{
+    check::check,
     edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
+    order::in_order,
+    told_state::told_state,
 };
 use self::{
     fill::{Filled, fill},

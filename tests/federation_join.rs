@@ -170,3 +170,58 @@ fn a_peer_that_lies_about_a_room_changes_nothing() {
     network.treat_well();
     join_via(&network[1], &bob, &room, &[network[0].name()]).ok();
 }
+
+#[test]
+fn a_large_room_is_joined_in_pieces() {
+    let (network, alice, bob, room) = two_with_room("11");
+    for number in 0..200 {
+        network[0].put_state(
+            &alice,
+            &room,
+            "m.room.member",
+            &format!("@u{number}:{}", network[0].name()),
+            json!({ "membership": "invite" }),
+        );
+    }
+    for number in 0..1_000 {
+        network[0].put_state(&alice, &room, "org.example.seat", &number.to_string(), json!({ "row": number }));
+    }
+    network[1].store.set_fault(None);
+    network[1].store.take_work();
+    join_via(&network[1], &bob, &room, &[network[0].name()]).ok();
+    let (reads, commits) = (network[1].store.take_work().reads, network[1].store.commits());
+    assert!((12..25).contains(&commits), "{commits} commits");
+    assert!(reads < 60, "{reads} reads: each piece is looked up in a few");
+    for (host, user) in [(&network[0], &alice), (&network[1], &bob)] {
+        let state = host.get(user, &room_path(&room, "state")).ok().body.as_array().unwrap().len();
+        assert!(state > 1_200, "{state}");
+    }
+    network[1].send(&bob, &room, "hello");
+}
+
+#[test]
+fn a_join_that_is_cut_off_is_made_or_not_made_and_can_be_made_again() {
+    use support::Fault;
+    for commit in 1.. {
+        for fault in [Fault::FailAt(commit), Fault::StopBefore(commit), Fault::StopAfter(commit)] {
+            let (mut network, _, bob, room) = two_with_room("12");
+            let via = [network[0].name()];
+            network[1].store.set_fault(Some(fault));
+            let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&via[0]));
+            let mut pending = network[1].begin(inglenook::http::Method::Post, &target, Some(&bob.token), Some(json!({})));
+            let answer = pending.answer_if_any();
+            let commits = network[1].store.commits();
+            network[1].restart();
+            let told = network[1].sync(&bob, None)["rooms"]["join"].get(&room).is_some();
+            if let Some(answer) = &answer {
+                assert_eq!(told, answer.status == 200, "{fault:?}: what is acknowledged is there, and what is refused is not");
+            }
+            if commits < commit {
+                assert!(told);
+                return;
+            }
+            join_via(&network[1], &bob, &room, &via).ok();
+            assert_eq!(joined(&network[1], &bob, &room).as_object().unwrap().len(), 2);
+        }
+    }
+}
