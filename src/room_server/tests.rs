@@ -13,6 +13,9 @@ mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
-#[path = "../../tests/support/mod.rs"]
-mod support;
 mod world;
+
+use crate::support;
+#[path = "../../tests/support/mod.rs"]
+pub(crate) mod support;
+pub(crate) mod world;
