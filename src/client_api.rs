@@ -55,6 +55,9 @@ use std::rc::Rc;
 pub(crate) use self::{
     call::{Access, Call},
     membership::{allowed_rooms, candidates, granting_user},
+    public_rooms::PublicRoomsQuery,
+    room_summary::RoomSummary,
+    spaces::SpaceChildren,
 };
 pub(crate) use crate::route::handler;
 use crate::{

@@ -9,12 +9,17 @@ mod call;
 mod devices;
 mod events;
 mod handshake;
+mod hierarchy;
 mod invites;
 mod joins;
 mod keys;
 mod knocks;
 mod leaves;
+mod media;
+mod openid;
 mod pdus;
+mod public_rooms;
+mod queries;
 mod restricted;
 mod transactions;
 mod version;
@@ -40,11 +45,16 @@ const ROUTES: &[&[Route]] = &[
     backfill::ROUTES,
     devices::ROUTES,
     events::ROUTES,
+    hierarchy::ROUTES,
     invites::ROUTES,
     joins::ROUTES,
     keys::ROUTES,
     knocks::ROUTES,
     leaves::ROUTES,
+    media::ROUTES,
+    openid::ROUTES,
+    public_rooms::ROUTES,
+    queries::ROUTES,
     transactions::ROUTES,
     version::ROUTES,
 ];

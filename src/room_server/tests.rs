@@ -13,9 +13,6 @@ mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
-mod world;
-
-use crate::support;
-#[path = "../../tests/support/mod.rs"]
-pub(crate) mod support;
 pub(crate) mod world;
+
+pub(crate) use crate::support;
