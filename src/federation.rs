@@ -7,6 +7,9 @@ mod invite;
 mod join;
 mod knock;
 mod leave;
+mod media;
+mod profile;
+mod public_rooms;
 mod target;
 mod template;
 mod told_room;
@@ -22,6 +25,9 @@ pub(crate) use self::{
     join::join,
     knock::{helper, knock},
     leave::leave,
+    media::download,
+    profile::profile,
+    public_rooms::public_rooms,
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};

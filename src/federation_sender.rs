@@ -35,6 +35,7 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::backoff::Backoff;
 use self::{destination::Destination, progress::Progress, room_servers::RoomServers};
 use crate::{
     error::Error,

@@ -24,6 +24,7 @@ mod keys;
 mod locks;
 pub mod log;
 mod media;
+mod pending_joins;
 pub mod ports;
 mod profiles;
 mod push;

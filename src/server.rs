@@ -25,6 +25,7 @@ use crate::{
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
+    pending_joins::{self, PendingJoins},
     ports::{Blobs, Clock, Entropy, Store, Transport},
     push::unread::UnreadCounts,
     rate_limits::Buckets,
@@ -64,6 +65,7 @@ pub struct Server {
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
     pub(crate) federation: Federation,
+    pub(crate) pending_joins: PendingJoins,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
@@ -108,6 +110,7 @@ impl Server {
             federation_sender,
             residents: KnownResidents::default(),
             federation: Federation::default(),
+            pending_joins: PendingJoins::open(&*ports.store).await?,
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -131,6 +134,7 @@ impl Server {
             stopping: Cell::new(false),
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        server.spawn(pending_joins::run(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -160,6 +164,7 @@ impl Server {
         self.stopping.set(true);
         self.background.close();
         self.receiver.wake();
+        self.pending_joins.wake();
         self.log.wake();
     }
 

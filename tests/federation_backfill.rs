@@ -89,7 +89,6 @@ fn what_was_missed_between_two_stays_is_read_in_its_place() {
     let (network, alice, bob, room) = joined_late(3, "12");
     let first = history(&network[1], &bob, &room, prev_batch(&network[1], &bob, &room), 10);
     network[1].leave(&bob, &room);
-    network[0].post(&alice, &room_path(&room, "kick"), json!({ "user_id": bob.id })).ok();
     for number in 0..30 {
         network[0].send(&alice, &room, &format!("missed {number}"));
     }
