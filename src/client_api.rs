@@ -35,6 +35,7 @@ mod receipts;
 mod redaction;
 mod registration;
 mod relations;
+mod relays;
 mod reports;
 mod room_summary;
 mod sending;
@@ -104,6 +105,7 @@ const ROUTES: &[&[Route]] = &[
     redaction::ROUTES,
     registration::ROUTES,
     relations::ROUTES,
+    relays::ROUTES,
     reports::ROUTES,
     room_summary::ROUTES,
     sending::ROUTES,

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    federation_sender::received::{self, RECEIVED},
+    federation_sender::{self, received::RECEIVED},
     keys::remote::{Received, receive_device_list_update, receive_signing_key_update},
     presence,
     room_server::Room,
@@ -48,7 +48,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
             "m.direct_to_device" => to_device::receive(server, origin, content).await,
             "m.device_list_update" => receive_device_list_update(server, origin, content).await.map(is_news),
             "m.signing_key_update" => receive_signing_key_update(server, origin, content).await.map(is_news),
-            RECEIVED => received::receive(server, origin, &content).await.map(|()| false),
+            RECEIVED => federation_sender::received::receive(server, origin, &content),
             _ => Ok(false),
         };
         match received {
