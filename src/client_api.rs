@@ -58,6 +58,10 @@ use std::rc::Rc;
 pub(crate) use self::{
     call::{Access, Call},
     membership::{allowed_rooms, candidates, granting_user},
+    public_rooms::PublicRoomsQuery,
+    room_summary::RoomSummary,
+    spaces::SpaceChildren,
+    timestamp::closest,
 };
 pub(crate) use crate::route::handler;
 use crate::{

@@ -16,7 +16,7 @@ use ruma::{OwnedRoomId, RoomId};
 pub(crate) use self::{
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
-    invite::invite,
+    invite::{exchange_third_party_invite, invite},
     join::join,
     knock::{helper, knock},
     leave::leave,

@@ -24,6 +24,7 @@ mod keys;
 mod locks;
 pub mod log;
 mod media;
+mod notary;
 pub mod ports;
 mod presence;
 mod profiles;

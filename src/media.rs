@@ -2,6 +2,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
+mod awaiting;
+pub(crate) mod disposition;
 mod reservations;
 mod thumbnails;
 mod uploads;
@@ -12,8 +14,9 @@ use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use self::{
+    awaiting::uploaded,
     reservations::reserve,
-    thumbnails::{Method, Size, thumbnail},
+    thumbnails::{Method, thumbnail},
     uploads::{NewContent, upload, upload_reserved},
 };
 use crate::{

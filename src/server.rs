@@ -22,6 +22,7 @@ use crate::{
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
+    notary::Notary,
     ports::{Blobs, Clock, Entropy, Store, Transport},
     presence::LocalPresence,
     push::unread::UnreadCounts,
@@ -67,6 +68,7 @@ pub struct Server {
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
+    pub(crate) notary: Notary,
     pub(crate) federation: Federation,
     background: Background,
     pub(crate) accounts: Accounts,
@@ -116,6 +118,7 @@ impl Server {
             deposits_changed: Signal::default(),
             federation_sender,
             residents: KnownResidents::default(),
+            notary: Notary::default(),
             federation: Federation::default(),
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
@@ -167,6 +170,7 @@ impl Server {
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
         self.log.wake();

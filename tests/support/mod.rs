@@ -355,12 +355,7 @@ impl Pending {
 
 impl Answer {
     fn of(response: Response, blobs: &MemoryBlobs) -> Self {
-        let bytes = match response.body {
-            Body::Empty => Vec::new(),
-            Body::Bytes(bytes) => bytes,
-            Body::Stored { id, start, end } => blobs.read(&id, start, end),
-            Body::Incoming(_) => panic!("a response cannot have a request's body"),
-        };
+        let bytes = network::whole(response.body, blobs);
         let is_json = response.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let body = if is_json { serde_json::from_slice(&bytes).unwrap_or_default() } else { Value::Null };
         Self { status: response.status, headers: response.headers, body, bytes }
