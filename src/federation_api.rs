@@ -14,6 +14,7 @@ mod joins;
 mod keys;
 mod knocks;
 mod leaves;
+mod node_records;
 mod pdus;
 mod restricted;
 mod transactions;
@@ -46,6 +47,7 @@ const ROUTES: &[&[Route]] = &[
     knocks::ROUTES,
     leaves::ROUTES,
     transactions::ROUTES,
+    node_records::ROUTES,
     version::ROUTES,
 ];
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::{
     error::Error,
     http::{Body, Method, Request, Response},
-    identity::Identity,
+    identity::{Identity, node_record::NodeRecords},
     ports::{Clock, Destination, Reply, Transport, TransportError},
 };
 
@@ -29,6 +29,7 @@ pub(crate) struct FederationClient {
     transport: Rc<dyn Transport>,
     clock: Rc<dyn Clock>,
     identity: Rc<Identity>,
+    node_records: Rc<NodeRecords>,
 }
 
 /// Why another server did not do what it was asked.
@@ -61,8 +62,8 @@ struct StandardError {
 }
 
 impl FederationClient {
-    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>) -> Self {
-        Self { transport, clock, identity }
+    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>, node_records: Rc<NodeRecords>) -> Self {
+        Self { transport, clock, identity, node_records }
     }
 
     /// `GET`s a target, a path with an optional query, and returns the body.
@@ -90,7 +91,7 @@ impl FederationClient {
 
     /// Sends a request that [`FederationClient::signed`] made.
     pub(crate) async fn send(&self, to: &ServerName, request: Request) -> Result<Reply, TransportError> {
-        let to = Destination { name: to.to_owned(), relays: Vec::new() };
+        let to = Destination { name: to.to_owned(), relays: self.node_records.relays_of(to).await };
         match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(TransportError::TimedOut(to.name.to_string())),

@@ -38,6 +38,7 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::notes::NODE_RECORD;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
 };
@@ -151,6 +152,11 @@ impl FederationSender {
         self.woken.raise();
     }
 
+    /// There is something to send that the log does not say.
+    pub(crate) fn wake(&self) {
+        self.woken.raise();
+    }
+
     fn next_notes(&self) -> u64 {
         self.notes.set(self.notes.get() + 1);
         self.notes.get()
@@ -237,7 +243,7 @@ async fn forget_mail(server: &Server, batch: &mut Batch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
+/// Notes who lacks this server's node record, and whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
 /// heard of for the first time.
 async fn meet(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
@@ -245,6 +251,9 @@ async fn meet(server: &Server) -> Result<(), Error> {
         for name in greeting::neighbours(server).await? {
             sender.with_new(&name, |destination| destination.greet(Greeting::All));
         }
+    }
+    if let Some(own) = server.node_records.own() {
+        sender.destinations.borrow_mut().values_mut().for_each(|destination| destination.tell_record(own.record.seq));
     }
     let strangers = sender.strangers.take();
     for name in strangers {

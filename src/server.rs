@@ -21,7 +21,7 @@ use crate::{
     federation_receiver::{self, Receiver},
     federation_sender::{self, FederationSender},
     http::{Request, Response},
-    identity::{Identity, key_ring::KeyRing},
+    identity::{Identity, key_ring::KeyRing, node_record::NodeRecords},
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
@@ -60,6 +60,7 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) federation_sender: FederationSender,
+    pub(crate) node_records: Rc<NodeRecords>,
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
@@ -93,7 +94,8 @@ impl Server {
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let node_records = Rc::new(NodeRecords::open(Rc::clone(&ports.store), Rc::clone(&clock), Rc::clone(&identity)).await?);
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), Rc::clone(&node_records)));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(
@@ -106,6 +108,7 @@ impl Server {
             receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
             federation_sender,
+            node_records,
             residents: KnownResidents::default(),
             federation: Federation::default(),
             background: Background::default(),
@@ -161,6 +164,16 @@ impl Server {
         self.background.close();
         self.receiver.wake();
         self.log.wake();
+    }
+
+    /// The relays that this node is attached to from now on, the best first. The servers that it knows are told.
+    ///
+    /// Fails where they are no sound base URLs, or too many.
+    pub async fn set_relays(&self, relays: Vec<String>) -> Result<(), Error> {
+        if self.node_records.publish(relays).await? {
+            self.federation_sender.wake();
+        }
+        Ok(())
     }
 
     /// The machine has a network again: other servers are tried at once.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    federation_sender::{self, received::RECEIVED},
+    federation_sender::{self, NODE_RECORD, received::RECEIVED},
     room_server::Room,
     server::Server,
     server_acl,
@@ -39,6 +39,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         let received = match edu_type.as_str() {
             "m.typing" if age <= TYPING_LIFETIME_MILLIS => typing::receive(server, origin, content).await,
             "m.receipt" => receipts::receive(server, origin, content).await,
+            NODE_RECORD => learn(server, origin, content).await,
             RECEIVED => federation_sender::received::receive(server, origin, &content),
             _ => Ok(false),
         };
@@ -49,6 +50,14 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         }
     }
     Ok(any)
+}
+
+/// The server says where it can be reached.
+async fn learn(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    match serde_json::from_value(content) {
+        Ok(signed) => server.node_records.learn(origin, signed).await,
+        Err(_) => Ok(false),
+    }
 }
 
 /// The room, if the server may say something of this user there: the user is its own and has joined, and the room does not

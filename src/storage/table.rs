@@ -55,6 +55,8 @@ tables! {
     Members = "members",
     /// room/server → when another server had users in the room
     RoomServers = "room_servers",
+    /// server → its signed node record
+    NodeRecords = "node_records",
     /// server → how far it has come with what is sent to it
     Destinations = "destinations",
     /// server/transaction id → nothing, for transactions of that server that came through a relay and are to be acknowledged
