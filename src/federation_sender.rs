@@ -117,7 +117,7 @@ impl FederationSender {
             let name = key.text().and_then(|name| ServerName::parse(name).ok());
             let (Some(name), Some(id)) = (name, key.text()) else { return Err(Error::bug("a stored acknowledgement")) };
             let destination = destinations.entry(name).or_insert_with(|| Destination::current_at(read_upto));
-            destination.note(|notes| drop(notes.acknowledged.insert(id)));
+            destination.note(|notes| notes.acknowledged.extend([id]));
         }
         Ok(Self {
             destinations: RefCell::new(destinations),
@@ -135,7 +135,14 @@ impl FederationSender {
         })
     }
 
-    /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back.
+    /// A relay says that this server can be reached.
+    pub(crate) fn is_back(&self, name: &ServerName) {
+        if self.with(name, Destination::wake).unwrap_or_default() {
+            self.woken.raise();
+        }
+    }
+
+    /// This server has sent something, so that it can be reached.
     pub(crate) fn heard_from(&self, now: u64, name: &ServerName) {
         let is_news = self.with(name, |destination| destination.hear(now));
         let mut strangers = self.strangers.borrow_mut();
@@ -147,7 +154,9 @@ impl FederationSender {
 
     /// The network is back: every server is tried at once, and some are asked by a greeting what was missed.
     pub(crate) fn network_is_back(&self) {
-        self.destinations.borrow_mut().values_mut().for_each(|destination| drop(destination.wake()));
+        self.destinations.borrow_mut().values_mut().for_each(|destination| {
+            destination.wake();
+        });
         self.is_returning.set(true);
         self.woken.raise();
     }

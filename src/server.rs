@@ -181,6 +181,13 @@ impl Server {
         self.federation_sender.network_is_back();
     }
 
+    /// A relay says that this server is attached to it again: it is tried at once.
+    pub fn peer_is_back(&self, name: &str) {
+        if let Ok(name) = ruma::ServerName::parse(name) {
+            self.federation_sender.is_back(&name);
+        }
+    }
+
     /// Whether [`Server::stop`] was called.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()

@@ -141,7 +141,10 @@ pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) 
 fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<(), Undecided> {
     let pdu = input.event.pdu();
     match draft.receive(input)? {
-        Verdict::Stored(Status::Accepted) => Ok(()),
+        Verdict::Stored(Status::Accepted) => {
+            draft.pass_on(pdu.event_id.clone());
+            Ok(())
+        }
         Verdict::Known => {
             let known = draft.view().event_by_id(&pdu.event_id)?;
             let is_accepted = known.is_some_and(|known| known.decided.status == Status::Accepted);

@@ -46,7 +46,7 @@ pub(crate) async fn note(server: &Server, origin: &ServerName, id: &str) -> Resu
     batch.put(acknowledgement_key(origin, id), []);
     server.ports.store.commit(batch).await?;
     let sender = &server.federation_sender;
-    sender.with_new(origin, |destination| destination.note(|notes| drop(notes.acknowledged.insert(id.to_owned()))));
+    sender.with_new(origin, |destination| destination.note(|notes| notes.acknowledged.extend([id.to_owned()])));
     sender.woken.raise();
     Ok(())
 }
