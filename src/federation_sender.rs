@@ -135,14 +135,7 @@ impl FederationSender {
         })
     }
 
-    /// A relay says that this server can be reached.
-    pub(crate) fn is_back(&self, name: &ServerName) {
-        if self.with(name, Destination::wake).unwrap_or_default() {
-            self.woken.raise();
-        }
-    }
-
-    /// This server has sent something, so that it can be reached.
+    /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back.
     pub(crate) fn heard_from(&self, now: u64, name: &ServerName) {
         let is_news = self.with(name, |destination| destination.hear(now));
         let mut strangers = self.strangers.borrow_mut();
@@ -158,11 +151,6 @@ impl FederationSender {
             destination.wake();
         });
         self.is_returning.set(true);
-        self.woken.raise();
-    }
-
-    /// There is something to send that the log does not say.
-    pub(crate) fn wake(&self) {
         self.woken.raise();
     }
 
@@ -208,14 +196,14 @@ fn place_key() -> Key {
 pub(crate) async fn run(server: Rc<Server>) {
     while !server.is_stopping() {
         let sender = &server.federation_sender;
-        let (grown, woken) = (server.log.changed(), sender.woken.raised());
+        let (grown, woken, moved) = (server.log.changed(), sender.woken.raised(), server.own_relays.changed.raised());
         let pause = match turn(&server).await {
             Ok(()) => sender.deadline(server.now()).map(|deadline| deadline.saturating_sub(server.now())),
             Err(Error::Storage(StoreError::Superseded)) => return,
             // The reader stays where it is and tries again; it skips nothing.
             Err(_) => Some(STORAGE_PAUSE_MILLIS),
         };
-        let news = select_all([grown.boxed_local(), woken.boxed_local()]);
+        let news = select_all([grown.boxed_local(), woken.boxed_local(), moved.boxed_local()]);
         match pause {
             Some(millis) => drop(select(news, server.ports.clock.sleep(millis)).await),
             None => drop(news.await),
@@ -261,9 +249,8 @@ async fn meet(server: &Server) -> Result<(), Error> {
             sender.with_new(&name, |destination| destination.greet(Greeting::All));
         }
     }
-    if let Some(own) = server.node_records.own() {
-        sender.destinations.borrow_mut().values_mut().for_each(|destination| destination.tell_record(own.record.seq));
-    }
+    let seq = server.own_relays.seq();
+    sender.destinations.borrow_mut().values_mut().for_each(|destination| destination.tell_record(seq));
     let strangers = sender.strangers.take();
     for name in strangers {
         if greeting::shares_room(server, &name).await? {

@@ -1,7 +1,6 @@
 //! The server's identity: its name, its signing key, and the incarnation that its tokens carry.
 
 pub(crate) mod key_ring;
-pub(crate) mod node_record;
 
 use ed25519_dalek::{Signer, SigningKey};
 pub use inglenook_protocol::key_name::KEY_ID;

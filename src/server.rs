@@ -17,11 +17,11 @@ use crate::{
     error::Error,
     federation::Federation,
     federation_api,
-    federation_client::FederationClient,
+    federation_client::{FederationClient, Relays},
     federation_receiver::{self, Receiver},
     federation_sender::{self, FederationSender},
     http::{Request, Response},
-    identity::{Identity, key_ring::KeyRing, node_record::NodeRecords},
+    identity::{Identity, key_ring::KeyRing},
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
@@ -29,8 +29,10 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    relays::{NodeRecords, OwnRelays},
     residents::KnownResidents,
     room_server::RoomServer,
+    signal::Signal,
     to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
@@ -59,8 +61,11 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) own_relays: Rc<OwnRelays>,
+    pub(crate) records: Rc<NodeRecords>,
+    /// Raised when what relays keep for this server has changed.
+    pub(crate) deposits_changed: Signal,
     pub(crate) federation_sender: FederationSender,
-    pub(crate) node_records: Rc<NodeRecords>,
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
@@ -94,8 +99,10 @@ impl Server {
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
-        let node_records = Rc::new(NodeRecords::open(Rc::clone(&ports.store), Rc::clone(&clock), Rc::clone(&identity)).await?);
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), Rc::clone(&node_records)));
+        let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
+        let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays).await?);
+        let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(
@@ -107,8 +114,10 @@ impl Server {
             ),
             receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            own_relays,
+            records,
+            deposits_changed: Signal::default(),
             federation_sender,
-            node_records,
             residents: KnownResidents::default(),
             federation: Federation::default(),
             background: Background::default(),
@@ -166,26 +175,9 @@ impl Server {
         self.log.wake();
     }
 
-    /// The relays that this node is attached to from now on, the best first. The servers that it knows are told.
-    ///
-    /// Fails where they are no sound base URLs, or too many.
-    pub async fn set_relays(&self, relays: Vec<String>) -> Result<(), Error> {
-        if self.node_records.publish(relays).await? {
-            self.federation_sender.wake();
-        }
-        Ok(())
-    }
-
     /// The machine has a network again: other servers are tried at once.
     pub fn network_is_back(&self) {
         self.federation_sender.network_is_back();
-    }
-
-    /// A relay says that this server is attached to it again: it is tried at once.
-    pub fn peer_is_back(&self, name: &str) {
-        if let Ok(name) = ruma::ServerName::parse(name) {
-            self.federation_sender.is_back(&name);
-        }
     }
 
     /// Whether [`Server::stop`] was called.

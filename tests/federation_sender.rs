@@ -57,6 +57,11 @@ impl Scene {
         state.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
+    fn choose_relays(&self, relays: &[String]) {
+        self.network[0].put(&self.users[0], "/_inglenook/relays", json!({ "relays": relays })).ok();
+        self.network.run();
+    }
+
     fn post(&self, at: usize, below: &str, body: Value) {
         self.network[at].post(&self.users[at], &room_path(&self.room, below), body).ok();
         self.network.run();
@@ -274,14 +279,14 @@ fn a_client_can_wait_for_a_delivery() {
 
 #[test]
 fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
-    let scene = Scene::new(2);
+    let mut scene = Scene::new(2);
     scene.say(0, "hello");
     let relays = vec!["https://relay.example".to_owned(), "https://other.example".to_owned()];
     for seq in 0..2 {
         let wanted = relays[seq..].to_vec();
-        scene.network[0].set_relays(wanted.clone());
+        scene.choose_relays(&wanted);
         scene.network.run();
-        let target = format!("/_inglenook/node_record/{}", scene.network[0].name());
+        let target = format!("/_inglenook/relay/v1/record/{}", scene.network[0].name());
         let known = scene.network[1].federation(Request::new(Method::Get, &target)).ok().body;
         assert_eq!(known["relays"], json!(wanted));
         scene.network.carried();
@@ -290,7 +295,7 @@ fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
         assert_eq!(sent.relays, wanted);
     }
     scene.network.carried();
-    scene.network[0].set_relays(relays[1..].to_vec());
-    scene.network.run();
-    assert!(scene.network.carried().is_empty(), "what has not changed is not told again");
+    scene.network[0].restart();
+    scene.network.advance_in_steps(1_000, 5);
+    assert!(scene.network.carried().is_empty(), "what was told is not told again");
 }

@@ -1,4 +1,4 @@
-//! Node records, for whoever looks for a node: any server that knows one passes it on.
+//! Node records, for whoever looks for a node: any server that knows one passes it on, as relays do.
 
 use ruma::ServerName;
 
@@ -9,12 +9,13 @@ use crate::{
 };
 
 pub(super) const ROUTES: &[Route] =
-    &[Route { method: Method::Get, path: "/_inglenook/node_record/{serverName}", access: Access::Public, handler: handler!(node_record) }];
+    &[Route { method: Method::Get, path: "/_inglenook/relay/v1/record/{serverName}", access: Access::Public, handler: handler!(record) }];
 
 /// The record as its node has signed it.
-async fn node_record(call: Call) -> Result<Response, Error> {
+async fn record(call: Call) -> Result<Response, Error> {
     let name = ServerName::parse(call.param(0)).map_err(|_| Error::invalid_param("This is no server name."))?;
-    let known = call.server.node_records.of(&name).await?;
-    let known = known.ok_or_else(|| Error::not_found("This server does not know where that node is."))?;
-    Ok(Response::ok(&known.signed))
+    let server = &call.server;
+    let record = if name == server.name() { server.own_relays.record() } else { server.records.stored(&name).await? };
+    let record = record.ok_or_else(|| Error::not_found("This server does not know where that node is."))?;
+    Ok(Response::ok(&record))
 }

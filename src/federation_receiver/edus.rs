@@ -55,7 +55,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
 /// The server says where it can be reached.
 async fn learn(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
     match serde_json::from_value(content) {
-        Ok(signed) => server.node_records.learn(origin, signed).await,
+        Ok(signed) => server.records.learn(origin, &signed).await,
         Err(_) => Ok(false),
     }
 }

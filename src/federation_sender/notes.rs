@@ -80,8 +80,8 @@ impl Notes {
             let content = json!({ "room_id": room, "user_id": user, "typing": typing });
             edus.push(json!({ "edu_type": "m.typing", "content": content }));
         }
-        if let (Some(_), Some(own)) = (self.node_record, server.node_records.own()) {
-            edus.push(json!({ "edu_type": NODE_RECORD, "content": own.signed }));
+        if let (Some(_), Some(record)) = (self.node_record, server.own_relays.record()) {
+            edus.push(json!({ "edu_type": NODE_RECORD, "content": record }));
         }
         let pdus = match self.greeting {
             Some(greeting) => greeting::extremities(server, to, greeting).await?,

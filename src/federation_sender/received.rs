@@ -12,9 +12,6 @@ use crate::{
     storage::{Batch, Key, Table},
 };
 
-/// The header of a request that a relay has kept.
-pub(crate) const MAILBOX: &str = "inglenook-mailbox";
-
 /// The EDU's type.
 pub(crate) const RECEIVED: &str = "im.inglenook.received";
 

@@ -55,8 +55,6 @@ tables! {
     Members = "members",
     /// room/server → when another server had users in the room
     RoomServers = "room_servers",
-    /// server → its signed node record
-    NodeRecords = "node_records",
     /// server → how far it has come with what is sent to it
     Destinations = "destinations",
     /// server/transaction id → nothing, for transactions of that server that came through a relay and are to be acknowledged
@@ -127,6 +125,8 @@ tables! {
     Reports = "reports",
     /// media id → what was uploaded; media id/size → its thumbnail; 0/time/media id → who has until then to upload it
     Media = "media",
+    /// server → its signed node record
+    NodeRecords = "node_records",
 }
 
 /// One step of the database's schema: what it adds. Migrations are additive, and this list is append-only, so that a

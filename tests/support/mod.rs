@@ -184,12 +184,6 @@ impl Host {
         self.executor.block_on(future)
     }
 
-    /// The host is attached to these relays from now on.
-    pub(crate) fn set_relays(&self, relays: Vec<String>) {
-        let server = Rc::clone(&self.server());
-        self.block_on(async move { server.set_relays(relays).await.expect("they are sound") });
-    }
-
     /// The network of the machine came back.
     pub(crate) fn network_is_back(&self) {
         self.server().network_is_back();
