@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    federation_sender::{self, received::RECEIVED},
+    federation_sender::{self, NODE_RECORD, received::RECEIVED},
     keys::remote::{Received, receive_device_list_update, receive_signing_key_update},
     presence,
     room_server::Room,
@@ -48,6 +48,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
             "m.direct_to_device" => to_device::receive(server, origin, content).await,
             "m.device_list_update" => receive_device_list_update(server, origin, content).await.map(is_news),
             "m.signing_key_update" => receive_signing_key_update(server, origin, content).await.map(is_news),
+            NODE_RECORD => learn(server, origin, content).await,
             RECEIVED => federation_sender::received::receive(server, origin, &content),
             _ => Ok(false),
         };
@@ -62,6 +63,14 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
 
 fn is_news(received: Received) -> bool {
     received != Received::Ignored
+}
+
+/// The server says where it can be reached.
+async fn learn(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    match serde_json::from_value(content) {
+        Ok(signed) => server.records.learn(origin, &signed).await,
+        Err(_) => Ok(false),
+    }
 }
 
 /// The room, if the server may say something of this user there: the user is its own and has joined, and the room does not
