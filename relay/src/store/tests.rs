@@ -1,0 +1,1 @@
+//! The store: order, quotas, expiry, failures of the disk.
