@@ -209,7 +209,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("relay.toml");
         std::fs::write(&file, "listen = \"0.0.0.0:1\"\nmailbox_entries = 7\nlog_format = \"json\"\n").unwrap();
-        let config = config(&["--config", file.to_str().unwrap(), "--mailbox-entries", "8", "--public-url", "https://a,https://b"]).unwrap();
+        let config =
+            config(&["--config", file.to_str().unwrap(), "--mailbox-entries", "8", "--public-url", "https://a,https://b"]).unwrap();
         assert_eq!((config.listen.port(), config.mailbox_entries, config.log_format), (1, 8, LogFormat::Json));
         assert_eq!(config.public_url, ["https://a", "https://b"]);
     }

@@ -61,7 +61,8 @@ async fn oldest(relay: &Relay, mailbox: &ServerName) -> Result<Option<(u64, Whol
         let failed = |error: std::io::Error| Refused::failed(format!("A stored request: {error}."));
         let request = read_request(request.as_slice()).await.map_err(failed)?;
         let body = inglenook_protocol::message::collect(request.body, usize::MAX).await.map_err(failed)?;
-        let request = WholeRequest { method: request.method, authority: request.authority, uri: request.uri, headers: request.headers, body };
+        let request =
+            WholeRequest { method: request.method, authority: request.authority, uri: request.uri, headers: request.headers, body };
         if is_transaction(&request) {
             return Ok(Some((id, request)));
         }

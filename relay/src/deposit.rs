@@ -10,8 +10,8 @@ use crate::{
     config::MAX_DEPOSIT,
     origin::{self, WholeRequest},
     relay::Relay,
-    reply::{Answer, Refused, Response},
     reply,
+    reply::{Answer, Refused, Response},
     store::Document,
     target::{query, segments},
 };
@@ -22,7 +22,8 @@ pub(crate) async fn keep(relay: &Relay, node: &ServerName, kind: &str, body: Vec
     if body.len() > MAX_DEPOSIT {
         return Err(Refused::new(413, "M_TOO_LARGE", "The deposit is too large."));
     }
-    let value: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("The body is no object: {error}.")))?;
+    let value: Map<String, Value> =
+        serde_json::from_slice(&body).map_err(|error| Refused::bad(format!("The body is no object: {error}.")))?;
     if document == Document::Keys {
         check_keys(node, value)?;
     }
@@ -188,7 +189,8 @@ mod tests {
     #[test]
     fn a_fallback_key_of_the_algorithm_is_claimed() {
         let deposit = json!({ USER: { "D": { "signed_curve25519:A": { "key": "k", "fallback": true } } } });
-        let asked = |algorithm: &str| claim(&deposit, &serde_json::to_vec(&json!({ "one_time_keys": { USER: { "D": algorithm } } })).unwrap());
+        let asked =
+            |algorithm: &str| claim(&deposit, &serde_json::to_vec(&json!({ "one_time_keys": { USER: { "D": algorithm } } })).unwrap());
         let key = json!({ "signed_curve25519:A": { "key": "k", "fallback": true } });
         assert_eq!(asked("signed_curve25519").unwrap(), json!({ "one_time_keys": { USER: { "D": key } } }));
         assert_eq!(asked("curve25519").unwrap(), json!({ "one_time_keys": {} }));

@@ -63,10 +63,8 @@ impl Forwarder {
         self.check(&uri)?;
         let mut message = Vec::new();
         write_request(&mut message, request.clone().map_body(whole)).await.map_err(io::Error::other)?;
-        let request = http::Request::post(uri)
-            .header(CONTENT_TYPE_HEADER, CONTENT_TYPE)
-            .body(HttpBody::from(message))
-            .map_err(io::Error::other)?;
+        let request =
+            http::Request::post(uri).header(CONTENT_TYPE_HEADER, CONTENT_TYPE).body(HttpBody::from(message)).map_err(io::Error::other)?;
         tokio::time::timeout(self.timeout, self.answer(request)).await?
     }
 

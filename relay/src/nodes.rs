@@ -3,8 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Context,
 };
 
+use futures_util::task::AtomicWaker;
 use inglenook_protocol::tunnel::Tunnel;
 use ruma::{OwnedServerName, ServerName};
 use tokio::sync::Notify;
@@ -24,6 +26,26 @@ pub(crate) struct Reason {
     pub(crate) text: &'static str,
 }
 
+/// What a socket is told by others: that it is to close, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Farewell {
+    reason: Mutex<Option<Reason>>,
+    socket: AtomicWaker,
+}
+
+impl Farewell {
+    fn say(&self, reason: Reason) {
+        *lock(&self.reason) = Some(reason);
+        self.socket.wake();
+    }
+
+    /// The reason, once; until there is one, the task is woken for it.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Option<Reason> {
+        self.socket.register(cx.waker());
+        lock(&self.reason).take()
+    }
+}
+
 /// A node's tunnel. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Attached {
@@ -33,19 +55,18 @@ pub(crate) struct Attached {
     pub(crate) mail: Arc<Notify>,
     /// Told when the tunnel is to end.
     pub(crate) closing: Arc<Notify>,
-    reason: Arc<Mutex<Option<Reason>>>,
+    farewell: Arc<Farewell>,
 }
 
 impl Attached {
-    /// A tunnel that has just been opened; its socket says `reason` when it closes.
-    pub(crate) fn new(tunnel: Tunnel, reason: Arc<Mutex<Option<Reason>>>) -> Self {
-        Self { tunnel, mail: Arc::default(), closing: Arc::default(), reason }
+    /// A tunnel that has just been opened, over a socket that listens to `farewell`.
+    pub(crate) fn new(tunnel: Tunnel, farewell: Arc<Farewell>) -> Self {
+        Self { tunnel, mail: Arc::default(), closing: Arc::default(), farewell }
     }
 
     /// Ends the tunnel.
     pub(crate) fn close(&self, reason: Reason) {
-        *lock(&self.reason) = Some(reason);
-        self.tunnel.close();
+        self.farewell.say(reason);
         self.closing.notify_one();
     }
 }
@@ -112,6 +133,6 @@ impl Nodes {
 }
 
 /// Nothing panics while it holds one of these locks.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,8 @@ pub(crate) fn verify(request: &WholeRequest, destination: &ServerName) -> Result
         return Err(Refused::unauthorized("The request is signed for another server."));
     }
     let origin = authorization.origin.clone();
-    let key = verify_key_of(&origin).ok_or_else(|| Refused::unauthorized(format!("{origin} is made of no key, and this is no gateway.")))?;
+    let key =
+        verify_key_of(&origin).ok_or_else(|| Refused::unauthorized(format!("{origin} is made of no key, and this is no gateway.")))?;
     let content = content(&request.body)?;
     let parts = SignedParts {
         method: &request.method,

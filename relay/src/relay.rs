@@ -147,7 +147,8 @@ impl Relay {
                 self.forwarder.forward(url, &request).await.map_err(|error| unreachable(url, &error))
             };
             match answer {
-                Ok(response) if Outcome::parse(response.headers.first(OUTCOME_HEADER)) == Outcome::Refused && url != urls.last().unwrap_or(&"") => {}
+                Ok(response)
+                    if Outcome::parse(response.headers.first(OUTCOME_HEADER)) == Outcome::Refused && url != urls.last().unwrap_or(&"") => {}
                 Ok(response) => return Ok(response),
                 Err(error) => refused = error,
             }

@@ -19,7 +19,7 @@ use inglenook_protocol::{
     path::{FORWARD, OUTCOME_HEADER, TUNNEL},
 };
 use ruma::ServerName;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
@@ -112,15 +112,16 @@ impl Server {
         let sweeper = tokio::spawn(sweep(relay.clone()));
         let app = app(relay.clone(), metrics.is_none());
         let watched = metrics.map(|listener| tokio::spawn(axum::serve(listener, metrics_app(relay.clone())).into_future()));
-        let stopping = relay.clone();
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
         let stop = async move {
             stop.await;
             tracing::info!("stopping");
-            stopping.nodes.close_all(Reason { code: CLOSE_STOPPING, text: "the relay stops" });
+            let _ = stopping.send(());
         };
         let service = app.into_make_service_with_connect_info::<Addresses>();
-        let served = axum::serve(listener, service).with_graceful_shutdown(stop);
-        drain(&relay, served.into_future()).await?;
+        let served = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future());
+        let _ = stopped.await;
+        drain(&relay, served).await?;
         sweeper.abort();
         if let Some(watched) = watched {
             watched.abort();
@@ -129,16 +130,20 @@ impl Server {
     }
 }
 
-/// Requests under way end by themselves, tunnels too, as far as they do so in time.
-async fn drain(relay: &Relay, served: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    served.await?;
-    let ended = async {
+/// Lets requests end that are under way, and then the tunnels, on which they depend; as far as they do so in time.
+async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    let requests = match tokio::time::timeout(DRAIN, &mut served).await {
+        Ok(ended) => ended.map_err(io::Error::other)?,
+        Err(_) => Ok(served.abort()),
+    };
+    relay.nodes.close_all(Reason { code: CLOSE_STOPPING, text: "the relay stops" });
+    let tunnels = async {
         while relay.nodes.count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = tokio::time::timeout(DRAIN, ended).await;
-    Ok(())
+    let _ = tokio::time::timeout(DRAIN, tunnels).await;
+    requests
 }
 
 async fn sweep(relay: Arc<Relay>) {

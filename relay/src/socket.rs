@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,7 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use crate::{
     identity::random,
     mailbox,
-    nodes::{Attached, Reason, lock},
+    nodes::{Attached, Farewell, Reason},
     relay::{Caller, Relay},
     reply::boxed,
     store::Document,
@@ -91,14 +91,14 @@ async fn attach(relay: Arc<Relay>, mut socket: WebSocket, node: OwnedServerName,
     if send(&mut socket, &welcome).await.is_err() {
         return;
     }
-    let reason = Arc::default();
-    let messages = ByteSocket::new(Messages::new(socket, Arc::clone(&reason)));
+    let farewell = Arc::default();
+    let messages = ByteSocket::new(Messages::new(socket, Arc::clone(&farewell)));
     let (handler_relay, caller) = (relay.clone(), Caller::Node(node.clone()));
     let (tunnel, driver) = tunnel::start(messages, Side::Relay, move |request| {
         let (relay, caller) = (handler_relay.clone(), caller.clone());
         async move { relay.answer(request.map_body(boxed), caller).await }
     });
-    let attached = Attached::new(tunnel, reason);
+    let attached = Attached::new(tunnel, farewell);
     if let Some(older) = relay.nodes.attach(node.clone(), attached.clone()) {
         relay.metrics.superseded.inc();
         older.close(Reason { code: CLOSE_SUPERSEDED, text: "another holder of this key has attached" });
@@ -136,16 +136,16 @@ async fn run(relay: &Relay, node: &ServerName, attached: &Attached, driver: impl
 /// A WebSocket's binary messages. It also makes sure that the other end is there, and says why it closes.
 struct Messages {
     socket: WebSocket,
-    reason: Arc<Mutex<Option<Reason>>>,
+    farewell: Arc<Farewell>,
     ping: Interval,
     heard: Instant,
 }
 
 impl Messages {
-    fn new(socket: WebSocket, reason: Arc<Mutex<Option<Reason>>>) -> Self {
+    fn new(socket: WebSocket, farewell: Arc<Farewell>) -> Self {
         let mut ping = tokio::time::interval_at(Instant::now() + PING, PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { socket, reason, ping, heard: Instant::now() }
+        Self { socket, farewell, ping, heard: Instant::now() }
     }
 
     /// Asks whether the node is there, now and then. What cannot be written now is not waited for: then there is no silence either.
@@ -164,11 +164,29 @@ impl Messages {
     }
 }
 
+impl Messages {
+    /// Closes the socket when it is told to. The node answers with a close frame of its own, and that ends the tunnel.
+    ///
+    /// The multiplexer's own farewell would come first and tell no reason.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Some(Reason { code, text }) = self.farewell.poll(cx) {
+            let frame = CloseFrame { code, reason: text.into() };
+            // Where there is no room for a frame, nobody reads: the tunnel is cut a little later.
+            if let Poll::Ready(Ok(())) = self.socket.poll_ready_unpin(cx) {
+                self.socket.start_send_unpin(Message::Close(Some(frame))).map_err(io::Error::other)?;
+                let _ = self.socket.poll_flush_unpin(cx).map_err(io::Error::other)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Stream for Messages {
     type Item = io::Result<Vec<u8>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_ping(cx)?;
+        self.poll_farewell(cx)?;
         loop {
             let message = ready!(self.socket.poll_next_unpin(cx));
             self.heard = Instant::now();
@@ -199,14 +217,6 @@ impl Sink<Vec<u8>> for Messages {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if lock(&self.reason).is_some() {
-            ready!(self.socket.poll_ready_unpin(cx)).map_err(io::Error::other)?;
-            let reason = lock(&self.reason).take();
-            if let Some(Reason { code, text }) = reason {
-                let frame = CloseFrame { code, reason: text.into() };
-                self.socket.start_send_unpin(Message::Close(Some(frame))).map_err(io::Error::other)?;
-            }
-        }
         self.socket.poll_close_unpin(cx).map_err(io::Error::other)
     }
 }

@@ -20,9 +20,7 @@ impl Target {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match (method, segments.as_slice()) {
             ("PUT", ["_matrix", "federation", "v1" | "v2", "send", transaction]) => Self::Send((*transaction).to_owned()),
-            ("PUT", ["_matrix", "federation", "v1" | "v2", "invite", room, event]) => {
-                Self::Invite((*room).to_owned(), (*event).to_owned())
-            }
+            ("PUT", ["_matrix", "federation", "v1" | "v2", "invite", room, event]) => Self::Invite((*room).to_owned(), (*event).to_owned()),
             _ => Self::Other,
         }
     }
@@ -68,10 +66,7 @@ mod tests {
     #[test]
     fn transactions_and_invitations_can_wait() {
         assert_eq!(Target::of("PUT", "/_matrix/federation/v1/send/a%2Fb"), Target::Send("a/b".into()));
-        assert_eq!(
-            Target::of("PUT", "/_matrix/federation/v2/invite/!a:b/%24c?x=y"),
-            Target::Invite("!a:b".into(), "$c".into())
-        );
+        assert_eq!(Target::of("PUT", "/_matrix/federation/v2/invite/!a:b/%24c?x=y"), Target::Invite("!a:b".into(), "$c".into()));
         for (method, uri) in [
             ("GET", "/_matrix/federation/v1/send/a"),
             ("PUT", "/_matrix/federation/v1/send_join/!a:b/$c"),

@@ -60,10 +60,7 @@ impl Disk {
     }
 
     /// Opens or makes the database that `backend` reaches.
-    pub fn on<B: redb::StorageBackend>(
-        backend: impl Fn() -> io::Result<B> + Send + 'static,
-        quotas: Quotas,
-    ) -> Result<Self, StoreError> {
+    pub fn on<B: redb::StorageBackend>(backend: impl Fn() -> io::Result<B> + Send + 'static, quotas: Quotas) -> Result<Self, StoreError> {
         let create = move || Builder::new().create_with_backend(backend().map_err(failed)?).map_err(failed);
         Self::start(Box::new(create), quotas)
     }
