@@ -134,7 +134,10 @@ impl Server {
 async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Result<()> {
     let requests = match tokio::time::timeout(DRAIN, &mut served).await {
         Ok(ended) => ended.map_err(io::Error::other)?,
-        Err(_) => Ok(served.abort()),
+        Err(_) => {
+            served.abort();
+            Ok(())
+        }
     };
     relay.nodes.close_all(Reason { code: CLOSE_STOPPING, text: "the relay stops" });
     let tunnels = async {

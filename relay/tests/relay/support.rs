@@ -4,10 +4,6 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -79,6 +75,13 @@ impl Host {
         let (address, name) = (server.address().unwrap(), server.name().to_owned());
         let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
         Self { address, name, clock, stop: Some(stop), running, data: Some(data), change }
+    }
+
+    /// A relay in a process of its own.
+    pub(crate) fn over(address: SocketAddr) -> Self {
+        let running = tokio::spawn(async { Ok(()) });
+        let name = Key::of(0).name();
+        Self { address, name, clock: Clock::system(), stop: None, running, data: None, change: |_| {} }
     }
 
     /// Stops the relay and starts it over the same data, at another port.
@@ -242,7 +245,7 @@ impl Key {
         challenge.prove(dialled, &self.name(), self).unwrap()
     }
 
-    /// Attaches to a relay, answering every request with 200 and the request's own URI.
+    /// Attaches to a relay, answering every request with 200.
     pub(crate) async fn attach(&self, host: &Host) -> Node {
         self.attach_with(host, |_| Box::pin(async { boxed(200, "{}") })).await
     }
@@ -282,8 +285,6 @@ pub(crate) struct Node {
     pub(crate) welcome: Welcome,
     /// What it was asked, in order.
     pub(crate) inbox: mpsc::UnboundedReceiver<Request<Vec<u8>>>,
-    /// Answered to transactions and invitations in place of 200.
-    pub(crate) status: Arc<AtomicU16>,
     driver: JoinHandle<Ended>,
     close_code: oneshot::Receiver<u16>,
 }
@@ -292,31 +293,21 @@ impl Node {
     fn over(key: Key, socket: Socket, welcome: Welcome, handler: Handler) -> Self {
         let (asked, inbox) = mpsc::unbounded_channel();
         let (code, close_code) = oneshot::channel();
-        let status = Arc::new(AtomicU16::new(200));
-        let answered = status.clone();
         let (tunnel, driver) =
             tunnel::start(ByteSocket::new(Binary(socket, Some(code))), Side::Node, move |request: Request<TunnelBody>| {
-                let (asked, answered) = (asked.clone(), answered.clone());
+                let asked = asked.clone();
                 async move {
                     let Request { method, authority, uri, headers, body } = request;
                     let request = Request { method, authority, uri, headers, body: body.collect(1 << 24).await.unwrap() };
                     let _ = asked.send(request.clone());
-                    let mut response = handler(request).await;
-                    if response.status == 200 {
-                        response.status = answered.load(Ordering::SeqCst);
-                    }
-                    response
+                    handler(request).await
                 }
             });
-        Self { key, tunnel, welcome, inbox, status, driver: tokio::spawn(driver), close_code }
+        Self { key, tunnel, welcome, inbox, driver: tokio::spawn(driver), close_code }
     }
 
     pub(crate) fn name(&self) -> OwnedServerName {
         self.key.name()
-    }
-
-    pub(crate) fn answer_with(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
     }
 
     /// Sends a request up the tunnel.
