@@ -54,6 +54,9 @@ pub struct Flags {
     /// How many bytes of one sender wait at most [default: 256 MiB]
     #[arg(long, env = "INGLENOOK_RELAY_ORIGIN_BYTES")]
     origin_bytes: Option<u64>,
+    /// How many bytes of requests and deposits are kept in all [default: 20 GiB]
+    #[arg(long, env = "INGLENOOK_RELAY_TOTAL_BYTES")]
+    total_bytes: Option<u64>,
     /// How long a request waits at most, in hours [default: 2160, 90 days]
     #[arg(long, env = "INGLENOOK_RELAY_RETENTION_HOURS")]
     retention_hours: Option<u64>,
@@ -97,6 +100,7 @@ pub struct Config {
     pub mailbox_bytes: u64,
     pub origin_entries: u64,
     pub origin_bytes: u64,
+    pub total_bytes: u64,
     pub retention_hours: u64,
     pub request_timeout: u64,
     pub allow_private_addresses: bool,
@@ -117,6 +121,7 @@ impl Default for Config {
             mailbox_bytes: 256 * 1024 * 1024,
             origin_entries: 40_000,
             origin_bytes: 256 * 1024 * 1024,
+            total_bytes: 20 * 1024 * 1024 * 1024,
             retention_hours: 90 * 24,
             request_timeout: 60,
             allow_private_addresses: false,
@@ -168,12 +173,13 @@ impl Config {
             mailbox: Quota { entries: self.mailbox_entries, bytes: self.mailbox_bytes },
             origin: Quota { entries: self.origin_entries, bytes: self.origin_bytes },
             retention_ms: self.retention_hours.saturating_mul(HOUR_MS),
+            total_bytes: self.total_bytes,
         }
     }
 
     /// What is published.
     pub fn limits(&self) -> Limits {
-        let Quotas { mailbox, origin, retention_ms } = self.quotas();
+        let Quotas { mailbox, origin, retention_ms, .. } = self.quotas();
         Limits {
             software: Software { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
             gateway: None,

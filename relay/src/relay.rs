@@ -22,7 +22,7 @@ use crate::{
     own,
     pipe::paced,
     reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
-    store::{Appended, Content, Document, NewEntry, Store, StoreError},
+    store::{Appended, Content, NewEntry, Store, StoreError},
     target::{Target, is_federation, mailbox_key},
 };
 
@@ -175,8 +175,7 @@ impl Relay {
         if !self.config.allow.is_empty() {
             return Ok(self.config.allow.iter().any(|allowed| allowed == node));
         }
-        let Some(seen) = self.store.document(Document::Seen, node).await? else { return Ok(false) };
-        let seen = std::str::from_utf8(&seen).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let Some(seen) = self.store.seen(node).await? else { return Ok(false) };
         Ok(self.clock.now().saturating_sub(seen) < self.config.quotas().retention_ms)
     }
 

@@ -25,7 +25,6 @@ use crate::{
     nodes::{Attached, Farewell, Reason},
     relay::{Caller, Relay},
     reply::boxed,
-    store::Document,
 };
 
 /// How long each message of the handshake may take.
@@ -73,8 +72,7 @@ async fn greet(relay: &Relay, socket: &mut WebSocket, local_host: &str) -> Resul
 
 /// Notes that the node is served here.
 async fn see(relay: &Relay, node: &ServerName) -> Result<(), Refusal> {
-    let now = relay.clock.now().to_string().into_bytes();
-    let seen = relay.store.keep(Document::Seen, node, now).await;
+    let seen = relay.store.see(node, relay.clock.now()).await;
     seen.map_err(|error| Refusal { errcode: "M_LIMIT_EXCEEDED".into(), error: error.to_string() })
 }
 

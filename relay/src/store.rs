@@ -94,6 +94,8 @@ pub struct Quotas {
     pub origin: Quota,
     /// How long.
     pub retention_ms: u64,
+    /// Of everything, documents too.
+    pub total_bytes: u64,
 }
 
 /// A sender gets no more than this part of a mailbox, so that nobody fills it alone.
@@ -102,7 +104,7 @@ pub const SHARE_OF_MAILBOX: u64 = 2;
 /// What kinds of documents there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Document {
-    /// When a node that is served here was last attached.
+    /// When a node that is served here was last attached: see [`Store::see`].
     Seen,
     /// Its node record.
     Record,
@@ -117,6 +119,8 @@ pub enum Document {
 }
 
 impl Document {
+    const ALL: [Self; 6] = [Self::Seen, Self::Record, Self::Keys, Self::Profiles, Self::Devices, Self::Fallback];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Seen => "seen",
@@ -155,6 +159,10 @@ pub trait Store: Send + Sync {
     fn usage(&self) -> Promise<'_, Usage>;
     /// Keeps a document in place of the last one of its kind.
     fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>) -> Promise<'_, ()>;
+    /// Notes that a server is here. What it leaves is kept for the retention time after the last such note.
+    fn see(&self, server: &ServerName, now: u64) -> Promise<'_, ()>;
+    /// When a server was last here, if that is not too long ago.
+    fn seen(&self, server: &ServerName) -> Promise<'_, Option<u64>>;
     /// The document of that kind.
     fn document(&self, document: Document, server: &ServerName) -> Promise<'_, Option<Vec<u8>>>;
 }

@@ -213,6 +213,16 @@ impl Store for Disk {
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 
+    fn see(&self, server: &ServerName, now: u64) -> Promise<'_, ()> {
+        let change = Change::See(server.to_string(), now);
+        Box::pin(async move { self.change(change).await.map(|_| ()) })
+    }
+
+    fn seen(&self, server: &ServerName) -> Promise<'_, Option<u64>> {
+        let server = server.to_string();
+        Box::pin(self.read(move |transaction| tables::seen(transaction, &server)))
+    }
+
     fn document(&self, document: Document, server: &ServerName) -> Promise<'_, Option<Vec<u8>>> {
         let server = server.to_string();
         Box::pin(self.read(move |transaction| tables::document(transaction, document, &server)))

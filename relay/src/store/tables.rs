@@ -18,12 +18,14 @@ const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::n
 const ORIGINS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("origins");
 /// (mailbox, origin) -> (entries, bytes, entries that are to be handed over).
 const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
-/// (time, mailbox, entry): when an entry is of no use any more.
+/// (time, mailbox, entry): when an entry is of no use any more; with entry 0, when nothing of a server is kept any more.
 const EXPIRY: TableDefinition<'_, (u64, &str, u64), ()> = TableDefinition::new("expiry");
 /// (mailbox, origin, receipt) -> the entry that holds the latest.
 const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("receipts");
 /// (kind, server) -> document.
 const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
+/// The bytes of all requests and documents, in a single row.
+const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
 
 /// What is known of a request without reading it.
 #[derive(Serialize, Deserialize)]
@@ -48,6 +50,7 @@ pub(super) enum Change {
     Skip(String, u64),
     Expire(u64),
     Keep(Document, String, Vec<u8>),
+    See(String, u64),
 }
 
 /// What a change has come to.
@@ -78,6 +81,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::TableEr
     transaction.open_table(EXPIRY)?;
     transaction.open_table(RECEIPTS)?;
     transaction.open_table(DOCUMENTS)?;
+    transaction.open_table(TOTAL)?;
     Ok(())
 }
 
@@ -89,11 +93,8 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Qu
         Change::Remove(mailbox, id) => tables.remove(mailbox, *id).map(|removed| Changed::Removed(removed.into())),
         Change::Skip(mailbox, id) => tables.skip(mailbox, *id).map(|()| Changed::Removed(0)),
         Change::Expire(now) => tables.expire(*now).map(Changed::Removed),
-        Change::Keep(document, server, bytes) => {
-            let mut documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-            documents.insert((document.as_str(), server.as_str()), bytes.as_slice())?;
-            Ok(Changed::Removed(0))
-        }
+        Change::Keep(document, server, bytes) => tables.keep(*document, server, bytes, quotas).map(|()| Changed::Removed(0)),
+        Change::See(server, now) => tables.see(server, *now, quotas).map(|()| Changed::Removed(0)),
     }
 }
 
@@ -136,6 +137,57 @@ impl Tables<'_> {
         Ok(Appended::Stored)
     }
 
+    fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
+        let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let old = documents.get((document.as_str(), server))?.map_or(0, |old| old.value().len() as u64);
+        self.grow(old, bytes.len() as u64, quotas)?;
+        documents.insert((document.as_str(), server), bytes)?;
+        Ok(())
+    }
+
+    /// Notes that a server was here, so that what it has left is kept for the retention time from now on.
+    fn see(&self, server: &str, now: u64, quotas: &Quotas) -> Result<(), StoreError> {
+        let documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let seen = documents.get((Document::Seen.as_str(), server))?.and_then(|seen| time(seen.value()));
+        drop(documents);
+        self.keep(Document::Seen, server, now.to_string().as_bytes(), quotas)?;
+        let mut expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
+        if let Some(seen) = seen {
+            expiry.remove((seen.saturating_add(quotas.retention_ms), server, 0))?;
+        }
+        expiry.insert((now.saturating_add(quotas.retention_ms), server, 0), ())?;
+        Ok(())
+    }
+
+    /// Removes all documents of a server.
+    fn forget(&self, server: &str) -> Result<(), StoreError> {
+        let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let mut freed = 0;
+        for document in Document::ALL {
+            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| bytes.value().len() as u64);
+        }
+        self.shrink(freed)
+    }
+
+    /// Counts bytes in that take the place of others, if there is room for them.
+    fn grow(&self, old: u64, new: u64, quotas: &Quotas) -> Result<(), StoreError> {
+        let mut total = self.transaction.open_table(TOTAL).map_err(failed)?;
+        let held = total.get(())?.map_or(0, |held| held.value());
+        let held_then = held.saturating_sub(old).saturating_add(new);
+        if new > old && held_then > quotas.total_bytes {
+            return Err(StoreError::Full("the relay"));
+        }
+        total.insert((), held_then)?;
+        Ok(())
+    }
+
+    fn shrink(&self, bytes: u64) -> Result<(), StoreError> {
+        let mut total = self.transaction.open_table(TOTAL).map_err(failed)?;
+        let held = total.get(())?.map_or(0, |held| held.value());
+        total.insert((), held.saturating_sub(bytes))?;
+        Ok(())
+    }
+
     fn check(&self, mailbox: &str, origin: &str, bytes: u64, quotas: &Quotas) -> Result<(), StoreError> {
         let Quotas { mailbox: of_mailbox, origin: of_origin, .. } = quotas;
         let (entries, held, _) = self.mailbox(mailbox)?;
@@ -151,7 +203,8 @@ impl Tables<'_> {
         if !(Amount { entries, bytes: held }).fits(bytes, of_origin.entries, of_origin.bytes) {
             return Err(StoreError::Full("the sender's quota"));
         }
-        Ok(())
+        // The last check, since it counts.
+        self.grow(0, bytes, quotas)
     }
 
     /// Counts a new entry in, and gives it its number.
@@ -207,6 +260,7 @@ impl Tables<'_> {
 
     fn discount(&self, mailbox: &str, head: &Head) -> Result<(), StoreError> {
         let origin = head.origin.as_str();
+        self.shrink(head.bytes)?;
         let (entries, held, last) = self.mailbox(mailbox)?;
         let rest = (entries.saturating_sub(1), held.saturating_sub(head.bytes), last);
         self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, rest)?;
@@ -233,15 +287,21 @@ impl Tables<'_> {
 
     fn expire(&self, now: u64) -> Result<u64, StoreError> {
         let expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
-        let mut expired = Vec::new();
+        let (mut expired, mut gone) = (Vec::new(), Vec::new());
         for row in expiry.range(..(now, "", 0))?.take(EXPIRED_AT_ONCE) {
             let (key, ()) = row.map(|(key, value)| (key, value.value()))?;
-            let (_, mailbox, id) = key.value();
-            expired.push((mailbox.to_owned(), id));
+            match key.value() {
+                (time, server, 0) => gone.push((time, server.to_owned())),
+                (_, mailbox, id) => expired.push((mailbox.to_owned(), id)),
+            }
         }
         drop(expiry);
         for (mailbox, id) in &expired {
             self.remove(mailbox, *id)?;
+        }
+        for (time, server) in gone {
+            self.transaction.open_table(EXPIRY).map_err(failed)?.remove((time, server.as_str(), 0))?;
+            self.forget(&server)?;
         }
         Ok(expired.len() as u64)
     }
@@ -278,6 +338,16 @@ impl Tables<'_> {
         self.transaction.open_table(HEADS).map_err(failed)?.insert((mailbox, id), json.as_slice())?;
         Ok(())
     }
+}
+
+/// The time that a row of [`Document::Seen`] holds.
+fn time(seen: &[u8]) -> Option<u64> {
+    std::str::from_utf8(seen).ok()?.parse().ok()
+}
+
+/// When a server was last here.
+pub(super) fn seen(transaction: &ReadTransaction, server: &str) -> Result<Option<u64>, StoreError> {
+    Ok(document(transaction, Document::Seen, server)?.and_then(|seen| time(&seen)))
 }
 
 /// The first entry behind `after` that is to be handed over.

@@ -15,7 +15,7 @@ use super::*;
 const DAY: u64 = 24 * 3_600_000;
 
 fn quotas() -> Quotas {
-    Quotas { mailbox: Quota { entries: 8, bytes: 800 }, origin: Quota { entries: 6, bytes: 600 }, retention_ms: DAY }
+    Quotas { mailbox: Quota { entries: 8, bytes: 800 }, origin: Quota { entries: 6, bytes: 600 }, retention_ms: DAY, total_bytes: 2000 }
 }
 
 fn name(name: &str) -> OwnedServerName {
@@ -148,6 +148,33 @@ async fn the_last_document_of_a_kind_is_kept() {
 }
 
 #[tokio::test]
+async fn what_a_server_leaves_is_kept_as_long_as_it_comes_back() {
+    let store = store();
+    let server = name("m");
+    store.see(&server, 0).await.unwrap();
+    store.keep(Document::Keys, &server, b"keys".to_vec()).await.unwrap();
+    store.see(&server, DAY / 2).await.unwrap();
+    assert_eq!(store.expire(DAY + 1).await, Ok(0));
+    assert_eq!(store.seen(&server).await, Ok(Some(DAY / 2)));
+    assert_eq!(store.expire(DAY / 2 + DAY + 1).await, Ok(0));
+    assert_eq!((store.seen(&server).await, store.document(Document::Keys, &server).await), (Ok(None), Ok(None)));
+}
+
+#[tokio::test]
+async fn all_together_have_a_limit_too() {
+    let store = store();
+    store.keep(Document::Profiles, &name("m"), vec![0; 1995]).await.unwrap();
+    assert_eq!(store.append(entry("m", "o", "1234")).await, Err(StoreError::Full("the relay")));
+    assert_eq!(store.keep(Document::Keys, &name("m"), vec![0; 10]).await, Err(StoreError::Full("the relay")));
+    // What takes the place of something larger frees room, and so does what is taken.
+    store.keep(Document::Profiles, &name("m"), vec![0; 1990]).await.unwrap();
+    assert_eq!(store.append(entry("m", "o", "1234")).await, Ok(Appended::Stored));
+    assert_eq!(store.append(entry("m", "o", "12345")).await, Err(StoreError::Full("the relay")));
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(store.append(entry("m", "o", "12345")).await, Ok(Appended::Stored));
+}
+
+#[tokio::test]
 async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("relay.redb");
@@ -203,7 +230,7 @@ async fn survives(writes: i64, syncs: i64) {
     let (here, w, s) = (disk.clone(), writes_left.clone(), syncs_left.clone());
     let backend = move || Ok(Failing { disk: here.clone(), writes_left: w.clone(), syncs_left: s.clone() });
     let generous = Quota { entries: 1000, bytes: 1 << 20 };
-    let store = Disk::on(backend, Quotas { mailbox: generous, origin: generous, ..quotas() }).unwrap();
+    let store = Disk::on(backend, Quotas { mailbox: generous, origin: generous, total_bytes: 1 << 20, ..quotas() }).unwrap();
     writes_left.store(writes, Ordering::SeqCst);
     syncs_left.store(syncs, Ordering::SeqCst);
     let mut acknowledged = Vec::new();
