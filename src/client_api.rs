@@ -8,6 +8,8 @@ mod admin;
 mod call;
 mod capabilities;
 mod create_room;
+mod cross_signing;
+mod delivery;
 mod devices;
 mod directory;
 mod events;
@@ -15,6 +17,7 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod keys;
 mod limits;
 mod login;
 mod media;
@@ -32,7 +35,6 @@ mod registration;
 mod relations;
 mod reports;
 mod room_summary;
-mod route;
 mod sending;
 mod server_info;
 mod spaces;
@@ -42,6 +44,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -50,16 +53,24 @@ mod voip;
 use std::rc::Rc;
 
 pub(crate) use self::{
-    call::Call,
-    route::{Access, Handler, Route, handler},
+    call::{Access, Call},
+    membership::{allowed_rooms, candidates, granting_user},
 };
+pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
     http::{Body, Method, Request, Response},
     recent_requests::AnsweredRequest,
+    route,
     server::Server,
     sync,
 };
+
+/// A route of the client-server API.
+pub(crate) type Route = route::Route<Call, Access>;
+
+/// What answers a request of the client-server API.
+type Handler = route::Handler<Call>;
 
 /// All routes, one slice for each section of the specification.
 #[rustfmt::skip]
@@ -69,11 +80,14 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    delivery::ROUTES,
+    cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,
@@ -97,6 +111,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

@@ -1,9 +1,12 @@
 //! What can go wrong, by whose fault it is, and the one place that turns it into a status and an `errcode`.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::{
+    federation_client::PeerError,
     http::Response,
     ports::{BlobError, StoreError, TransportError},
 };
@@ -17,6 +20,9 @@ pub enum Error {
     /// Another server could not be reached.
     #[error(transparent)]
     Transport(#[from] TransportError),
+    /// Another server was asked and has not helped.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
     /// The storage underneath failed.
     #[error(transparent)]
     Storage(#[from] StoreError),
@@ -35,7 +41,7 @@ pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// The `errcode`.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// A sentence that helps.
     pub message: String,
     /// Further fields of the response.
@@ -45,7 +51,7 @@ pub struct Refusal {
 impl Error {
     /// A refusal with this status, `errcode` and sentence.
     pub fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self::Refused(Box::new(Refusal { status, code, message: message.into(), details: Map::new() }))
+        Self::Refused(Box::new(Refusal { status, code: code.into(), message: message.into(), details: Map::new() }))
     }
 
     /// 403 `M_FORBIDDEN`.
@@ -96,22 +102,37 @@ impl Error {
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#standard-error-response>
     pub fn response(&self) -> Response {
-        let refusal = self.refusal();
-        let mut body = refusal.details.clone();
-        body.insert("errcode".into(), refusal.code.into());
-        body.insert("error".into(), refusal.message.clone().into());
-        let response = Response::json(refusal.status, &body);
+        let body = self.body();
+        let response = Response::json(self.refusal().status, &body);
         match body.get("retry_after_ms").and_then(Value::as_u64) {
             Some(millis) => response.with("retry-after", &millis.div_ceil(1000).to_string()),
             None => response,
         }
     }
 
+    /// The error as an object: the response's body, or a part of one that tells of several failures.
+    pub(crate) fn body(&self) -> Map<String, Value> {
+        let Refusal { code, message, details: mut body, .. } = self.refusal();
+        body.insert("errcode".into(), code.into_owned().into());
+        body.insert("error".into(), message.into());
+        body
+    }
+
     fn refusal(&self) -> Refusal {
-        let refusal = |status, code, message: &dyn ToString| Refusal { status, code, message: message.to_string(), details: Map::new() };
+        let refusal = |status, code: &'static str, message: &dyn ToString| Refusal {
+            status,
+            code: code.into(),
+            message: message.to_string(),
+            details: Map::new(),
+        };
         match self {
             Self::Refused(inner) => (**inner).clone(),
             Self::Transport(error) => refusal(502, "M_UNREACHABLE", error),
+            Self::Peer(PeerError::Unreachable(error)) => refusal(502, "M_UNREACHABLE", error),
+            Self::Peer(PeerError::Refused { status, code, message }) => {
+                Refusal { status: *status, code: code.clone().into(), message: message.clone(), details: Map::new() }
+            }
+            Self::Peer(PeerError::Malformed(_)) => refusal(502, "M_UNKNOWN", self),
             Self::Media(BlobError::TooLarge(limit)) => refusal(413, "M_TOO_LARGE", &format!("Uploads may have {limit} bytes at most.")),
             Self::Media(BlobError::NotAnImage) => refusal(400, "M_UNKNOWN", &"This file cannot be scaled as an image."),
             Self::Media(BlobError::Missing) => refusal(404, "M_NOT_FOUND", &"There is no such file."),

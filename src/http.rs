@@ -89,6 +89,11 @@ impl Request {
         Self { method, path: path.into(), query: query.into(), headers: Headers::new(), body: Body::Empty }
     }
 
+    /// The path with its query, as they stand in the request line.
+    pub fn target(&self) -> String {
+        if self.query.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, self.query) }
+    }
+
     /// The header of that lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)

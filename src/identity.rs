@@ -1,5 +1,7 @@
 //! The server's identity: its name, its signing key, and the incarnation that its tokens carry.
 
+pub(crate) mod key_ring;
+
 use ed25519_dalek::{Signer, SigningKey};
 pub use inglenook_protocol::key_name::KEY_ID;
 use inglenook_protocol::key_name::label_of;

@@ -3,16 +3,24 @@
 mod account_data;
 mod accounts;
 mod activity;
+mod background;
 mod client_api;
 mod client_event;
 pub mod config;
 mod directory;
+mod erasure;
 pub mod error;
 pub mod event;
+mod federation;
+mod federation_api;
+mod federation_client;
+mod federation_receiver;
+mod federation_sender;
 mod filter;
 mod history;
 pub mod http;
 pub mod identity;
+mod keys;
 mod locks;
 pub mod log;
 mod media;
@@ -24,17 +32,29 @@ mod rate_limits;
 mod receipts;
 mod recent_requests;
 mod relations;
+mod residents;
 pub mod room_server;
+mod route;
+mod rows;
 pub mod server;
+mod server_acl;
+mod server_sight;
+mod sharing;
 mod sight;
+mod signal;
 pub mod storage;
 mod sync;
+mod to_device;
 mod tokens;
 mod transactions;
 mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 // The tests' host names this crate as its users do.
 #[cfg(test)]
@@ -43,5 +63,6 @@ extern crate self as inglenook;
 pub use self::{
     client_api::routes,
     config::Config,
+    federation_api::routes as federation_routes,
     server::{Ports, Server},
 };

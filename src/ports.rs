@@ -4,6 +4,7 @@
 //! one concrete type, compiled once, and a host or a test hands it whatever adapters it has.
 
 use futures_util::future::LocalBoxFuture;
+use ruma::OwnedServerName;
 use thiserror::Error;
 
 use crate::{
@@ -120,8 +121,31 @@ pub enum BlobError {
 
 /// Sends a federation request to another server.
 pub trait Transport {
-    /// Sends `request` to the server named `destination` and waits for its answer.
-    fn send<'a>(&'a self, destination: &'a str, request: Request) -> Answer<'a, Response, TransportError>;
+    /// Sends `request` and waits for the answer, or for a relay to say that it keeps the request until then.
+    ///
+    /// The server gives up by itself after a while: an implementation need not watch the time.
+    fn send<'a>(&'a self, to: &'a Destination, request: Request) -> Answer<'a, Reply, TransportError>;
+}
+
+/// Where a request is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The server's name.
+    pub name: OwnedServerName,
+    /// The base URLs of the relays that it is attached to, as its node record says, the best first.
+    pub relays: Vec<String>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// The server has answered.
+    Answered(Response),
+    /// The server is away, and these relays keep the request for it.
+    Kept {
+        /// The relays' base URLs.
+        relays: Vec<String>,
+    },
 }
 
 /// Why a request did not get an answer.
@@ -130,6 +154,12 @@ pub enum TransportError {
     /// No way leads to that server from here.
     #[error("no route to {0}")]
     NoRoute(String),
+    /// A way leads there, and nobody answers.
+    #[error("{0} cannot be reached: {1}")]
+    Unreachable(String, String),
+    /// The answer did not come in time.
+    #[error("{0} has not answered in time")]
+    TimedOut(String),
 }
 
 /// Time.

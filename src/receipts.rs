@@ -38,6 +38,8 @@ pub(crate) struct NewReceipt {
     pub(crate) thread: Option<String>,
     /// The last event that was read.
     pub(crate) event: Arc<StoredEvent>,
+    /// When it was read, as another server says; `None` for now.
+    pub(crate) ts: Option<u64>,
 }
 
 /// A receipt as it is stored.
@@ -118,12 +120,12 @@ fn write(
     positions: &mut Positions,
     batch: &mut Batch,
 ) {
-    let NewReceipt { kind, thread, event } = new;
+    let NewReceipt { kind, thread, event, ts } = new;
     let position = positions.assign(Output::Receipt { room, user: user.to_owned(), private: kind == READ_PRIVATE });
     if let Some(old) = old {
         batch.delete(change_key(room, old.position));
     }
-    let stored = StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: now, position };
+    let stored = StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: ts.unwrap_or(now), position };
     batch.put_json(receipt_key(room, user, kind, thread.as_deref()), &stored);
     batch.put_json(change_key(room, position), &Change { user: user.to_owned(), kind: kind.to_owned(), thread });
 }
@@ -144,6 +146,23 @@ pub(crate) async fn changed_since(server: &Server, room: &Room, since: Position,
         }
     }
     Ok(content.into())
+}
+
+/// A receipt as other servers are told of it.
+pub(crate) struct Sent {
+    pub(crate) user: OwnedUserId,
+    pub(crate) event_id: OwnedEventId,
+    pub(crate) thread: Option<String>,
+    pub(crate) ts: u64,
+}
+
+/// The receipt that changed at a position, unless it has changed again since.
+pub(crate) async fn sent_at(server: &Server, room: RoomNumber, position: Position) -> Result<Option<Sent>, Error> {
+    let change = server.ports.store.get_many(&[change_key(room, position)]).await?.pop().flatten();
+    let Some(Change { user, kind, thread }) = change.map(|row| decode(&row)).transpose()? else { return Ok(None) };
+    let row = server.ports.store.get_many(&[receipt_key(room, &user, &kind, thread.as_deref())]).await?.pop().flatten();
+    let receipt: Option<StoredReceipt> = row.map(|row| decode(&row)).transpose()?;
+    Ok(receipt.map(|receipt| Sent { user, event_id: receipt.event_id, thread, ts: receipt.ts }))
 }
 
 fn tell(content: &mut Map<String, Value>, change: Change, receipt: StoredReceipt) {

@@ -8,10 +8,13 @@ mod accept;
 mod auth;
 pub(crate) mod cache;
 pub(crate) mod commit;
+pub(crate) mod cover;
 pub(crate) mod draft;
 mod graph;
 pub(crate) mod head;
+pub(crate) mod import;
 pub(crate) mod number;
+pub(crate) mod outside;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
@@ -23,10 +26,11 @@ pub(crate) mod room_log;
 mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
+mod template;
 pub(crate) mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     draft::Draft,

@@ -10,19 +10,28 @@ use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
+    background::Background,
     client_api,
     config::Config,
     directory::Directory,
     error::Error,
+    federation::Federation,
+    federation_api,
+    federation_client::FederationClient,
+    federation_receiver::{self, Receiver},
+    federation_sender::{self, FederationSender},
     http::{Request, Response},
-    identity::Identity,
+    identity::{Identity, key_ring::KeyRing},
+    keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
     ports::{Blobs, Clock, Entropy, Store, Transport},
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    residents::KnownResidents,
     room_server::RoomServer,
+    to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
 };
@@ -49,6 +58,13 @@ pub struct Server {
     pub(crate) identity: Rc<Identity>,
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
+    pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) federation_sender: FederationSender,
+    pub(crate) keys: KeyRing,
+    pub(crate) receiver: Receiver,
+    pub(crate) residents: KnownResidents,
+    pub(crate) federation: Federation,
+    background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
@@ -57,6 +73,8 @@ pub struct Server {
     /// When each user was last noted as active, and whether they were syncing.
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
+    pub(crate) key_counts: KnownCounts,
+    pub(crate) inboxes: Inboxes,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -74,7 +92,23 @@ impl Server {
         let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.server_name.as_deref()).await?);
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
-        Ok(Rc::new(Self {
+        let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let federation_sender = FederationSender::open(&*ports.store, &log).await?;
+        let server = Rc::new(Self {
+            keys: KeyRing::new(
+                Rc::clone(&federation_client),
+                Rc::clone(&identity),
+                Rc::clone(&ports.store),
+                Rc::clone(&ports.clock),
+                config.notaries.clone(),
+            ),
+            receiver: Receiver::open(Rc::clone(&ports.store)).await?,
+            federation_client,
+            federation_sender,
+            residents: KnownResidents::default(),
+            federation: Federation::default(),
+            background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
             last_creation: Cell::new(0),
@@ -90,10 +124,14 @@ impl Server {
             typing: RefCell::default(),
             active: RefCell::default(),
             unread: RefCell::default(),
+            key_counts: KnownCounts::default(),
+            inboxes: Inboxes::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),
-        }))
+        });
+        server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        Ok(server)
     }
 
     /// Answers a request. Never fails: what goes wrong is in the response.
@@ -101,10 +139,33 @@ impl Server {
         client_api::answer(self, request).await
     }
 
+    /// Answers another server's request. Never fails: what goes wrong is in the response.
+    pub async fn federation(self: &Rc<Self>, request: Request) -> Response {
+        federation_api::answer(self, request).await
+    }
+
+    /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
+    pub async fn run(self: Rc<Self>) {
+        self.spawn(federation_sender::run(Rc::clone(&self)));
+        self.background.run().await;
+    }
+
+    /// Leaves a task to [`Server::run`].
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.background.spawn(task);
+    }
+
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.background.close();
+        self.receiver.wake();
         self.log.wake();
+    }
+
+    /// The machine has a network again: other servers are tried at once.
+    pub fn network_is_back(&self) {
+        self.federation_sender.network_is_back();
     }
 
     /// Whether [`Server::stop`] was called.

@@ -50,6 +50,12 @@ fn content(view: &View<'_>, state: Snapshot, kind: &StateEventType, state_key: &
     Ok(view.event(number)?.pdu.content_str(field))
 }
 
+/// Whether whoever is in the room now may see an event, whenever they came.
+pub(crate) fn is_visible_to_members(view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+    let visibility = content(view, event.decided.before, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+    Ok(!matches!(visibility.as_deref(), Some("invited" | "joined")))
+}
+
 /// Whether all the world may read the room as it is in this state.
 pub(crate) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
     let visibility = content(view, state, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;

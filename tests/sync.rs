@@ -16,7 +16,8 @@ fn timeline_bodies(answer: &Value, room: &str) -> Vec<String> {
 }
 
 fn state_of<'a>(room: &'a Value, kind: &str, key: &str) -> Option<&'a Value> {
-    let section = if room.get("state_after").is_some() { "state_after" } else { "state" };
+    let sections = ["state_after", "org.matrix.msc4222.state_after", "state"];
+    let section = sections.into_iter().find(|section| room.get(section).is_some())?;
     room[section]["events"].as_array()?.iter().find(|event| event["type"] == kind && event["state_key"] == key)
 }
 
@@ -108,10 +109,58 @@ fn the_state_after_the_timeline_is_told_where_it_is_asked_for() {
     let room = host.create_room(&alice, json!({ "name": "Before" }));
     let first = host.sync(&alice, None);
     host.put_state(&alice, &room, "m.room.name", "", json!({ "name": "After" }));
-    let answer = sync_with(&host, &alice, Some(since(&first)), &json!({}), "&use_state_after=true");
-    let part = &answer["rooms"]["join"][&room];
-    assert!(part.get("state").is_none());
-    assert_eq!(state_of(part, "m.room.name", "").unwrap()["content"]["name"], "After");
+    for (parameter, section) in STATE_SECTIONS {
+        let answer = sync_with(&host, &alice, Some(since(&first)), &json!({}), parameter);
+        let part = &answer["rooms"]["join"][&room];
+        let sections = STATE_SECTIONS.map(|(_, section)| section).into_iter().filter(|section| part.get(section).is_some());
+        assert_eq!(sections.collect::<Vec<_>>(), [section]);
+        let name = part[section]["events"].as_array().unwrap().iter().find(|event| event["type"] == "m.room.name");
+        assert_eq!(name.is_some(), section != "state", "the timeline tells it");
+        assert!(name.is_none_or(|name| name["content"]["name"] == "After"));
+        let typing = room_path(&room, &format!("typing/{}", encode(&alice.id)));
+        host.put(&alice, &typing, json!({ "typing": section != "state_after", "timeout": 30_000 })).ok();
+        let quiet = sync_with(&host, &alice, Some(since(&answer)), &json!({}), parameter);
+        let told = &quiet["rooms"]["join"][&room];
+        assert!(told.get(section).is_some_and(|state| state["events"] == json!([])), "also where nothing has changed: {told}");
+    }
+}
+
+/// The parameters by which a client asks for state, and the section in which it gets it.
+const STATE_SECTIONS: [(&str, &str); 3] = [
+    ("", "state"),
+    ("&use_state_after=true", "state_after"),
+    ("&org.matrix.msc4222.use_state_after=true", "org.matrix.msc4222.state_after"),
+];
+
+/// What a client takes for the room's name: from the state, and from the timeline where that counts.
+fn name_known(part: &Value) -> Option<Value> {
+    let timeline = part["timeline"]["events"].as_array()?.iter().filter(|_| part.get("state").is_some());
+    let name = timeline.filter(|event| event["type"] == "m.room.name").next_back().or_else(|| state_of(part, "m.room.name", ""));
+    Some(name?["content"]["name"].clone())
+}
+
+#[test]
+fn a_name_that_changed_while_one_was_away_is_told_on_return() {
+    for (parameter, _) in STATE_SECTIONS {
+        for history in ["joined", "shared", "invited"] {
+            let host = Host::new();
+            let (alice, bob) = (host.register("alice"), host.register("bob"));
+            let room = host.create_room(&alice, json!({ "name": "Before", "preset": "public_chat" }));
+            host.put_state(&alice, &room, "m.room.history_visibility", "", json!({ "history_visibility": history }));
+            host.join(&bob, &room);
+            let first = sync_with(&host, &bob, None, &json!({}), parameter);
+            host.send(&alice, &room, "seen by bob");
+            host.post(&alice, &room_path(&room, "kick"), json!({ "user_id": bob.id })).ok();
+            let away = sync_with(&host, &bob, Some(since(&first)), &json!({}), parameter);
+            host.put_state(&alice, &room, "m.room.name", "", json!({ "name": "After" }));
+            host.join(&bob, &room);
+            for known in [None, Some(&first), Some(&away)] {
+                let answer = sync_with(&host, &bob, known.map(since), &json!({}), parameter);
+                let part = &answer["rooms"]["join"][&room];
+                assert_eq!(name_known(part), Some("After".into()), "{parameter} {history} {}: {part}", known.is_some());
+            }
+        }
+    }
 }
 
 #[test]

@@ -6,15 +6,26 @@ use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Access, route::Params};
 use crate::{
     accounts::Session,
     client_event::Viewer,
     error::Error,
     http::{Body, Request},
     room_server::Room,
+    route::Params,
     server::Server,
 };
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Public,
+    /// Whoever has an access token.
+    Token,
+    /// Anybody; who has an access token is told more.
+    OptionalToken,
+}
 
 /// The largest JSON body: an event and what may stand around it, with room for many small ones.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -93,6 +104,11 @@ impl Call {
     /// A query parameter.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a query parameter.
+    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A query parameter that is a number.

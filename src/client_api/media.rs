@@ -101,7 +101,11 @@ async fn thumbnail(call: Call) -> Result<Response, Error> {
     };
     call.query_bool("animated")?;
     let (id, content) = call.uploaded().await?;
-    let Some(size) = Size::at_least(width, height, method) else { return original(&call, &id, &content) };
+    let size = match Size::at_least(width, height, method) {
+        Some(size) => size,
+        None if is_still_image(&content) => return Ok(original(&call, &id, &content)),
+        None => Size::largest(method),
+    };
     let made = media::thumbnail(&call.server, &id, &content, size).await?;
     let disposition = disposition::of(&made.content_type, Some(disposition::thumbnail_name(&made.content_type)));
     let served = Served { etag: &made.id, blob: &made.id, size: made.size, content_type: &made.content_type, disposition: &disposition };
@@ -109,14 +113,15 @@ async fn thumbnail(call: Call) -> Result<Response, Error> {
 }
 
 /// No thumbnail is as large as asked for, so the image itself has to do.
-fn original(call: &Call, id: &str, content: &Content) -> Result<Response, Error> {
-    let is_still_image = ["image/jpeg", "image/png"].contains(&disposition::essence(&content.content_type).as_str());
-    if !is_still_image {
-        return Err(Error::invalid_param("There is no thumbnail of that size."));
-    }
+fn original(call: &Call, id: &str, content: &Content) -> Response {
     let disposition = disposition::of(&content.content_type, Some(disposition::thumbnail_name(&content.content_type)));
     let served = Served { etag: id, blob: id, size: content.size, content_type: &content.content_type, disposition: &disposition };
-    Ok(serve(&call.request, served))
+    serve(&call.request, served)
+}
+
+/// Whether every client can show it in the place of a thumbnail.
+fn is_still_image(content: &Content) -> bool {
+    ["image/jpeg", "image/png"].contains(&disposition::essence(&content.content_type).as_str())
 }
 
 impl Call {

@@ -4,16 +4,20 @@
 
 mod canonical_alias;
 
+use std::rc::Rc;
+
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, membership, readable_state::readable_state};
 use crate::{
     client_event::{RoomId, client_event},
+    erasure::content_for,
     error::Error,
     event::NewEvent,
+    federation::{self, for_client},
     http::{Method, Response},
-    room_server::{Draft, Need, PowerLevels, Undecided, View, stored::StoredEvent},
+    room_server::{Draft, Need, PowerLevels, Room, Undecided, View, stored::StoredEvent},
 };
 
 const WITH_KEY: &str = "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}";
@@ -56,7 +60,11 @@ async fn state(call: Call) -> Result<Response, Error> {
     let find = |view: &View<'_>| {
         let Some(number) = state.event(view, &kind, call.param(2))? else { return Ok(None) };
         let event = view.event(number)?;
-        if whole_event { client_event(view, &event, viewer, RoomId::Named).map(Some) } else { Ok(Some(event.pdu.content_as())) }
+        if whole_event {
+            client_event(view, &event, viewer, RoomId::Named).map(Some)
+        } else {
+            content_for(view, &event, viewer.user).map(Some)
+        }
     };
     let found: Option<Value> = call.server.rooms.ask(&room, find).await?;
     found.map(|found| Response::ok(&found)).ok_or_else(|| Error::not_found("The room has no such state."))
@@ -68,7 +76,10 @@ async fn set_state(call: Call) -> Result<Response, Error> {
     let room = call.room_of_member(0).await?;
     let change = Change { kind: call.param(1), state_key: call.param(2), content: &content };
     change.check()?;
-    let event_id = call.server.rooms.transact_in(&room, |draft| change.make(draft, &call)).await?;
+    let event_id = match change.invited().filter(|invited| invited.server_name() != call.server.name()) {
+        Some(invited) => change.make_with_server_of(&invited, &room, &call).await?,
+        None => call.server.rooms.transact_in(&room, |draft| change.make(draft, &call)).await?,
+    };
     Ok(Response::ok(&json!({ "event_id": event_id })))
 }
 
@@ -110,6 +121,22 @@ impl Change<'_> {
             membership::check_invitation(draft, user, &invited)?;
         }
         Ok(event_id)
+    }
+
+    /// Makes the invitation of another server's user, who is asked by that server.
+    async fn make_with_server_of(&self, invited: &UserId, room: &Rc<Room>, call: &Call) -> Result<OwnedEventId, Error> {
+        let user = call.user()?;
+        let decide = |draft: &mut Draft<'_>| {
+            let current = draft.state(&StateEventType::RoomMember, self.state_key)?;
+            if current.is_some_and(|current| self.repeats(&current, user)) {
+                return Ok(None);
+            }
+            Ok(Some(NewEvent::state(user.to_owned(), self.kind, self.state_key, Value::Object(self.content.clone()))))
+        };
+        match federation::invite(&call.server, room, invited, decide).await.map_err(for_client)? {
+            Some(event_id) => Ok(event_id),
+            None => call.server.rooms.transact_in(room, |draft| self.make(draft, call)).await,
+        }
     }
 
     /// What is so already, by the same hand, need not be said again.

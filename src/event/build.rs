@@ -1,8 +1,11 @@
 //! Making events: from what somebody wants to say to a signed PDU at its place in the graph.
 
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, canonical_json::to_canonical_value,
-    events::TimelineEventType, room_version_rules::EventsReferenceFormatVersion, signatures,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
+    canonical_json::to_canonical_value,
+    events::TimelineEventType,
+    room_version_rules::EventsReferenceFormatVersion,
+    signatures::{self, JsonError},
 };
 use serde_json::{Value, json};
 
@@ -63,9 +66,24 @@ impl NewEvent {
     pub fn build(self, placement: Placement, version: &RoomVersion, identity: &Identity) -> Result<CheckedPdu, Error> {
         let mut object = self.object(placement, version, identity)?;
         signatures::hash_and_sign_event(identity.server_name().as_str(), identity, &mut object, &version.rules.redaction)
-            .map_err(|error| Error::too_large(format!("This cannot be made an event: {error}.")))?;
-        check_format(&mut object, version).map_err(|error| Error::too_large(format!("This cannot be made an event: {error}.")))?;
+            .map_err(|error| unfit(of_signing(error)))?;
+        check_format(&mut object, version).map_err(unfit)?;
         CheckedPdu::of(&object, version).map_err(unfit)
+    }
+
+    /// Puts the event at its place for another server, which is to hash and sign it: the template, and the event as it would be
+    /// if nothing in it were changed.
+    pub fn template(
+        self,
+        placement: Placement,
+        version: &RoomVersion,
+        identity: &Identity,
+    ) -> Result<(CanonicalJsonObject, CheckedPdu), Error> {
+        let mut object = self.object(placement, version, identity)?;
+        let event = CheckedPdu::of(&object, version).map_err(unfit)?;
+        object.remove("event_id");
+        object.insert("origin".into(), CanonicalJsonValue::String(identity.server_name().to_string()));
+        Ok((object, event))
     }
 
     fn object(self, placement: Placement, version: &RoomVersion, identity: &Identity) -> Result<CanonicalJsonObject, Error> {
@@ -113,6 +131,17 @@ fn references(ids: &[OwnedEventId], version: &RoomVersion) -> Value {
     }
 }
 
+fn of_signing(error: JsonError) -> Unfit {
+    match error {
+        JsonError::PduTooLarge => Unfit::TooLarge(error.to_string()),
+        other => Unfit::Format(other.to_string()),
+    }
+}
+
 fn unfit(unfit: Unfit) -> Error {
-    Error::bad_json(format!("This cannot be made an event: {unfit}."))
+    let message = format!("This cannot be made an event: {unfit}.");
+    match unfit {
+        Unfit::TooLarge(_) => Error::too_large(message),
+        Unfit::Json(_) | Unfit::Format(_) | Unfit::Signature(_) => Error::bad_json(message),
+    }
 }

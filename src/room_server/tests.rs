@@ -5,12 +5,14 @@ mod consistency;
 mod convergence;
 mod cost;
 mod durability;
+mod entry;
 mod per_version;
 mod random;
+mod readers;
 mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-mod world;
+pub(crate) mod world;
+
+pub(crate) use crate::support;

@@ -13,9 +13,9 @@ use super::{
     cache::Cache,
     number::EventNumber,
     snapshot::{Node, NodeId},
-    stored::StoredEvent,
+    stored::{Status, StoredEvent},
 };
-use crate::{error::Error, storage::Key};
+use crate::{erasure::Erasures, error::Error, storage::Key};
 
 /// Rows that must be loaded before the same question can be answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,11 @@ impl<'a> View<'a> {
         Self { cache, loaded: RefCell::default(), fresh: RefCell::default() }
     }
 
+    /// Who was erased.
+    pub(crate) fn erasures(&self) -> &Erasures {
+        &self.cache.erasures
+    }
+
     /// A node of a state tree.
     pub fn node(&self, id: NodeId) -> Result<Rc<Node>, Need> {
         if let Some((node, _)) = self.fresh.borrow().nodes.get(&id) {
@@ -137,9 +142,10 @@ impl<'a> View<'a> {
         loaded.ok_or_else(|| Need { ids: [id.to_owned()].into(), ..Need::default() })
     }
 
-    /// An event of the room by ID, or `None` where it is not stored.
+    /// An event of the room by ID, or `None` where it is not stored, or was not judged.
     pub fn event_by_id(&self, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Need> {
-        self.number(id)?.map(|number| self.event(number)).transpose()
+        let event = self.number(id)?.map(|number| self.event(number)).transpose()?;
+        Ok(event.filter(|event| event.decided.status != Status::Unjudged))
     }
 
     /// Several events of the room by ID, asking for all that are missing at once.

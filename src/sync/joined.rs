@@ -32,7 +32,7 @@ pub(crate) async fn joined_room(
     rules: &Value,
 ) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
-    let room = &room.room;
+    let (of_user, room) = (room, &room.room);
     let from = if known.is_some() { window.start() } else { Position(0) };
     let has_news = known.is_none() || window.full_state || room.head().position > from;
     let mut part = Map::new();
@@ -45,11 +45,8 @@ pub(crate) async fn joined_room(
     if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
         part.insert("ephemeral".into(), json!({ "events": ephemeral }));
         part.insert("account_data".into(), json!({ "events": account_data }));
-        push::unread::add_counts(server, window, room, rules, &mut part).await?;
-        for section in ["timeline", "state"] {
-            if window.state_after && section == "state" {
-                continue;
-            }
+        push::unread::add_counts(server, window, of_user, rules, &mut part).await?;
+        for section in ["timeline", window.state.name()] {
             part.entry(section).or_insert_with(|| json!({ "events": [] }));
         }
     }
@@ -82,7 +79,7 @@ async fn add_timeline(
 ) -> Result<(), Error> {
     let known_to_client = if window.full_state { None } else { known };
     let after = state_at(server, room, window.upto).await?;
-    let at = if window.state_after { after } else { timeline.before };
+    let at = if window.state.is_after() { after } else { timeline.before };
     let tells_members = known_to_client.is_none() || members_changed(server, room, known, after).await?;
     let summary = if tells_members { Some(Summary::read(server, room, window).await?) } else { None };
     let heroes = summary.as_ref().map(|summary| summary.heroes.clone()).unwrap_or_default();
@@ -92,8 +89,7 @@ async fn add_timeline(
     let mut events = timeline::client_events(server, room, window, &timeline.events).await?;
     relations::bundle(server, room, window.viewer(), &mut events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
-    let state_section = if window.state_after { "state_after" } else { "state" };
-    part.insert(state_section.into(), json!({ "events": trimmed(window, state) }));
+    part.insert(window.state.name().into(), json!({ "events": trimmed(window, state) }));
     let mut told = json!({ "events": trimmed(window, events), "limited": timeline.limited });
     if let (Some(prev_batch), Some(told)) = (prev_batch, told.as_object_mut()) {
         told.insert("prev_batch".into(), prev_batch.into());

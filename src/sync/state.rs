@@ -34,7 +34,7 @@ pub(crate) async fn events(server: &Server, room: &Room, window: &Window, wanted
             if let Some(members) = &lazy {
                 numbers.extend(members_at(view, wanted.at, members)?);
             }
-            if !window.state_after {
+            if !window.state.is_after() {
                 // What the timeline itself tells of is not told twice.
                 numbers.retain(|number| !wanted.timeline.events.iter().any(|event| event.number == *number));
             }

@@ -31,7 +31,7 @@ const MAX_SCANNED: usize = 1_000;
 /// The last events of a window, oldest first.
 pub(crate) struct Timeline {
     pub(crate) events: Vec<Arc<StoredEvent>>,
-    /// Whether older events of the window were left out.
+    /// Whether older events of the window were left out, or are missing here.
     pub(crate) limited: bool,
     /// The room's state before the first event.
     pub(crate) before: Snapshot,
@@ -57,14 +57,21 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let mut kept: Vec<(LogRow, Arc<StoredEvent>)> = Vec::new();
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
-        let events = wanted(server, room, window, &page, joined_since).await?;
-        for (place, event) in page.into_iter().zip(events) {
-            let Some(event) = event else { continue };
-            if kept.len() == limit {
+        let events = looked_at(server, room, window, &page, joined_since).await?;
+        for (place, LookedAt { event, sight }) in page.into_iter().zip(events) {
+            // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
+            let is_hidden_state = sight == Sight::Hidden && event.pdu.state_key.is_some();
+            if (is_hidden_state && !kept.is_empty()) || (sight == Sight::Wanted && kept.len() == limit) {
                 limited = true;
                 break 'pages;
             }
-            kept.push((place, event));
+            if sight == Sight::Wanted {
+                kept.push((place, Arc::clone(&event)));
+            }
+            if event.decided.gap {
+                limited = true;
+                break 'pages;
+            }
         }
         if walk.next <= from {
             break;
@@ -75,6 +82,9 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
         }
     }
     let before = match kept.last() {
+        // What is missing before it has no place in the room's log: the state before it there is an older one. The state behind
+        // it has all that came to be known with it.
+        Some((place, event)) if event.decided.gap => place.after,
         Some((place, _)) => super::window::state_at(server, room, Position(place.position.0 - 1)).await?,
         None => super::window::state_at(server, room, upto).await?,
     };
@@ -102,14 +112,23 @@ impl Walk<'_> {
     }
 }
 
-/// The events of a page, `None` in the place of one that the client may not or does not want to see.
-async fn wanted(
-    server: &Server,
-    room: &Room,
-    window: &Window,
-    page: &[LogRow],
-    joined_since: bool,
-) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {
+/// An event, and whether the client gets to see it.
+struct LookedAt {
+    event: Arc<StoredEvent>,
+    sight: Sight,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    Wanted,
+    /// The client's filter leaves it out.
+    Filtered,
+    /// The user may not see it.
+    Hidden,
+}
+
+/// The events of a page.
+async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_since: bool) -> Result<Vec<LookedAt>, Error> {
     let filter = &window.filter.room.timeline;
     server
         .rooms
@@ -118,7 +137,12 @@ async fn wanted(
             collect(events.into_iter(), |event| {
                 let pdu = &event.pdu;
                 let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
-                Ok(if passes && is_visible(view, &event, &window.user, joined_since)? { Some(event) } else { None })
+                let sight = match passes || pdu.state_key.is_some() {
+                    true if !is_visible(view, &event, &window.user, joined_since)? => Sight::Hidden,
+                    true if passes => Sight::Wanted,
+                    _ => Sight::Filtered,
+                };
+                Ok(LookedAt { event, sight })
             })
         })
         .await

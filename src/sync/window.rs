@@ -17,6 +17,34 @@ pub(crate) struct Since {
     pub(crate) position: Position,
     /// All changes of typing up to here were told.
     pub(crate) typing: u64,
+    /// All messages to the device up to here were told.
+    pub(crate) to_device: Position,
+}
+
+/// As of which end of the timeline state is told, and under which name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StateSection {
+    /// As of its start.
+    Before,
+    /// As of its end.
+    After,
+    /// As of its end, under the name that it had before it was specified and that clients go on asking for:
+    /// <https://github.com/matrix-org/matrix-spec-proposals/pull/4222>
+    AfterUnstable,
+}
+
+impl StateSection {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Before => "state",
+            Self::After => "state_after",
+            Self::AfterUnstable => "org.matrix.msc4222.state_after",
+        }
+    }
+
+    pub(crate) fn is_after(self) -> bool {
+        self != Self::Before
+    }
 }
 
 /// What one sync answers from.
@@ -28,8 +56,7 @@ pub(crate) struct Window {
     pub(crate) upto: Position,
     pub(crate) now: u64,
     pub(crate) full_state: bool,
-    /// Whether state is told as of the timeline's end instead of its start.
-    pub(crate) state_after: bool,
+    pub(crate) state: StateSection,
     pub(crate) filter: Filter,
 }
 

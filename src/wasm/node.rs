@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{future_to_promise, spawn_local};
 
 use super::{
     blobs::BrowserBlobs,
@@ -52,6 +52,7 @@ impl Node {
             entropy: Rc::new(BrowserEntropy),
         };
         let server = Server::start(ports, options.config()).await.map_err(|failure| error(&failure.to_string()))?;
+        spawn_local(Rc::clone(&server).run());
         Ok(Self { inner: Rc::new(Inner { server, store, blobs, bodies }) })
     }
 
@@ -67,6 +68,12 @@ impl Node {
     /// Ends waiting polls at once and refuses what comes later.
     pub fn stop(&self) {
         self.inner.server.stop();
+    }
+
+    /// Tries other servers at once: to be called when the browser is online again.
+    #[wasm_bindgen(js_name = networkIsBack)]
+    pub fn network_is_back(&self) {
+        self.inner.server.network_is_back();
     }
 
     /// The server's name.

@@ -3,15 +3,15 @@
 use futures_util::FutureExt;
 
 use crate::{
-    http::{Request, Response},
-    ports::{Answer, Transport, TransportError},
+    http::Request,
+    ports::{Answer, Destination, Reply, Transport, TransportError},
 };
 
 /// Reaches nobody: a page cannot be connected to, and relays are what carries requests between nodes.
 pub(super) struct NoTransport;
 
 impl Transport for NoTransport {
-    fn send<'a>(&'a self, destination: &'a str, _request: Request) -> Answer<'a, Response, TransportError> {
-        async move { Err(TransportError::NoRoute(destination.into())) }.boxed_local()
+    fn send<'a>(&'a self, to: &'a Destination, _request: Request) -> Answer<'a, Reply, TransportError> {
+        async move { Err(TransportError::NoRoute(to.name.to_string())) }.boxed_local()
     }
 }

@@ -77,6 +77,37 @@ test("two clients register, meet, talk, edit, react, redact and page back", asyn
   expect(await tab.evaluate(conversation)).toMatchObject(EXPECTED);
 });
 
+test("a room that was renamed while somebody was away has its new name when they come back", async ({ tab, site }) => {
+  await openClients(tab, site);
+  const names = await tab.evaluate(async () => {
+    const { eventually, makeClient } = window;
+    const [alice, bob] = [await makeClient("alice"), await makeClient("bob")];
+    const { room_id: roomId } = await alice.createRoom({ name: "Before", preset: "public_chat" });
+    // What happens while one is away is not to be seen later: the name must come as state.
+    await alice.sendStateEvent(roomId, "m.room.history_visibility", { history_visibility: "joined" });
+    await bob.joinRoom(roomId);
+    await eventually(() => bob.getRoom(roomId)?.name === "Before", "first name");
+    await alice.kick(roomId, bob.getUserId());
+    await eventually(() => bob.getRoom(roomId).getMyMembership() === "leave", "kick");
+    await alice.setRoomName(roomId, "After");
+    await bob.joinRoom(roomId);
+    await eventually(() => bob.getRoom(roomId).getMyMembership() === "join", "return");
+    await eventually(() => bob.getRoom(roomId).name === "After", "second name");
+    // Away and back between two polls.
+    bob.stopClient();
+    await alice.kick(roomId, bob.getUserId());
+    await alice.setRoomName(roomId, "Last");
+    // This client does not know that it was away, and so would not ask.
+    await bob.http.authedRequest("POST", `/join/${encodeURIComponent(roomId)}`, undefined, {});
+    await bob.startClient();
+    await eventually(() => bob.getRoom(roomId).name === "Last", "third name");
+    alice.stopClient();
+    bob.stopClient();
+    return [alice, bob].map((client) => client.getRoom(roomId).name);
+  });
+  expect(names).toEqual(["Last", "Last"]);
+});
+
 test("and again while the worker is stopped in the middle of each step", async ({ tab, site }) => {
   test.setTimeout(120_000);
   await openClients(tab, site);

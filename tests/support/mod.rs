@@ -1,29 +1,36 @@
 //! A host for tests: a server over a store in memory, with a clock in hand, seeded randomness and one thread, driven step by step.
 #![allow(dead_code, unused_imports, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod executor;
 mod failing_store;
+pub(crate) mod network;
+pub(crate) mod peer;
 mod ports;
+mod signing;
 
 use std::{
     cell::{Ref, RefCell},
     rc::Rc,
 };
 
-use futures_channel::oneshot;
-use futures_executor::{LocalPool, LocalSpawner};
-use futures_util::task::LocalSpawnExt;
+use futures_channel::{mpsc, oneshot};
+use futures_util::StreamExt;
 use inglenook::{
     Config, Ports, Server,
     error::Error,
     http::{Body, Headers, Method, Request, Response},
+    ports::Transport,
     storage::MemoryStore,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 pub(crate) use self::{
+    executor::{Executor, Life},
     failing_store::{FailingStore, Fault, Work},
+    network::{Network, Wires},
     ports::{ManualClock, MemoryBlobs, NoTransport, SeededEntropy},
+    signing::{CrossSigner, Signer},
 };
 
 /// The password of every user that [`Host::register`] makes.
@@ -38,8 +45,10 @@ pub(crate) struct Host {
     entropy: Rc<SeededEntropy>,
     config: Config,
     server: RefCell<Rc<Server>>,
-    pool: RefCell<LocalPool>,
-    spawner: LocalSpawner,
+    executor: Rc<Executor>,
+    life: Life,
+    wires: Option<Rc<Wires>>,
+    name: Rc<RefCell<String>>,
 }
 
 /// A local user with one session.
@@ -90,28 +99,74 @@ impl Host {
 
     /// A server whose store has a fault from the start.
     pub(crate) fn try_start(config: Config, seed: u64, fault: Option<Fault>) -> Result<Self, Error> {
+        Self::begin_on(Executor::new(), Rc::new(ManualClock::new()), None, config, seed, fault)
+    }
+
+    /// A server that shares its executor and its clock, and is reached by wires.
+    pub(crate) fn on(executor: Rc<Executor>, clock: Rc<ManualClock>, wires: Option<Rc<Wires>>, config: Config, seed: u64) -> Self {
+        Self::begin_on(executor, clock, wires, config, seed, None).unwrap_or_else(|error| panic!("the server did not start: {error}"))
+    }
+
+    fn begin_on(
+        executor: Rc<Executor>,
+        clock: Rc<ManualClock>,
+        wires: Option<Rc<Wires>>,
+        config: Config,
+        seed: u64,
+        fault: Option<Fault>,
+    ) -> Result<Self, Error> {
         let database = MemoryStore::new();
         let store = FailingStore::new(database.another_instance());
         store.set_fault(fault);
-        let (clock, blobs, entropy) = (Rc::new(ManualClock::new()), Rc::default(), Rc::new(SeededEntropy::new(seed)));
-        let mut pool = LocalPool::new();
-        let ports = ports(&store, &clock, &blobs, &entropy);
-        let server = pool.run_until(Server::start(ports, config.clone()))?;
-        let spawner = pool.spawner();
-        let (server, pool) = (RefCell::new(server), RefCell::new(pool));
-        Ok(Self { database, store, clock, blobs, entropy, config, server, pool, spawner })
+        let (blobs, entropy, name) = (Rc::default(), Rc::new(SeededEntropy::new(seed)), Rc::default());
+        let ports = ports(&store, &clock, &blobs, &entropy, transport(wires.as_ref(), &name));
+        let server = executor.block_on(Server::start(ports, config.clone()))?;
+        *name.borrow_mut() = server.name().to_owned();
+        let life = executor.begin();
+        let host = Self { database, store, clock, blobs, entropy, config, server: RefCell::new(server), executor, life, wires, name };
+        host.open();
+        Ok(host)
+    }
+
+    /// Runs what the server does by itself, and opens the door to other servers.
+    fn open(&self) {
+        self.life.spawn(Rc::clone(&self.server()).run());
+        let Some(wires) = &self.wires else { return };
+        let (door, requests) = mpsc::unbounded();
+        wires.open(&self.name(), door);
+        let (server, blobs) = (Rc::clone(&self.server()), Rc::clone(&self.blobs));
+        self.life.spawn(requests.for_each_concurrent(None, move |(request, answer): (Request, oneshot::Sender<Response>)| {
+            let (server, blobs) = (Rc::clone(&server), Rc::clone(&blobs));
+            // Whoever asked may have gone.
+            async move { drop(answer.send(network::on_the_wire(server.federation(request).await, &blobs))) }
+        }));
+    }
+
+    /// The server's name.
+    pub(crate) fn name(&self) -> String {
+        self.name.borrow().clone()
+    }
+
+    /// Kills the server where it stands. What is under way is dropped, and nobody answers for it.
+    pub(crate) fn kill(&self) {
+        self.life.kill();
+        if let Some(wires) = &self.wires {
+            wires.close(&self.name());
+        }
+        self.executor.run();
     }
 
     /// Kills the server where it stands and starts another on the same database, without faults.
     ///
     /// What is under way is dropped, and every request of before is given up.
     pub(crate) fn restart(&mut self) {
-        *self.pool.get_mut() = LocalPool::new();
-        self.spawner = self.pool.get_mut().spawner();
+        self.kill();
         self.store = FailingStore::new(self.database.another_instance());
-        let ports = ports(&self.store, &self.clock, &self.blobs, &self.entropy);
-        let server = self.pool.get_mut().run_until(Server::start(ports, self.config.clone())).expect("the server starts again");
-        *self.server.get_mut() = server;
+        let transport = transport(self.wires.as_ref(), &self.name);
+        let ports = ports(&self.store, &self.clock, &self.blobs, &self.entropy, transport);
+        *self.server.get_mut() = self.executor.block_on(Server::start(ports, self.config.clone())).expect("the server starts again");
+        self.life = self.executor.begin();
+        self.open();
     }
 
     /// The server.
@@ -126,12 +181,18 @@ impl Host {
 
     /// Runs a future to its end.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.pool.borrow_mut().run_until(future)
+        self.executor.block_on(future)
+    }
+
+    /// The network of the machine came back.
+    pub(crate) fn network_is_back(&self) {
+        self.server().network_is_back();
+        self.run();
     }
 
     /// Lets everything run that can.
     pub(crate) fn run(&self) {
-        self.pool.borrow_mut().run_until_stalled();
+        self.executor.run();
     }
 
     /// Moves the clock, and lets everything run that can.
@@ -154,8 +215,15 @@ impl Host {
             // Whoever asked may have gone.
             let _ = sender.send(server.handle(request).await);
         };
-        self.spawner.spawn_local(answering).expect("the executor runs");
+        self.life.spawn(answering);
         Pending { receiver, blobs: Rc::clone(&self.blobs) }
+    }
+
+    /// Answers another server's request, which must come without the clock moving.
+    pub(crate) fn federation(&self, request: Request) -> Answer {
+        let server = Rc::clone(&self.server());
+        let response = self.block_on(async move { server.federation(request).await });
+        Answer::of(response, &self.blobs)
     }
 
     /// Sends requests at once: none runs before all are there.
@@ -350,11 +418,24 @@ fn sync_target(since: Option<&str>, timeout: u64) -> String {
     format!("/_matrix/client/v3/sync?timeout={timeout}{since}")
 }
 
-fn ports(store: &FailingStore, clock: &Rc<ManualClock>, blobs: &Rc<MemoryBlobs>, entropy: &Rc<SeededEntropy>) -> Ports {
+fn transport(wires: Option<&Rc<Wires>>, name: &Rc<RefCell<String>>) -> Rc<dyn Transport> {
+    match wires {
+        Some(wires) => Rc::new(network::Wire::new(wires, Rc::clone(name))),
+        None => Rc::new(NoTransport),
+    }
+}
+
+fn ports(
+    store: &FailingStore,
+    clock: &Rc<ManualClock>,
+    blobs: &Rc<MemoryBlobs>,
+    entropy: &Rc<SeededEntropy>,
+    transport: Rc<dyn Transport>,
+) -> Ports {
     Ports {
         store: Rc::new(store.clone()),
         blobs: Rc::clone(blobs) as _,
-        transport: Rc::new(NoTransport),
+        transport,
         clock: Rc::clone(clock) as _,
         entropy: Rc::clone(entropy) as _,
     }

@@ -8,8 +8,8 @@ use std::{
 use futures_channel::oneshot;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use inglenook::{
-    http::{Body, Request, Response},
-    ports::{Answer, BlobError, Blobs, Clock, Entropy, StoredBlob, ThumbnailSpec, Transport, TransportError},
+    http::{Body, Request},
+    ports::{Answer, BlobError, Blobs, Clock, Destination, Entropy, Reply, StoredBlob, ThumbnailSpec, Transport, TransportError},
 };
 
 /// A clock that stands still until it is moved.
@@ -140,7 +140,7 @@ impl Blobs for MemoryBlobs {
 pub(crate) struct NoTransport;
 
 impl Transport for NoTransport {
-    fn send<'a>(&'a self, destination: &'a str, _: Request) -> Answer<'a, Response, TransportError> {
-        async move { Err(TransportError::NoRoute(destination.into())) }.boxed_local()
+    fn send<'a>(&'a self, to: &'a Destination, _: Request) -> Answer<'a, Reply, TransportError> {
+        async move { Err(TransportError::NoRoute(to.name.to_string())) }.boxed_local()
     }
 }

@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{check, message, signed, versions};
-use crate::event::{RawPdu, RoomVersion, Unfit};
+use super::{SERVER, check, identity, message, signed, versions};
+use crate::{
+    error::Error,
+    event::{NewEvent, Placement, RawPdu, RoomVersion, Unfit},
+};
 
 /// A change to the JSON of an event.
 type Change = fn(&mut Value);
@@ -56,7 +59,30 @@ fn an_event_has_65536_bytes_at_most() {
             check(&event, &version)
         };
         assert!(sized(65_536).is_ok(), "version {number}: {:?}", sized(65_536).err());
-        assert!(matches!(sized(65_537), Err(Unfit::Format(_))), "version {number}");
+        assert!(matches!(sized(65_537), Err(Unfit::TooLarge(_))), "version {number}");
+    }
+}
+
+/// Only what is too large is called so.
+#[test]
+fn what_cannot_be_made_an_event_is_refused_for_its_own_reason() {
+    let status = |content: Value, kind: &str, auth_events: usize, version: &RoomVersion| {
+        let auth_events = (0..auth_events).map(|number| ruma::EventId::parse(format!("$e{number}:a.example")).unwrap()).collect();
+        let room_id = ruma::RoomId::parse("!r:a.example").ok();
+        let placement = Placement { room_id, auth_events, depth: 1, localpart: "e".into(), ..Placement::default() };
+        let event = NewEvent::message(ruma::UserId::parse("@u:a.example").unwrap(), kind, content);
+        match event.build(placement, version, &identity(SERVER, [1; 32])) {
+            Ok(_) => (200, String::new()),
+            Err(Error::Refused(refusal)) => (refusal.status, refusal.code.into_owned()),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    for (number, version) in versions() {
+        let status = |content, kind: &str, auth_events| status(content, kind, auth_events, &version);
+        assert_eq!(status(json!({}), "m", 10), (200, "".into()), "version {number}");
+        assert_eq!(status(json!({}), "m", 11), (400, "M_BAD_JSON".into()), "version {number}");
+        assert_eq!(status(json!({}), &"m".repeat(256), 1), (413, "M_TOO_LARGE".into()), "version {number}");
+        assert_eq!(status(json!({ "body": "x".repeat(65_536) }), "m", 1), (413, "M_TOO_LARGE".into()), "version {number}");
     }
 }
 
@@ -73,7 +99,7 @@ fn short_fields_have_255_bytes_at_most() {
             ("sender", user(255), user(256)),
         ] {
             assert!(with(field, fit).is_ok(), "version {number}: {field}");
-            assert!(matches!(with(field, unfit), Err(Unfit::Format(_))), "version {number}: {field}");
+            assert!(matches!(with(field, unfit), Err(Unfit::TooLarge(_))), "version {number}: {field}");
         }
     }
 }

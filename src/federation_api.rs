@@ -1,0 +1,69 @@
+//! The server-server API: the route table, and what every request goes through before its handler.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/>
+
+mod admission;
+mod auth_chain;
+mod backfill;
+mod call;
+mod devices;
+mod events;
+mod handshake;
+mod invites;
+mod joins;
+mod keys;
+mod knocks;
+mod leaves;
+mod pdus;
+mod restricted;
+mod transactions;
+mod version;
+
+use std::rc::Rc;
+
+pub(crate) use self::call::{Access, Call};
+pub(crate) use crate::route::handler;
+use crate::{
+    error::Error,
+    http::{Method, Request, Response},
+    route,
+    server::Server,
+};
+
+/// A route of the server-server API.
+pub(crate) type Route = route::Route<Call, Access>;
+
+/// All routes, one slice for each section of the specification.
+#[rustfmt::skip]
+const ROUTES: &[&[Route]] = &[
+    auth_chain::ROUTES,
+    backfill::ROUTES,
+    devices::ROUTES,
+    events::ROUTES,
+    invites::ROUTES,
+    joins::ROUTES,
+    keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
+    transactions::ROUTES,
+    version::ROUTES,
+];
+
+/// The method and path of every route, with `{name}` where a parameter stands.
+pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
+    ROUTES.iter().copied().flatten().map(|route| (route.method, route.path))
+}
+
+/// Answers a request of the server-server API.
+pub(crate) async fn answer(server: &Rc<Server>, request: Request) -> Response {
+    dispatch(server, request).await.unwrap_or_else(|error| error.response())
+}
+
+async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Error> {
+    let (route, params) = route::find(ROUTES, request.method, &request.path)?;
+    let call = Call::new(Rc::clone(server), request, params)?.authenticate(route.access).await?;
+    if let Ok(origin) = call.origin() {
+        server.federation_sender.heard_from(server.now(), origin);
+    }
+    (route.handler)(call).await
+}

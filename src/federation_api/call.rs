@@ -1,0 +1,145 @@
+//! A call of another server: its request, authentic and for this server, with what handlers ask of it.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use inglenook_protocol::x_matrix::{Authorization, SignedParts};
+use ruma::{CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    error::Error,
+    http::{Body, Request},
+    room_server::Room,
+    route::Params,
+    server::Server,
+};
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Anybody.
+    Public,
+    /// A server that has signed the request for this one.
+    Signed,
+}
+
+/// The largest JSON body: a transaction of 50 events and 100 EDUs of 64 KiB each, with room to spare for none of them to be so large.
+const MAX_JSON_BYTES: usize = 10 << 20;
+
+/// A request with its parameters.
+pub(crate) struct Call {
+    pub(crate) server: Rc<Server>,
+    pub(crate) request: Request,
+    params: Params,
+    query: Vec<(String, String)>,
+    content: Option<CanonicalJsonValue>,
+    origin: Option<OwnedServerName>,
+}
+
+impl Call {
+    pub(super) fn new(server: Rc<Server>, request: Request, params: Params) -> Result<Self, Error> {
+        let query = form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
+        let content = content(&request.body)?;
+        Ok(Self { server, request, params, query, content, origin: None })
+    }
+
+    /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
+    pub(super) async fn authenticate(mut self, access: Access) -> Result<Self, Error> {
+        if access == Access::Signed {
+            self.origin = Some(self.signer().await?);
+        }
+        Ok(self)
+    }
+
+    /// The server that has signed the request for this one.
+    async fn signer(&self) -> Result<OwnedServerName, Error> {
+        let unauthorized = |message: String| Error::refused(401, "M_UNAUTHORIZED", message);
+        let header = self.request.header("authorization").ok_or_else(|| unauthorized("This needs an X-Matrix signature.".into()))?;
+        let authorization = Authorization::parse(header).map_err(|error| unauthorized(format!("{error}.")))?;
+        let own_name = self.server.name();
+        if authorization.destination.as_ref().is_some_and(|destination| destination != own_name) {
+            return Err(unauthorized(format!("This request is for another server than {own_name}.")));
+        }
+        let key = self.server.keys.key(&authorization.origin, &authorization.key).await;
+        let key = key.ok_or_else(|| unauthorized(format!("There is no key {} of {}.", authorization.key, authorization.origin)))?;
+        let keys = BTreeMap::from([(authorization.origin.to_string(), BTreeMap::from([(authorization.key.clone(), key)]))]);
+        let parts = SignedParts {
+            method: self.request.method.as_str(),
+            uri: &self.request.target(),
+            origin: authorization.origin.as_str(),
+            destination: own_name,
+            content: self.content.as_ref(),
+        };
+        authorization.verify(&parts, &keys).map_err(|error| unauthorized(format!("{error}.")))?;
+        Ok(authorization.origin)
+    }
+
+    /// The server that calls.
+    pub(crate) fn origin(&self) -> Result<&OwnedServerName, Error> {
+        self.origin.as_ref().ok_or_else(|| Error::refused(401, "M_UNAUTHORIZED", "This needs an X-Matrix signature."))
+    }
+
+    /// The parameter at this place of the path.
+    pub(crate) fn param(&self, index: usize) -> &str {
+        self.params.get(index).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The room ID at this place of the path.
+    pub(crate) fn room_id(&self, index: usize) -> Result<OwnedRoomId, Error> {
+        let text = self.param(index);
+        RoomId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no room ID.")))
+    }
+
+    /// The event ID at this place of the path.
+    pub(crate) fn event_id(&self, index: usize) -> Result<OwnedEventId, Error> {
+        let text = self.param(index);
+        EventId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no event ID.")))
+    }
+
+    /// The user ID at this place of the path.
+    pub(crate) fn user_id(&self, index: usize) -> Result<OwnedUserId, Error> {
+        let text = self.param(index);
+        UserId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no user ID.")))
+    }
+
+    /// A query parameter.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a query parameter.
+    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The JSON body as it was signed, if there is one.
+    pub(crate) fn content(&self) -> Option<&CanonicalJsonValue> {
+        self.content.as_ref()
+    }
+
+    /// The JSON body as `T`.
+    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let Body::Bytes(bytes) = &self.request.body else { return Err(Error::refused(400, "M_NOT_JSON", "This needs a JSON body.")) };
+        serde_json::from_slice(bytes).map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
+    }
+
+    /// The room at this place of the path, if this server knows it.
+    pub(crate) async fn room(&self, index: usize) -> Result<Rc<Room>, Error> {
+        let id = self.room_id(index)?;
+        self.server.rooms.room(&id).await?.ok_or_else(|| Error::not_found("This server does not know that room."))
+    }
+}
+
+fn content(body: &Body) -> Result<Option<CanonicalJsonValue>, Error> {
+    let bytes = match body {
+        Body::Empty => return Ok(None),
+        Body::Bytes(bytes) if bytes.is_empty() => return Ok(None),
+        Body::Bytes(bytes) => bytes,
+        Body::Incoming(_) | Body::Stored { .. } => return Err(Error::bug("a JSON body was not read")),
+    };
+    if bytes.len() > MAX_JSON_BYTES {
+        return Err(Error::too_large("This body is too large."));
+    }
+    let parsed = serde_json::from_slice(bytes);
+    parsed.map(Some).map_err(|error| Error::refused(400, "M_NOT_JSON", format!("The body is not JSON that can be signed: {error}.")))
+}
