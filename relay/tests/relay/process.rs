@@ -109,6 +109,40 @@ async fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     assert_eq!(distinct.len(), received.len(), "something was handed over twice");
 }
 
+/// What a process holds in memory, in bytes.
+fn resident(process: &Process) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// All of them attach at the same moment, as they do when a relay has been restarted.
+async fn storm(host: &Host, seeds: std::ops::Range<u32>) -> Vec<Node> {
+    futures_util::future::join_all(seeds.map(|seed| async move { Key::numbered(seed).attach(host).await })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_node_costs_little_and_a_reconnect_storm_passes() {
+    const NODES: u32 = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let host = Host::over(process.address);
+    // What the first ones cost is the process's own warming up.
+    let first = storm(&host, 0..100).await;
+    let before = resident(&process);
+    let nodes = storm(&host, 100..100 + NODES).await;
+    let each = resident(&process).saturating_sub(before) / u64::from(NODES);
+    println!("{each} bytes for each idle node");
+    assert!(each < 100 * 1024, "{each} bytes for each idle node");
+    // All at once again, each in place of its older self.
+    let again = storm(&host, 100..100 + NODES).await;
+    assert!(again.iter().all(|node| node.welcome.replaced));
+    let (one, mut other) = (&first[0], again.into_iter().next().unwrap());
+    assert_eq!(one.send(one.key.transaction("1", &other.name())).await.status, 200);
+    assert_eq!(other.next().await.uri, send_uri("1"));
+    drop((first, nodes));
+}
+
 #[tokio::test]
 async fn sigterm_ends_it_in_order() {
     let folder = tempfile::tempdir().unwrap();

@@ -197,6 +197,13 @@ impl Key {
         Self(SigningKey::from_bytes(&[seed; 32]))
     }
 
+    /// One of many.
+    pub(crate) fn numbered(number: u32) -> Self {
+        let mut seed = [77; 32];
+        seed[..4].copy_from_slice(&number.to_be_bytes());
+        Self(SigningKey::from_bytes(&seed))
+    }
+
     pub(crate) fn name(&self) -> OwnedServerName {
         ServerName::parse(label_of(&self.0.verifying_key().to_bytes())).unwrap()
     }
