@@ -24,7 +24,7 @@ pub struct Flags {
     #[arg(long, env = "INGLENOOK_RELAY_CONFIG")]
     #[serde(skip)]
     config: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:8090]
+    /// Where to listen [default: 127.0.0.1:8470]
     #[arg(long, env = "INGLENOOK_RELAY_LISTEN", value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
     /// The folder of key and database [default: inglenook-relay-data]
@@ -111,7 +111,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8090)),
+            listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
             data: "inglenook-relay-data".into(),
             public_url: Vec::new(),
             metrics_listen: None,
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn every_setting_has_a_default() {
         let config = config(&[]).unwrap();
-        assert_eq!(config.listen.port(), 8090);
+        assert_eq!(config.listen.port(), 8470);
         assert!(!config.allow_private_addresses);
     }
 
