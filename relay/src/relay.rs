@@ -47,9 +47,14 @@ pub(crate) struct Relay {
     pub(crate) metrics: Metrics,
     /// Hosts that lead here, as URLs name them.
     pub(crate) hosts: Vec<String>,
+    /// Places for requests over HTTP. A node's own are limited by its tunnel.
+    pub(crate) strangers: Arc<tokio::sync::Semaphore>,
     /// Held while a node record is compared and replaced.
     pub(crate) records: tokio::sync::Mutex<()>,
 }
+
+/// How many requests over HTTP are under way at a time, each with a body in memory.
+pub(crate) const MAX_STRANGERS: usize = 1_024;
 
 /// Who hands over a request. What it is signed by is another matter.
 #[derive(Clone, Debug, PartialEq, Eq)]

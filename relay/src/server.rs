@@ -19,7 +19,7 @@ use inglenook_protocol::{
     path::{FORWARD, OUTCOME_HEADER, TUNNEL},
 };
 use ruma::ServerName;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     nodes::{Nodes, Reason},
     pipe::{self, pipe},
-    relay::{Caller, Relay},
+    relay::{Caller, MAX_STRANGERS, Relay},
     reply::{Refused, Request, Response, boxed},
     socket,
     store::{Disk, Store, StoreError},
@@ -51,6 +51,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How often expired requests are removed: often enough for typing notices.
 const SWEEP: Duration = Duration::from_secs(15);
 
+/// How long the head of a request may take to come.
+const SLOWEST_HEAD: Duration = Duration::from_secs(30);
+
 /// How long an answer may take to be read.
 const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
@@ -69,8 +72,7 @@ impl Server {
         Self::with_store(config, clock, Arc::new(store)).await
     }
 
-    /// The same over any store.
-    pub async fn with_store(config: Config, clock: Clock, store: Arc<dyn Store>) -> io::Result<Self> {
+    async fn with_store(config: Config, clock: Clock, store: Arc<dyn Store>) -> io::Result<Self> {
         fs::create_dir_all(&config.data)?;
         let identity = Identity::load_or_make(&config.data.join("key"))?;
         let listener = TcpListener::bind(config.listen).await?;
@@ -91,6 +93,7 @@ impl Server {
             forwarder,
             metrics: Metrics::new(),
             hosts,
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             records: tokio::sync::Mutex::default(),
         };
         Ok(Self { relay: Arc::new(relay), listener, metrics })
@@ -216,13 +219,20 @@ async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBod
     if named != Some(CONTENT_TYPE) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be a message/bhttp\n").into_response();
     }
-    let answer = match read_request(pipe::reader(body_of(request))).await {
+    let Ok(place) = relay.strangers.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
+    };
+    let head = tokio::time::timeout(SLOWEST_HEAD, read_request(pipe::reader(body_of(request)))).await;
+    let answer = match head.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger).await,
         Err(error) => Refused::bad(format!("The message is none: {error}.")).into(),
     };
     let (writer, body) = pipe();
     // Who does not read the answer sees it cut off: the writer is dropped before the message's end.
-    tokio::spawn(tokio::time::timeout(LONGEST_ANSWER, write_response(writer, answer)));
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(LONGEST_ANSWER, write_response(writer, answer)).await;
+        drop(place);
+    });
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], HttpBody::from_stream(body)).into_response()
 }
 
