@@ -21,7 +21,10 @@ mod version;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    keys::signed_keys,
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,

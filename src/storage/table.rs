@@ -125,6 +125,8 @@ tables! {
     Reports = "reports",
     /// media id → what was uploaded; media id/size → its thumbnail; 0/time/media id → who has until then to upload it
     Media = "media",
+    /// server → its signed node record
+    NodeRecords = "node_records",
 }
 
 /// One step of the database's schema: what it adds. Migrations are additive, and this list is append-only, so that a
