@@ -1,11 +1,15 @@
 //! What this server asks of others for its users: to be let into rooms and out of them, and what it does not have itself.
 
+mod backfill;
 mod candidates;
 mod directory;
 mod invite;
 mod join;
 mod knock;
 mod leave;
+mod media;
+mod profile;
+mod public_rooms;
 mod target;
 mod template;
 mod told_room;
@@ -14,12 +18,16 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
+    backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
     invite::{exchange_third_party_invite, invite},
     join::join,
     knock::{helper, knock},
     leave::leave,
+    media::download,
+    profile::profile,
+    public_rooms::public_rooms,
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};
@@ -28,6 +36,7 @@ use crate::{error::Error, federation_client::PeerError, locks::Locks};
 #[derive(Default)]
 pub(crate) struct Federation {
     entering: Locks<OwnedRoomId>,
+    backfilling: Locks<OwnedRoomId>,
 }
 
 impl Federation {
