@@ -33,6 +33,7 @@ mod receipts;
 mod redaction;
 mod registration;
 mod relations;
+mod relays;
 mod reports;
 mod room_summary;
 mod sending;
@@ -103,6 +104,7 @@ const ROUTES: &[&[Route]] = &[
     redaction::ROUTES,
     registration::ROUTES,
     relations::ROUTES,
+    relays::ROUTES,
     reports::ROUTES,
     room_summary::ROUTES,
     sending::ROUTES,

@@ -33,6 +33,7 @@ mod rate_limits;
 mod receipts;
 mod recent_requests;
 mod relations;
+pub mod relays;
 mod residents;
 pub mod room_server;
 mod route;

@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     federation::Federation,
     federation_api,
-    federation_client::FederationClient,
+    federation_client::{FederationClient, Relays},
     federation_receiver::{self, Receiver},
     federation_sender::{self, FederationSender},
     http::{Request, Response},
@@ -30,8 +30,10 @@ use crate::{
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
+    relays::{NodeRecords, OwnRelays},
     residents::KnownResidents,
     room_server::RoomServer,
+    signal::Signal,
     to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
@@ -60,6 +62,10 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) own_relays: Rc<OwnRelays>,
+    pub(crate) records: Rc<NodeRecords>,
+    /// Raised when what relays keep for this server has changed.
+    pub(crate) deposits_changed: Signal,
     pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
@@ -95,7 +101,10 @@ impl Server {
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
+        let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays).await?);
+        let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(
@@ -107,6 +116,9 @@ impl Server {
             ),
             receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            own_relays,
+            records,
+            deposits_changed: Signal::default(),
             federation_sender,
             residents: KnownResidents::default(),
             federation: Federation::default(),
@@ -166,6 +178,11 @@ impl Server {
         self.receiver.wake();
         self.pending_joins.wake();
         self.log.wake();
+    }
+
+    /// The machine has a network again: other servers are tried at once.
+    pub fn network_is_back(&self) {
+        self.federation_sender.network_is_back();
     }
 
     /// Whether [`Server::stop`] was called.

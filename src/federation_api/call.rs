@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use inglenook_protocol::x_matrix::{Authorization, SignedParts};
+use inglenook_protocol::{
+    path::RECORD_HEADER,
+    x_matrix::{Authorization, SignedParts},
+};
 use ruma::{CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde::de::DeserializeOwned;
 
@@ -46,7 +49,11 @@ impl Call {
     /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
     pub(super) async fn authenticate(mut self, access: Access) -> Result<Self, Error> {
         if access == Access::Signed {
-            self.origin = Some(self.signer().await?);
+            let origin = self.signer().await?;
+            if let Some(record) = self.request.header(RECORD_HEADER) {
+                self.server.records.learn_from_header(&origin, record).await?;
+            }
+            self.origin = Some(origin);
         }
         Ok(self)
     }

@@ -103,7 +103,7 @@ tables! {
     RemoteDevices = "remote_devices",
     /// user/device/position → a message to a local device
     ToDevice = "to_device",
-    /// position → messages to another server's devices, as they are sent
+    /// server/position → messages to another server's devices, as they are sent
     ToDeviceOut = "to_device_out",
     /// server/0/message id → when messages came from there; server/1/time/message id → nothing
     ToDeviceReceived = "to_device_received",
@@ -127,6 +127,8 @@ tables! {
     Reports = "reports",
     /// media id → what was uploaded; media id/size → its thumbnail; 0/time/media id → who has until then to upload it
     Media = "media",
+    /// server → its signed node record
+    NodeRecords = "node_records",
 }
 
 /// One step of the database's schema: what it adds. Migrations are additive, and this list is append-only, so that a

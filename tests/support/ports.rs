@@ -115,6 +115,14 @@ impl Blobs for MemoryBlobs {
         async move { Ok(size) }.boxed_local()
     }
 
+    fn read<'a>(&'a self, id: &'a str, start: u64, end: u64) -> Answer<'a, Vec<u8>, BlobError> {
+        let read = self.0.borrow().get(id).map(|bytes| {
+            let end = usize::try_from(end).unwrap().min(bytes.len());
+            bytes[usize::try_from(start).unwrap().min(end)..end].to_vec()
+        });
+        async move { read.ok_or(BlobError::Missing) }.boxed_local()
+    }
+
     fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
         let mut blobs = self.0.borrow_mut();
         let made = match blobs.get(id) {
