@@ -59,6 +59,7 @@ pub(crate) use self::{
     public_rooms::PublicRoomsQuery,
     room_summary::RoomSummary,
     spaces::SpaceChildren,
+    timestamp::closest,
 };
 pub(crate) use crate::route::handler;
 use crate::{

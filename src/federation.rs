@@ -21,7 +21,7 @@ pub(crate) use self::{
     backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
-    invite::invite,
+    invite::{exchange_third_party_invite, invite},
     join::join,
     knock::{helper, knock},
     leave::leave,

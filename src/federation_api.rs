@@ -7,6 +7,7 @@ mod auth_chain;
 mod backfill;
 mod call;
 mod devices;
+mod discovery;
 mod events;
 mod handshake;
 mod hierarchy;
@@ -21,6 +22,7 @@ mod pdus;
 mod public_rooms;
 mod queries;
 mod restricted;
+mod third_party_invites;
 mod transactions;
 mod version;
 
@@ -47,6 +49,7 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     devices::ROUTES,
+    discovery::ROUTES,
     events::ROUTES,
     hierarchy::ROUTES,
     invites::ROUTES,
@@ -58,6 +61,7 @@ const ROUTES: &[&[Route]] = &[
     openid::ROUTES,
     public_rooms::ROUTES,
     queries::ROUTES,
+    third_party_invites::ROUTES,
     transactions::ROUTES,
     version::ROUTES,
 ];

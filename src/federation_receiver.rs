@@ -32,7 +32,7 @@ use futures_util::future::{Either, select};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
 pub(crate) use self::{
-    check::check,
+    check::{Unchecked, check},
     edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
     order::in_order,

@@ -24,6 +24,7 @@ mod keys;
 mod locks;
 pub mod log;
 mod media;
+mod notary;
 mod pending_joins;
 pub mod ports;
 mod profiles;
