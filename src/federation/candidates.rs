@@ -33,12 +33,6 @@ impl Candidates {
         self.0.is_empty()
     }
 
-    /// The same with this one first.
-    pub(super) fn beginning_with(&self, first: &ServerName) -> Self {
-        let others = self.0.iter().filter(|name| **name != first).cloned();
-        Self([first.to_owned()].into_iter().chain(others).collect())
-    }
-
     /// What the first of them that helps answers; where none does, the error that says most.
     pub(crate) async fn first_to_help<T>(&self, attempt: impl AsyncFn(&ServerName) -> Result<T, Error>) -> Result<T, Error> {
         let mut errors = Vec::new();
