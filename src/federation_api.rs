@@ -19,6 +19,7 @@ mod leaves;
 mod media;
 mod openid;
 mod pdus;
+mod policy;
 mod public_rooms;
 mod queries;
 mod restricted;
@@ -59,6 +60,7 @@ const ROUTES: &[&[Route]] = &[
     leaves::ROUTES,
     media::ROUTES,
     openid::ROUTES,
+    policy::ROUTES,
     public_rooms::ROUTES,
     queries::ROUTES,
     third_party_invites::ROUTES,

@@ -2,7 +2,6 @@
 
 mod account_data;
 mod accounts;
-mod activity;
 mod background;
 mod client_api;
 mod client_event;
@@ -20,12 +19,14 @@ mod filter;
 mod history;
 pub mod http;
 pub mod identity;
+mod key_backup;
 mod keys;
 mod locks;
 pub mod log;
 mod media;
 mod notary;
 pub mod ports;
+mod presence;
 mod profiles;
 mod push;
 mod pushers;
@@ -46,6 +47,8 @@ mod sight;
 mod signal;
 pub mod storage;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod to_device;
 mod tokens;
 mod transactions;

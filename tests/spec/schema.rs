@@ -5,15 +5,15 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use jsonschema::{ValidationError, Validator, draft202012, error::ValidationErrorKind};
+use jsonschema::{Validator, draft202012};
 use serde_json::{Value, json};
 
 use super::document::Operation;
 
 /// Keywords that say nothing about what is valid, or that a validator would take for something else.
 const ANNOTATIONS: [&str; 7] = ["$schema", "deprecated", "description", "example", "examples", "title", "externalDocs"];
-/// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys.
-const IN_PROSE: [&str; 4] = ["m.relations", "redacts", "device_unused_fallback_key_types", "fallback"];
+/// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys, whose presence it is.
+const IN_PROSE: [&str; 5] = ["m.relations", "redacts", "device_unused_fallback_key_types", "fallback", "sender"];
 
 type Cache = BTreeMap<(String, u16), Arc<Rules>>;
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
@@ -69,16 +69,8 @@ impl Rules {
 }
 
 fn problems(validator: &Validator, body: &Value) -> Vec<String> {
-    let errors = validator.iter_errors(body).filter(|error| !is_specified_in_prose(error));
+    let errors = validator.iter_errors(body);
     errors.map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path())).collect()
-}
-
-/// Whether an error is about fields that no schema names, and the prose does.
-fn is_specified_in_prose(error: &ValidationError<'_>) -> bool {
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.iter().all(|field| IN_PROSE.contains(&field.as_str())),
-        _ => false,
-    }
 }
 
 fn build(schema: &Value) -> Validator {
@@ -130,6 +122,9 @@ fn closed_schema(schema: &Value) -> Value {
     let keywords = closed.as_object_mut().filter(|keywords| keywords.contains_key("properties"));
     if let Some(keywords) = keywords {
         keywords.entry("additionalProperties").or_insert(false.into());
+        if let Some(named) = keywords.get_mut("properties").and_then(Value::as_object_mut) {
+            IN_PROSE.iter().for_each(|field| drop(named.entry(*field).or_insert(true.into())));
+        }
     }
     closed
 }
