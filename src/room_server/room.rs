@@ -10,11 +10,14 @@ use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    auth::{Allowed, allowed_by_state},
     head::Head,
     number::RoomNumber,
     room_log::{LogRow, RecentLog},
+    snapshot::Snapshot,
+    view::{Need, View},
 };
-use crate::event::RoomVersion;
+use crate::event::{Pdu, RoomVersion};
 
 /// A room of this database.
 pub struct Room {
@@ -57,6 +60,11 @@ impl Room {
 
     pub(super) fn recent_log(&self) -> Ref<'_, RecentLog> {
         self.recent_log.borrow()
+    }
+
+    /// Whether the room would allow an event in this state; `Err` holds the sentence that says why not.
+    pub(crate) fn allows(&self, view: &View<'_>, pdu: &Pdu, state: Snapshot) -> Result<Allowed, Need> {
+        allowed_by_state(view, &self.version.rules.authorization, pdu, state)
     }
 
     pub(crate) fn row(&self) -> RoomRow {
