@@ -244,7 +244,9 @@ impl Scene {
 
     /// The requests that were made since the last call, whose targets hold this.
     pub(super) fn asked(&self, about: &str) -> usize {
-        self.network.carried().iter().filter(|carried| carried.target.contains(about)).count()
+        // What is told is no question.
+        let asked = |target: &str| target.contains(about) && !target.contains("/send/");
+        self.network.carried().iter().filter(|carried| asked(&carried.target)).count()
     }
 
     /// Everything that has failed is tried again.
