@@ -38,6 +38,7 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::backoff::Backoff;
 pub(crate) use self::notes::NODE_RECORD;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,

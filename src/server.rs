@@ -2,11 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
-
-use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
@@ -25,7 +22,10 @@ use crate::{
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
+    notary::Notary,
+    pending_joins::{self, PendingJoins},
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    presence::LocalPresence,
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
@@ -69,15 +69,16 @@ pub struct Server {
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
+    pub(crate) notary: Notary,
     pub(crate) federation: Federation,
+    pub(crate) pending_joins: PendingJoins,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) rate_limits: RefCell<Buckets>,
-    /// When each user was last noted as active, and whether they were syncing.
-    pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
+    pub(crate) presence: LocalPresence,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) key_counts: KnownCounts,
     pub(crate) inboxes: Inboxes,
@@ -119,7 +120,9 @@ impl Server {
             deposits_changed: Signal::default(),
             federation_sender,
             residents: KnownResidents::default(),
+            notary: Notary::default(),
             federation: Federation::default(),
+            pending_joins: PendingJoins::open(&*ports.store).await?,
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -134,7 +137,7 @@ impl Server {
             log,
             rooms,
             typing: RefCell::default(),
-            active: RefCell::default(),
+            presence: LocalPresence::default(),
             unread: RefCell::default(),
             key_counts: KnownCounts::default(),
             inboxes: Inboxes::default(),
@@ -143,6 +146,7 @@ impl Server {
             stopping: Cell::new(false),
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        server.spawn(pending_joins::run(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -170,8 +174,10 @@ impl Server {
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
+        self.pending_joins.wake();
         self.log.wake();
     }
 

@@ -63,6 +63,7 @@ async fn take(call: &Call) -> Result<Response, Error> {
     let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
     let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
     server.receiver.heard_from(server.now(), origin);
+    server.pending_joins.heard_from(origin);
     let body = answer(&received);
     // Who has told nothing that was taken leaves no trace either.
     if told || received.values().any(Result::is_ok) {

@@ -24,7 +24,7 @@ pub(super) fn request(authority: &str, request: &http::Request) -> io::Result<me
     let body = match &request.body {
         Body::Empty => Vec::new(),
         Body::Bytes(bytes) => bytes.clone(),
-        Body::Incoming(_) | Body::Stored { .. } => return Err(io::Error::other("a request's body is in memory")),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(io::Error::other("a request's body is in memory")),
     };
     let method = request.method.as_str().to_owned();
     Ok(message::Request {
@@ -59,12 +59,20 @@ where
 
 /// This server's answer, to go up a tunnel.
 pub(super) fn response(response: http::Response, blobs: &Rc<dyn Blobs>) -> message::Response<Outgoing> {
-    let body = match response.body {
+    let body = outgoing(response.body, blobs);
+    message::Response { status: response.status, headers: Headers::from_iter(response.headers), body }
+}
+
+fn outgoing(body: Body, blobs: &Rc<dyn Blobs>) -> Outgoing {
+    match body {
         Body::Empty | Body::Incoming(_) => stream::empty().boxed_local(),
         Body::Bytes(bytes) => message::whole(bytes).boxed_local(),
         Body::Stored { id, start, end } => pieces(Rc::clone(blobs), id, start, end).boxed_local(),
-    };
-    message::Response { status: response.status, headers: Headers::from_iter(response.headers), body }
+        Body::Parts(parts) => {
+            let parts: Vec<_> = parts.into_iter().map(|part| outgoing(part, blobs)).collect();
+            stream::iter(parts).flatten().boxed_local()
+        }
+    }
 }
 
 /// A part of a blob, piece by piece.

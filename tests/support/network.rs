@@ -315,8 +315,19 @@ impl Transport for Wire {
 
 /// A response as it is on the wire: whole, whatever the host keeps it in.
 pub(crate) fn on_the_wire(mut response: Response, blobs: &MemoryBlobs) -> Response {
-    if let Body::Stored { id, start, end } = &response.body {
-        response.body = Body::Bytes(blobs.read(id, *start, *end));
+    if matches!(response.body, Body::Stored { .. } | Body::Parts(_)) {
+        response.body = Body::Bytes(whole(std::mem::take(&mut response.body), blobs));
     }
     response
+}
+
+/// The bytes of a response's body.
+pub(crate) fn whole(body: Body, blobs: &MemoryBlobs) -> Vec<u8> {
+    match body {
+        Body::Empty => Vec::new(),
+        Body::Bytes(bytes) => bytes,
+        Body::Stored { id, start, end } => blobs.read(&id, start, end),
+        Body::Parts(parts) => parts.into_iter().flat_map(|part| whole(part, blobs)).collect(),
+        Body::Incoming(_) => panic!("a response cannot have a request's body"),
+    }
 }

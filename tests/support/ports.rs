@@ -100,7 +100,7 @@ impl Blobs for MemoryBlobs {
         let bytes = match body {
             Body::Empty => Vec::new(),
             Body::Bytes(bytes) => bytes,
-            Body::Incoming(_) | Body::Stored { .. } => panic!("this host has whole bodies only"),
+            Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => panic!("this host has whole bodies only"),
         };
         let size = bytes.len() as u64;
         let fits = size <= limit;
