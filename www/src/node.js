@@ -1,4 +1,5 @@
 // The node as the demo sees it: starts it through the page helper, and asks it the questions of the "your server" panel.
+import { recall, remember } from "./storage.js";
 
 /**
  * What the page helper hands back, and all that the demo uses of it.
@@ -22,16 +23,38 @@
 const developmentHomeserver = HOMESERVER;
 
 /** What the worker keeps for opening the page without a network. */
-const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest"];
+const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest", "relays.json"];
+
+const FIRST_RELAYS = "first relays";
 
 /** @returns {Promise<Node>} */
 export async function openNode() {
   if (developmentHomeserver) return homeserverElsewhere(developmentHomeserver);
   const { startNode } = await import("./inglenook.js");
   return startNode({
-    serviceWorker: new URL("inglenook-sw.js", document.baseURI),
+    serviceWorker: await workerUrl(),
     shell: SHELL.map((path) => new URL(path, document.baseURI).href),
   });
+}
+
+/** The worker's URL names the relays that a new node begins with; whoever chooses others later is heeded. */
+async function workerUrl() {
+  const url = new URL("inglenook-sw.js", document.baseURI);
+  for (const relay of await firstRelays()) url.searchParams.append("relay", relay);
+  return url;
+}
+
+/** The list beside the page; without a network the last one, since another URL would be another worker. */
+async function firstRelays() {
+  try {
+    const response = await fetch(new URL("relays.json", document.baseURI));
+    if (!response.ok) throw new Error(`relays.json answers ${response.status}`);
+    const relays = await response.json();
+    remember(FIRST_RELAYS, relays);
+    return relays;
+  } catch {
+    return recall(FIRST_RELAYS, []);
+  }
 }
 
 /** An ordinary homeserver in the node's clothes, for working on the demo alone. */
