@@ -81,9 +81,15 @@ export const roomGraph = (node, token, roomId, limit) =>
 /** @returns {Promise<{entries: LogEntry[], end: number}>} */
 export const logEntries = (node, token, from, limit) => ask(node, token, `/log?from=${from}&limit=${limit}`);
 
-async function ask(node, token, path) {
-  const answer = await request(node, token, "GET", `/_inglenook${path}`);
-  if (answer.status === 404) throw new Error("This server does not tell. The panel needs an Inglenook node.");
+/** Asks the node one of its own questions; an answer that is none becomes an error in words. */
+export const ask = (node, token, path) => own(node, token, "GET", path);
+
+/** Tells the node something of its own. */
+export const tell = (node, token, path, value) => own(node, token, "PUT", path, JSON.stringify(value));
+
+async function own(node, token, method, path, body) {
+  const answer = await request(node, token, method, `/_inglenook${path}`, body);
+  if (answer.status === 404 && answer.body?.errcode !== "M_NOT_FOUND") throw new Error("This server does not tell. The panel needs an Inglenook node.");
   if (answer.status !== 200) throw new Error(answer.body?.error ?? `The server answered ${answer.status}.`);
   return answer.body;
 }
