@@ -57,7 +57,7 @@ use std::rc::Rc;
 
 pub(crate) use self::{
     call::{Access, Call},
-    membership::{allowed_rooms, candidates, granting_user},
+    membership::{allowed_rooms, candidates, granting_user, join_located},
     public_rooms::PublicRoomsQuery,
     room_summary::RoomSummary,
     spaces::SpaceChildren,

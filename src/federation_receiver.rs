@@ -13,6 +13,7 @@ mod gap;
 mod helpers;
 mod intake;
 mod order;
+mod outside;
 mod schedule;
 mod told_state;
 mod transactions;
@@ -35,6 +36,8 @@ pub(crate) use self::{
     check::{Unchecked, check},
     edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
+    order::in_order,
+    told_state::told_state,
 };
 use self::{
     fill::{Filled, fill},

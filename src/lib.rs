@@ -25,6 +25,7 @@ mod locks;
 pub mod log;
 mod media;
 mod notary;
+mod pending_joins;
 pub mod ports;
 mod presence;
 mod profiles;

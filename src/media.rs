@@ -4,6 +4,7 @@
 
 mod awaiting;
 pub(crate) mod disposition;
+mod remote;
 mod reservations;
 mod thumbnails;
 mod uploads;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use self::{
     awaiting::uploaded,
+    remote::remote,
     reservations::reserve,
     thumbnails::{Method, thumbnail},
     uploads::{NewContent, upload, upload_reserved},
@@ -41,6 +43,8 @@ pub(crate) struct MediaInMemory {
     incoming: RefCell<BTreeSet<String>>,
     /// Held while a thumbnail is made, by its blob.
     thumbnails: Locks<String>,
+    /// Held while a file of another server is fetched.
+    fetching: Locks<String>,
 }
 
 /// A medium as it is stored.

@@ -23,6 +23,7 @@ use crate::{
     log::Log,
     media::MediaInMemory,
     notary::Notary,
+    pending_joins::{self, PendingJoins},
     ports::{Blobs, Clock, Entropy, Store, Transport},
     presence::LocalPresence,
     push::unread::UnreadCounts,
@@ -70,6 +71,7 @@ pub struct Server {
     pub(crate) residents: KnownResidents,
     pub(crate) notary: Notary,
     pub(crate) federation: Federation,
+    pub(crate) pending_joins: PendingJoins,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
@@ -120,6 +122,7 @@ impl Server {
             residents: KnownResidents::default(),
             notary: Notary::default(),
             federation: Federation::default(),
+            pending_joins: PendingJoins::open(&*ports.store).await?,
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -143,6 +146,7 @@ impl Server {
             stopping: Cell::new(false),
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        server.spawn(pending_joins::run(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -173,6 +177,7 @@ impl Server {
         self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
+        self.pending_joins.wake();
         self.log.wake();
     }
 

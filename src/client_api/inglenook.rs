@@ -12,6 +12,7 @@ use crate::{
     error::Error,
     http::{Method, Response},
     log::Output,
+    pending_joins,
     ports::TableUsage,
     room_server::{
         EventNumber, Need, Position, Room, RoomNumber, View,
@@ -28,6 +29,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route { method: Method::Get, path: "/_inglenook/requests", access: Access::Token, handler: handler!(requests) },
     Route { method: Method::Get, path: "/_inglenook/log", access: Access::Token, handler: handler!(log) },
     Route { method: Method::Get, path: "/_inglenook/rooms/{roomId}/graph", access: Access::Token, handler: handler!(graph) },
+    Route { method: Method::Get, path: "/_inglenook/pending_joins", access: Access::Token, handler: handler!(pending_joins) },
+    Route {
+        method: Method::Delete,
+        path: "/_inglenook/pending_joins/{roomId}",
+        access: Access::Token,
+        handler: handler!(give_up_pending_join),
+    },
 ];
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -60,6 +68,27 @@ async fn status(call: Call) -> Result<Response, Error> {
 
 fn rows(tables: &[TableUsage], table: Table) -> u64 {
     tables.iter().find(|usage| usage.name == table.name()).map_or(0, |usage| usage.rows)
+}
+
+/// The caller's joins that wait for somebody who is in the room, and those that were refused in the end.
+async fn pending_joins(call: Call) -> Result<Response, Error> {
+    let joins = pending_joins::of_user(&call.server, call.user()?).await?;
+    let shown = joins.into_iter().map(|(room_id, join)| {
+        let mut shown = json!({ "room_id": room_id, "servers": join.servers, "since": join.since });
+        if let (Some(refused), Some(shown)) = (join.refused, shown.as_object_mut()) {
+            shown.insert("refused".into(), refused.into());
+        }
+        shown
+    });
+    Ok(Response::ok(&json!({ "pending_joins": shown.collect::<Vec<_>>() })))
+}
+
+/// Gives up a join that waits.
+async fn give_up_pending_join(call: Call) -> Result<Response, Error> {
+    match pending_joins::give_up(&call.server, call.user()?, &call.room_id(0)?).await? {
+        true => Ok(Response::empty()),
+        false => Err(Error::not_found("No join of that room waits.")),
+    }
 }
 
 /// The last requests, newest first.

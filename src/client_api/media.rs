@@ -4,6 +4,7 @@
 
 mod serve;
 
+use ruma::ServerName;
 use serde_json::json;
 
 use self::serve::{Served, serve};
@@ -117,14 +118,14 @@ impl Call {
     /// The medium that the path names, once it is uploaded.
     async fn uploaded(&self) -> Result<(String, Content), Error> {
         let timeout = self.query_number("timeout_ms")?;
-        // Where these say no more than yes or no to what this server never does, they must still say that.
-        for name in ["allow_remote", "allow_redirect"] {
-            self.query_bool(name)?;
-        }
-        if self.param(0) != self.server.name() {
-            return Err(Error::not_found("There is no such file."));
-        }
+        // This server never redirects; the parameter must still be one.
+        self.query_bool("allow_redirect")?;
+        let fetches = self.query_bool("allow_remote")?.unwrap_or(true);
         let id = self.param(1);
+        if self.param(0) != self.server.name() {
+            let origin = ServerName::parse(self.param(0)).map_err(|_| Error::not_found("There is no such server."))?;
+            return media::remote(&self.server, &origin, id, timeout, fetches).await;
+        }
         Ok((id.to_owned(), media::uploaded(&self.server, id, timeout).await?))
     }
 

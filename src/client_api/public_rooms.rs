@@ -4,15 +4,15 @@
 
 use std::{cmp::Reverse, rc::Rc};
 
-use ruma::{OwnedRoomId, RoomId};
-use serde::Deserialize;
+use ruma::{OwnedRoomId, RoomId, ServerName};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, published_rooms_chunk::PublishedRoomsChunk};
 use crate::{
     error::Error,
+    federation::{self, for_client},
     http::{Method, Response},
-    ports::TransportError,
     room_server::Room,
     server::Server,
 };
@@ -31,17 +31,21 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
 
 /// What somebody looks for in the directory.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 pub(crate) struct PublicRoomsQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     #[serde(default)]
     filter: Filter,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 struct Filter {
+    #[serde(skip_serializing_if = "Option::is_none")]
     generic_search_term: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     room_types: Option<Vec<Option<String>>>,
 }
 
@@ -58,7 +62,8 @@ async fn search_public_rooms(call: Call) -> Result<Response, Error> {
 
 async fn answer(call: &Call, query: &PublicRoomsQuery) -> Result<Response, Error> {
     if let Some(other) = call.query("server").filter(|other| *other != call.server.name()) {
-        return Err(TransportError::NoRoute(other.to_owned()).into());
+        let other = ServerName::parse(other).map_err(|_| Error::invalid_param(format!("{other:?} is no server name.")))?;
+        return Ok(Response::ok(&federation::public_rooms(&call.server, &other, query).await.map_err(for_client)?));
     }
     Ok(Response::ok(&query.answer(&call.server).await?))
 }

@@ -109,7 +109,10 @@ impl<'a> View<'a> {
         if let Some(node) = self.loaded.borrow().nodes.get(&id) {
             return Ok(Rc::clone(node));
         }
-        self.cache.node(id).ok_or_else(|| Need { nodes: [id].into(), ..Need::default() })
+        let node = self.cache.node(id).ok_or_else(|| Need { nodes: [id].into(), ..Need::default() })?;
+        // What the cache has may be gone from it when the question is asked again, for what was loaded in between.
+        self.loaded.borrow_mut().nodes.insert(id, Rc::clone(&node));
+        Ok(node)
     }
 
     /// Several nodes, asking for all that are missing at once.
@@ -125,7 +128,9 @@ impl<'a> View<'a> {
         if let Some(event) = self.loaded.borrow().events.get(&number) {
             return Ok(Arc::clone(event));
         }
-        self.cache.event(number).ok_or_else(|| Need { events: [number].into(), ..Need::default() })
+        let event = self.cache.event(number).ok_or_else(|| Need { events: [number].into(), ..Need::default() })?;
+        self.loaded.borrow_mut().events.insert(number, Arc::clone(&event));
+        Ok(event)
     }
 
     /// Several events, asking for all that are missing at once.

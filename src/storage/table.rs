@@ -69,6 +69,8 @@ tables! {
     Threads = "threads",
     /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
+    /// user/room id → a join that waits for somebody who is in the room, and whom to ask
+    PendingJoins = "pending_joins",
     /// room id → the server through which this one has last knocked there
     Helpers = "helpers",
     /// alias → room id and who made it

@@ -55,18 +55,24 @@ impl Rules {
 
     /// Everything that is wrong with a body: which rule, and where.
     pub(crate) fn problems(&self, body: &Value) -> Vec<String> {
-        let problems = |validator: &Validator| -> Vec<String> {
-            validator
-                .iter_errors(body)
-                .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
-                .collect()
-        };
-        let found = problems(&self.specified);
+        let found = self.problems_with_named_fields(body);
         match &self.closed {
-            Some(closed) if found.is_empty() => problems(closed),
+            Some(closed) if found.is_empty() => problems(closed, body),
             _ => found,
         }
     }
+
+    /// The same, where there may be fields that the specification does not name.
+    pub(crate) fn problems_with_named_fields(&self, body: &Value) -> Vec<String> {
+        problems(&self.specified, body)
+    }
+}
+
+fn problems(validator: &Validator, body: &Value) -> Vec<String> {
+    validator
+        .iter_errors(body)
+        .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
+        .collect()
 }
 
 fn build(schema: &Value) -> Validator {

@@ -17,6 +17,7 @@ use crate::{
         commit::{UserRoom, members_prefix, timeline_key},
         snapshot::Snapshot,
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     sight::Sight,
@@ -60,7 +61,7 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(events.iter().copied())?;
-        events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
+        collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named))
     };
     let chunk = call.server.rooms.ask(&room, render).await?;
     Ok(Response::ok(&json!({ "chunk": chunk })))
