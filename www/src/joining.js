@@ -1,13 +1,18 @@
-// Rooms that a link has led to: entered as soon as somebody there can let this account in, and tried again until then.
+// Rooms that a link has led to: entered as soon as somebody there can let this account in.
+//
+// A join for which nobody is there is kept by the node, which tries it by itself, also after the page was closed. What is kept
+// here is what the person should know of it, and what else may be tried: to knock, or to be let in after knocking.
 import { inWords } from "./hooks.js";
 import { serverOf } from "./invitation.js";
+import { tell } from "./node.js";
 import { learnRecord } from "./relays.js";
 import { recall, remember } from "./storage.js";
 
 const KEY = "joining";
 const FIRST_PAUSE_MILLIS = 2000;
-/** The inviter may come back any moment, and asking costs little. */
 const LONGEST_PAUSE_MILLIS = 60_000;
+/** The node's own error field: it keeps the join. */
+const PENDING = "inglenook.pending";
 
 /** @type {Map<string, Joining>} */
 const running = new Map();
@@ -48,8 +53,6 @@ class Joining {
   state = "trying";
   /** Why it did not work out yet, in words. */
   reason = null;
-  /** When it is tried again. */
-  until = null;
   #attempts = 0;
   #timer = null;
 
@@ -97,15 +100,14 @@ class Joining {
   }
 
   #wait(error) {
-    const pause = Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#attempts++, LONGEST_PAUSE_MILLIS);
-    this.until = Date.now() + pause;
+    const pause = error.data?.[PENDING] ? LONGEST_PAUSE_MILLIS : Math.min(FIRST_PAUSE_MILLIS * 2 ** this.#attempts++, LONGEST_PAUSE_MILLIS);
     this.#timer = setTimeout(this.attempt, pause);
     this.#turn("waiting", inWords(error));
   }
 
   /** A sync may tell that one is in, or let in. */
   #look = () => {
-    if (this.membership === "join") this.giveUp();
+    if (this.membership === "join") this.#forget();
     else if (this.membership === "invite" && this.state === "asked") this.attempt();
   };
 
@@ -115,8 +117,15 @@ class Joining {
     this.session.changed();
   }
 
-  /** Ends it for good. */
+  /** Whoever does not want to wait any more. */
   giveUp() {
+    const { session, invitation } = this;
+    tell(session.node, session.client.getAccessToken(), "DELETE", `/pending_joins/${encodeURIComponent(invitation.roomId)}`).catch(() => {});
+    if (this.membership === "knock") session.client.leave(invitation.roomId).catch(() => {});
+    this.#forget();
+  }
+
+  #forget() {
     const { userId } = this.session;
     remember(KEY, kept().filter((one) => !isSame(one, userId, this.invitation.roomId)));
     running.delete(keyOf(this.session, this.invitation.roomId));

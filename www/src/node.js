@@ -85,7 +85,7 @@ export const logEntries = (node, token, from, limit) => ask(node, token, `/log?f
 export const ask = (node, token, path) => own(node, token, "GET", path);
 
 /** Tells the node something of its own. */
-export const tell = (node, token, path, value) => own(node, token, "PUT", path, JSON.stringify(value));
+export const tell = (node, token, method, path, value) => own(node, token, method, path, value && JSON.stringify(value));
 
 async function own(node, token, method, path, body) {
   const answer = await request(node, token, method, `/_inglenook${path}`, body);

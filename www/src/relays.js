@@ -14,13 +14,13 @@ const HOUR = 3_600_000;
 export const relaysOf = async (node, token) => (await ask(node, token, "/relays")).relays;
 
 /** @param {string[]} urls */
-export const chooseRelays = (node, token, urls) => tell(node, token, "/relays", { relays: urls });
+export const chooseRelays = (node, token, urls) => tell(node, token, "PUT", "/relays", { relays: urls });
 
 /** The node's signed record: where others find it. */
 export const ownRecord = (node, token) => ask(node, token, "/record");
 
 /** Takes note of where another server is found. */
-export const learnRecord = (node, token, record) => tell(node, token, `/records/${encodeURIComponent(record.name)}`, record);
+export const learnRecord = (node, token, record) => tell(node, token, "PUT", `/records/${encodeURIComponent(record.name)}`, record);
 
 /** What a person typed, as a relay's base URL; or an error that says what is wrong with it. */
 export function relayUrl(typed) {

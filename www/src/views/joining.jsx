@@ -1,16 +1,15 @@
 // A room on the way: what is waited for, and what one can do meanwhile.
 import { useColumn } from "../hooks.js";
-import { clock } from "../format.js";
 import { Empty } from "./states.jsx";
 
 /** What a person reads for each state of a joining. */
-function wordsFor({ state, reason, until, invitation: { name } }) {
+function wordsFor({ state, reason, invitation: { name } }) {
   if (state === "trying") return { title: `Looking for ${name}…`, words: "Their server is asked to let you in." };
   if (state === "asked") return { title: "You asked to join", words: `As soon as ${name}, or somebody else who may, lets you in, the room opens here by itself.` };
   if (state === "refused") return { title: "The door is closed", words: `The room lets in only whom it has invited. Ask ${name} for an invitation. (${reason})` };
   return {
     title: `${name} cannot be reached just now`,
-    words: `The room is kept by the browsers of those who are in it, and none of them answers. You will be let in when ${name} is back; until then it is tried again by itself, the next time at ${clock(until)}.`,
+    words: `The room is kept by the browsers of those who are in it, and none of them answers. You will be let in when ${name} is back; until then your server keeps trying by itself.`,
     reason,
   };
 }
