@@ -151,6 +151,65 @@ test("what is sent to somebody away waits at the relay, also when it is killed, 
   await marksAre(ada.tab, "delivered");
 });
 
+/** Runs in the page: a request to the node in the name of its only account. */
+async function askAs(method, path, body) {
+  const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));
+  const response = await fetch(path, { method, headers: { authorization: `Bearer ${accessToken}` }, body: body && JSON.stringify(body) });
+  return { status: response.status, body: await response.json() };
+}
+
+/** What a person's node says of the room: its topic and who is in it. */
+async function roomAt({ tab }, room) {
+  const topic = await tab.evaluate(askAs, "GET", `_matrix/client/v3/rooms/${room}/state/m.room.topic/`);
+  const members = await tab.evaluate(askAs, "GET", `_matrix/client/v3/rooms/${room}/joined_members`);
+  return { topic: topic.body.topic, members: Object.values(members.body.joined ?? {}).map((member) => member.display_name).sort() };
+}
+
+test("five people read what each says, and agree on what was changed apart", async ({ person, site, relay }) => {
+  test.setTimeout(8 * PATIENCE_MILLIS);
+  const { ada, link } = await host(person, site);
+  const guests = [];
+  for (const name of ["Bo", "Cy", "Di", "Ed"]) {
+    const newcomer = await guest(person, link, name);
+    await isIn(newcomer.tab, "Welcome");
+    guests.push(newcomer);
+  }
+  const all = [ada, ...guests];
+  const [bo, , di, ed] = guests;
+  for (const [index, { tab }] of all.entries()) await say(tab, `Hello from number ${index}`);
+  for (const { tab } of all) {
+    for (const index of all.keys()) await seesMessageSoon(tab, `Hello from number ${index}`);
+  }
+
+  const room = encodeURIComponent(await ada.tab.evaluate(() => decodeURIComponent(location.hash.split("/room/")[1])));
+  const put = ({ tab }, path, content) => tab.evaluate(askAs, "PUT", `_matrix/client/v3/rooms/${room}/${path}`, content);
+  const userOf = async ({ tab }) => (await tab.evaluate(askAs, "GET", "_matrix/client/v3/account/whoami")).body.user_id;
+  const levels = (await ada.tab.evaluate(askAs, "GET", `_matrix/client/v3/rooms/${room}/state/m.room.power_levels/`)).body;
+  const raised = { ...levels, users: { ...levels.users, [await userOf(bo)]: 100 } };
+  expect((await put(ada, "state/m.room.power_levels/", raised)).status).toBe(200);
+  const mayChange = async () => (await bo.tab.evaluate(askAs, "GET", `_matrix/client/v3/rooms/${room}/state/m.room.power_levels/`)).body.users;
+  await until(mayChange, (users) => Object.values(users ?? {}).includes(100), PATIENCE_MILLIS);
+
+  // Apart, each has a topic of their own; together again, all have one, without another word being said.
+  await relay.kill();
+  const topics = ["By the fire", "In the rain"];
+  for (const [index, someone] of [ada, bo].entries()) expect((await put(someone, "state/m.room.topic/", { topic: topics[index] })).status).toBe(200);
+  expect([(await roomAt(ada, room)).topic, (await roomAt(bo, room)).topic]).toEqual(topics);
+  await relay.start();
+  const everywhere = (people) => Promise.all(people.map((someone) => roomAt(someone, room)));
+  await until(() => everywhere(all), (views) => views.length === 5 && topics.includes(views[0].topic) && views.every(({ topic }) => topic === views[0].topic), 2 * PATIENCE_MILLIS);
+
+  // Who is removed or banned is gone for all.
+  for (const [action, someone] of [["kick", ed], ["ban", di]]) {
+    const answer = await ada.tab.evaluate(askAs, "POST", `_matrix/client/v3/rooms/${room}/${action}`, { user_id: await userOf(someone) });
+    expect(answer.status).toBe(200);
+  }
+  const rest = [ada, bo, guests[1]];
+  await until(() => everywhere(rest), (views) => views.length === 3 && views.every(({ members }) => members.join() === "Ada,Bo,Cy"), PATIENCE_MILLIS);
+  const words = () => di.tab.evaluate(() => document.querySelector(".empty h2")?.textContent);
+  await until(words, (title) => /You are banned/.test(title), PATIENCE_MILLIS);
+});
+
 test("whoever must ask first is let in by a press", async ({ person, site }) => {
   const { ada, link } = await host(person, site, "knock-door");
   const bo = await guest(person, link);
