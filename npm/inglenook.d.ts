@@ -23,7 +23,8 @@ export interface StorageState {
 export interface StartOptions {
   /**
    * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `burst` and `perSecond` (rate limits),
-   * and `baseUrl` (may be repeated) for other base URLs under which the node is to answer.
+   * `relay` (may be repeated) for the relays that a node uses until its owner chooses others, and `baseUrl` (may be repeated)
+   * for other base URLs under which the node is to answer.
    */
   serviceWorker: string | URL;
   /** The worker's scope; the folder of the script by default. */

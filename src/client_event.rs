@@ -27,6 +27,10 @@ pub(crate) const STRIPPED: [StateEventType; 7] = [
     StateEventType::RoomEncryption,
 ];
 
+/// In `unsigned`: the event came so late that others had written meanwhile, without knowing of it. A client may place it by
+/// its time instead of its turn, and need not announce it as new; one that does not know of this shows it as it comes.
+const LATE: &str = "im.inglenook.late";
+
 /// Who looks at an event.
 #[derive(Clone, Copy)]
 pub(crate) struct Viewer<'a> {
@@ -63,6 +67,9 @@ pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<
         let redaction = view.event(redaction)?;
         let redaction = bare_event(&redaction, RoomId::Named, content_for(view, &redaction, viewer.user)?);
         unsigned.insert("redacted_because".into(), redaction.into());
+    }
+    if event.decided.late {
+        unsigned.insert(LATE.into(), true.into());
     }
     unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
     value.insert("unsigned".into(), unsigned.into());

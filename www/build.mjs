@@ -42,7 +42,7 @@ async function copyStaticFiles() {
     page = page.replace("connect-src 'self'", `connect-src 'self' ${new URL(options.homeserver).origin}`);
   }
   await writeFile(new URL("index.html", dist), page);
-  for (const name of ["app.css", "icon.svg", "manifest.webmanifest"]) {
+  for (const name of ["app.css", "icon.svg", "manifest.webmanifest", "relays.json"]) {
     await cp(new URL(name, here), new URL(name, dist));
   }
 }

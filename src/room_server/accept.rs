@@ -23,6 +23,9 @@ use crate::{
     event::{CheckedPdu, NewEvent, Pdu, Placement},
 };
 
+/// So much older than what is here already is late. What crosses on the way, and clocks that differ a little, are not.
+const LATE_MILLIS: u64 = 30_000;
+
 impl Draft<'_> {
     /// Builds an event upon the room's head, and appends it if the room allows it.
     ///
@@ -98,10 +101,11 @@ impl Draft<'_> {
             decided.after = before.with(&self.view, &[((kind, state_key.clone()), Some(number))])?;
         }
         let pdu = Arc::new(pdu);
-        self.store(number, (*pdu).clone(), decided.clone());
         let shown = status == Status::Accepted;
         let is_built_on = kind != InputKind::Outlier && self.is_built_on(&pdu)?;
         let covered = if kind != InputKind::Outlier && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
+        decided.late = shown && kind == InputKind::New && self.is_late(&pdu, &covered)?;
+        self.store(number, (*pdu).clone(), decided.clone());
         let place = HeadPlace { covered, is_extremity: !is_built_on };
         let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after, place)?) } else { None };
         self.appended.push(Appended { event: number, in_timeline: shown && kind != InputKind::Outlier, output });
@@ -116,6 +120,13 @@ impl Draft<'_> {
         let is_extremity = |id: &OwnedEventId| self.head.extremities.iter().any(|extremity| extremity.id == *id);
         let previous = self.view.events_by_id(pdu.prev_events.iter().filter(|id| !is_extremity(id)))?;
         Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier)))
+    }
+
+    /// Whether the room has something already that was sent well after the event, by somebody who did not know of it.
+    fn is_late(&self, pdu: &Pdu, covered: &BTreeSet<OwnedEventId>) -> Result<bool, Need> {
+        let besides = self.head.extremities.iter().filter(|extremity| !covered.contains(&extremity.id)).map(|extremity| extremity.event);
+        let besides = self.view.events(besides)?;
+        Ok(besides.iter().any(|event| event.pdu.origin_server_ts > pdu.origin_server_ts.saturating_add(LATE_MILLIS)))
     }
 
     /// Makes the event a forward extremity in place of those that it builds on, unless something builds on it already.

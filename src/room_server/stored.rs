@@ -67,6 +67,9 @@ pub struct Decided {
     /// Whether events before it were missing when it came, so that the order of arrival breaks off before it.
     #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
     pub gap: bool,
+    /// Whether it came well after it was sent, when what others had written meanwhile was here already.
+    #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     /// The state event in whose place it came.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<EventNumber>,

@@ -1,12 +1,11 @@
 // The demo as people use it: an account in one step, rooms, talk, and everything there again after a reload.
 import { existsSync } from "node:fs";
-import { isDeepStrictEqual } from "node:util";
 
-import { expect, test as base, until } from "./fixtures.mjs";
+import { DEMO, at, choose, createRoom, register, say, seen, sees, seesMessage } from "./demo.mjs";
+import { expect, test as base } from "./fixtures.mjs";
 
 /** The SDK asks every server whether it knows what is not yet specified, and browsers report such a "no" as an error. */
 const PROBE = /\/_matrix\/client\/unstable\//;
-const DEMO = new URL("../../www/dist/", import.meta.url);
 
 const test = base.extend({
   site: async ({ site }, use) => {
@@ -27,60 +26,6 @@ const test = base.extend({
     expect(complaints).toEqual([]);
   },
 });
-
-const at = (testid) => `[data-testid="${testid}"]`;
-
-/** Runs in the page: what a person sees of a room, in one column or in the only one. */
-function seen(column = "") {
-  const all = (selector, root = document.querySelector(`.column${column}`) ?? document) => [...root.querySelectorAll(selector)];
-  const text = (element) => element?.textContent.trim();
-  return {
-    title: text(all('[data-testid="room-title"]')[0]),
-    rooms: all('[data-testid="room-item"] .room-item-name').map(text),
-    messages: all('[data-testid="message"]').map((message) => ({
-      body: text(all('[data-testid="body"]', message)[0]),
-      edited: all('[data-testid="edited"]', message).length > 0,
-      reactions: all('[data-testid="reaction"]', message).map(text),
-      // Until a sync has brought the message back, it is drawn as on its way.
-      synced: all(".sending", message).length === 0 && message.dataset.eventId.startsWith("$"),
-    })),
-  };
-}
-
-/** Waits until the page shows what the test waits for. */
-async function sees(tab, wanted, column) {
-  return until(() => tab.evaluate(seen, column), (view) => !(view instanceof Error) && wanted(view));
-}
-
-const saying = (body, more = {}) => ({ body, edited: false, reactions: [], synced: true, ...more });
-
-/** Waits until a message stands in the timeline, back from the server, as it should be. */
-async function seesMessage(tab, body, more, column) {
-  await sees(tab, (view) => view.messages.some((message) => isDeepStrictEqual(message, saying(body, more))), column);
-}
-
-async function register(tab, name) {
-  await tab.fill(at("name-field"), name);
-  await tab.click(at("create-account"));
-}
-
-async function createRoom(tab, name) {
-  await tab.click(at("new-room"));
-  await tab.fill(at("room-name"), name);
-  await tab.click(at("create-room"));
-  await sees(tab, ({ title }) => title === name);
-}
-
-async function say(tab, body, column = "") {
-  await tab.fill(`${column} ${at("composer")}`, body);
-  await tab.click(`${column} ${at("send")}`);
-}
-
-/** Opens what can be done with the newest message, and does it. */
-async function choose(tab, tool) {
-  await tab.click(`.message:last-child ${at("body")}`);
-  await tab.click(`.message:last-child ${at(tool)}`);
-}
 
 test("an account, a room, a message, and all of it again after a reload", async ({ tab }) => {
   await register(tab, "Ada Lovelace");

@@ -59,9 +59,9 @@ export class Site {
   }
 
   async #body(name) {
+    if (Object.hasOwn(this.files, name)) return this.files[name];
     if (this.application) return readFile(new URL(name || "index.html", this.application)).catch(() => undefined);
     if (name === "" || name === "index.html") return PAGE;
-    if (Object.hasOwn(this.files, name)) return this.files[name];
     if (!/^inglenook[\w-]*\.(js|wasm)$/.test(name)) return undefined;
     const file = await readFile(new URL(name, PKG));
     return name === "inglenook-sw.js" ? this.preface + String(file).replace(/const BUILD = ".*"/, `const BUILD = "${this.build}"`) : file;

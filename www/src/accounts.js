@@ -52,10 +52,10 @@ export function forgetAccount(userId) {
 }
 
 /**
- * The whole of signing up: a free username made from the name, a random password, and a first room.
- * @returns {Promise<{account: Account, roomId: string}>}
+ * The whole of signing up: a free username made from the name, a random password, and a first room unless one is invited to another.
+ * @returns {Promise<{account: Account, roomId?: string}>}
  */
-export async function createAccount(node, name) {
+export async function createAccount(node, name, { invited = false } = {}) {
   const guest = createClient({ baseUrl: node.baseUrl });
   const localpart = await freeLocalpart(guest, name);
   const password = randomPassword();
@@ -64,7 +64,7 @@ export async function createAccount(node, name) {
   const client = createClient({ baseUrl: node.baseUrl, userId: account.userId, accessToken: account.accessToken });
   await client.setDisplayName(name);
   keepAccount(account);
-  return { account, roomId: await openWelcomeRoom(client, name) };
+  return { account, roomId: invited ? undefined : await openWelcomeRoom(client, name) };
 }
 
 /** Registers by the only stage that asks nothing of a person. */

@@ -45,7 +45,7 @@ function OneColumn({ node, places, index, goTo }) {
   const close = places.length > 1 ? () => goTo(places.filter((_, at) => at !== index)) : null;
   const account = place.account && accountNamed(place.account);
   if (!account) {
-    return <FirstRun node={node} onDone={(next) => goTo(replaceAt(next), { replace: true })} onClose={close ?? closeToFirst(goTo)} />;
+    return <FirstRun key={place.invitation} node={node} invitation={place.invitation} onDone={(next) => goTo(replaceAt(next), { replace: true })} onClose={close ?? closeToFirst(goTo)} />;
   }
   const session = sessionOf(node, account);
   const elsewhere = places.flatMap((other, at) => (at === index ? [] : [other.account]));

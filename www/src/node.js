@@ -1,4 +1,5 @@
 // The node as the demo sees it: starts it through the page helper, and asks it the questions of the "your server" panel.
+import { recall, remember } from "./storage.js";
 
 /**
  * What the page helper hands back, and all that the demo uses of it.
@@ -22,16 +23,38 @@
 const developmentHomeserver = HOMESERVER;
 
 /** What the worker keeps for opening the page without a network. */
-const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest"];
+const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest", "relays.json"];
+
+const FIRST_RELAYS = "first relays";
 
 /** @returns {Promise<Node>} */
 export async function openNode() {
   if (developmentHomeserver) return homeserverElsewhere(developmentHomeserver);
   const { startNode } = await import("./inglenook.js");
   return startNode({
-    serviceWorker: new URL("inglenook-sw.js", document.baseURI),
+    serviceWorker: await workerUrl(),
     shell: SHELL.map((path) => new URL(path, document.baseURI).href),
   });
+}
+
+/** The worker's URL names the relays that a new node begins with; whoever chooses others later is heeded. */
+async function workerUrl() {
+  const url = new URL("inglenook-sw.js", document.baseURI);
+  for (const relay of await firstRelays()) url.searchParams.append("relay", relay);
+  return url;
+}
+
+/** The list beside the page; without a network the last one, since another URL would be another worker. */
+async function firstRelays() {
+  try {
+    const response = await fetch(new URL("relays.json", document.baseURI));
+    if (!response.ok) throw new Error(`relays.json answers ${response.status}`);
+    const relays = await response.json();
+    remember(FIRST_RELAYS, relays);
+    return relays;
+  } catch {
+    return recall(FIRST_RELAYS, []);
+  }
 }
 
 /** An ordinary homeserver in the node's clothes, for working on the demo alone. */
@@ -58,9 +81,15 @@ export const roomGraph = (node, token, roomId, limit) =>
 /** @returns {Promise<{entries: LogEntry[], end: number}>} */
 export const logEntries = (node, token, from, limit) => ask(node, token, `/log?from=${from}&limit=${limit}`);
 
-async function ask(node, token, path) {
-  const answer = await request(node, token, "GET", `/_inglenook${path}`);
-  if (answer.status === 404) throw new Error("This server does not tell. The panel needs an Inglenook node.");
+/** Asks the node one of its own questions; an answer that is none becomes an error in words. */
+export const ask = (node, token, path) => own(node, token, "GET", path);
+
+/** Tells the node something of its own. */
+export const tell = (node, token, method, path, value) => own(node, token, method, path, value && JSON.stringify(value));
+
+async function own(node, token, method, path, body) {
+  const answer = await request(node, token, method, `/_inglenook${path}`, body);
+  if (answer.status === 404 && answer.body?.errcode !== "M_NOT_FOUND") throw new Error("This server does not tell. The panel needs an Inglenook node.");
   if (answer.status !== 200) throw new Error(answer.body?.error ?? `The server answered ${answer.status}.`);
   return answer.body;
 }

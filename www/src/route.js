@@ -1,9 +1,10 @@
 // Places and their addresses: every view has a hash, so that "back" works, and so has each of two columns side by side.
+import { INVITED } from "./invitation.js";
 
 /**
- * `#/@ada/room/!id/members` is a place; two places are joined by `&`.
+ * `#/@ada/room/!id/members` is a place; two places are joined by `&`. `#/invited/…` is what a link of invitation opens.
  * @typedef {{account: string|null, view: "home"|"room"|"explore"|"create"|"profile"|"join", roomId?: string,
- *   panel?: "members"|"settings"|"invite"|"server"}} Place
+ *   invitation?: string, panel?: "members"|"settings"|"invite"|"server"}} Place
  */
 
 /** Two conversations fit beside each other; a third would only be narrow. */
@@ -16,6 +17,7 @@ export function placesOf(hash) {
 
 function placeOf(path) {
   const [account, view, ...rest] = path.split("/").filter(Boolean).map(decodeURIComponent);
+  if (account === INVITED && view) return { account: null, view: "join", invitation: view };
   if (!account?.startsWith("@")) return { account: null, view: "join" };
   const roomId = view === "room" ? rest.shift() : undefined;
   return { account: account.slice(1), view: view ?? "home", roomId, panel: rest[0] };
@@ -26,8 +28,8 @@ export function hashOf(places) {
   return `#${places.map(pathOf).join("&")}`;
 }
 
-function pathOf({ account, view, roomId, panel }) {
-  if (!account) return "/join";
+function pathOf({ account, view, roomId, invitation, panel }) {
+  if (!account) return invitation ? `/${INVITED}/${invitation}` : "/join";
   return "/" + [`@${account}`, view, roomId, panel].filter(Boolean).map(encodeURIComponent).join("/").replace("%40", "@");
 }
 

@@ -1,8 +1,9 @@
 // One running matrix-js-sdk client for each account in use, and whether it is up to date with the node.
 import {
-  ClientEvent, Filter, HttpApiEvent, MatrixEventEvent, MatrixScheduler, RoomEvent, RoomMemberEvent, RoomStateEvent, createClient,
+  ClientEvent, Filter, HttpApiEvent, MatrixEventEvent, MatrixScheduler, RoomEvent, RoomMemberEvent, RoomStateEvent, UserEvent, createClient,
 } from "matrix-js-sdk";
 import { accounts, signIn, updateAccount } from "./accounts.js";
+import { resumeJoining } from "./joining.js";
 
 /** The SDK tells the console of every step that it takes; only what goes wrong is of interest there. */
 const ignore = () => {};
@@ -23,6 +24,7 @@ const EVENTS = [
   RoomEvent.Timeline, RoomEvent.TimelineReset, RoomEvent.LocalEchoUpdated, RoomEvent.Redaction, RoomEvent.RedactionCancelled,
   RoomEvent.Receipt, RoomEvent.Name, RoomEvent.Tags, RoomEvent.MyMembership, RoomEvent.UnreadNotifications, RoomEvent.AccountData,
   RoomStateEvent.Events, RoomMemberEvent.Typing, RoomMemberEvent.Membership, RoomMemberEvent.Name, MatrixEventEvent.Replaced,
+  UserEvent.Presence, UserEvent.LastPresenceTs,
 ];
 
 /** What got no answer is sent again, under its transaction ID, until there is one. */
@@ -41,6 +43,7 @@ export function sessionOf(node, account) {
   const session = new Session(node, account);
   sessions.set(account.userId, session);
   session.start();
+  resumeJoining(session);
   return session;
 }
 
@@ -97,7 +100,6 @@ export class Session extends EventTarget {
       initialSyncLimit: MESSAGES_AT_FIRST,
       pollTimeout: POLL_MILLIS,
       lazyLoadMembers: true,
-      disablePresence: true,
     });
   }
 

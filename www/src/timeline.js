@@ -9,7 +9,7 @@ const GROUP_MILLIS = 5 * 60_000;
 /**
  * @typedef {{kind: "day", key: string, name: string} | {kind: "unread", key: string}
  *   | {kind: "note", key: string, event: import("matrix-js-sdk").MatrixEvent, words: string}
- *   | {kind: "message", key: string, event: import("matrix-js-sdk").MatrixEvent, first: boolean, last: boolean}} Item
+ *   | {kind: "message", key: string, event: import("matrix-js-sdk").MatrixEvent, late: boolean, first: boolean, last: boolean}} Item
  *
  * @param {import("matrix-js-sdk").Room} room
  * @param {string|null} readUpTo the last event read when the room was opened
@@ -20,14 +20,14 @@ export function timelineItems(room, me, readUpTo) {
   let day = null;
   let passedRead = false;
   let lineDrawn = false;
-  for (const event of room.getLiveTimeline().getEvents()) {
+  for (const event of inPlace(room.getLiveTimeline().getEvents())) {
     const item = itemOf(room, event);
     if (item) {
       if (startOfDay(event.getTs()) !== day) {
         day = startOfDay(event.getTs());
         items.push({ kind: "day", key: `day ${day}`, name: dayName(day) });
       }
-      if (passedRead && !lineDrawn && event.getSender() !== me) {
+      if (passedRead && !lineDrawn && event.getSender() !== me && !isLate(event)) {
         lineDrawn = true;
         items.push({ kind: "unread", key: "unread" });
       }
@@ -38,9 +38,23 @@ export function timelineItems(room, me, readUpTo) {
   return grouped(items);
 }
 
+/** Whether the server says that the event came when others had written meanwhile, without knowing of it. */
+export const isLate = (event) => event.getUnsigned()["im.inglenook.late"] === true;
+
+/** What came late stands where it was written, not where it arrived. */
+function inPlace(events) {
+  const placed = [];
+  for (const event of events) {
+    let at = placed.length;
+    while (isLate(event) && at > 0 && placed[at - 1].getTs() > event.getTs()) at--;
+    placed.splice(at, 0, event);
+  }
+  return placed;
+}
+
 function itemOf(room, event) {
   const key = event.getTxnId() ?? event.getUnsigned().transaction_id ?? event.getId();
-  if (isMessage(event)) return { kind: "message", key, event };
+  if (isMessage(event)) return { kind: "message", key, event, late: isLate(event) };
   const words = noteOf(room, event);
   return words ? { kind: "note", key, event, words } : null;
 }
@@ -59,7 +73,7 @@ function grouped(items) {
 
 function together(one, other) {
   if (one?.kind !== "message" || other?.kind !== "message") return false;
-  return one.event.getSender() === other.event.getSender() && other.event.getTs() - one.event.getTs() < GROUP_MILLIS;
+  return one.late === other.late && one.event.getSender() === other.event.getSender() && other.event.getTs() - one.event.getTs() < GROUP_MILLIS;
 }
 
 /** @returns {{key: string, senders: string[], mine: import("matrix-js-sdk").MatrixEvent|undefined}[]} */

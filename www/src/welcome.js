@@ -3,7 +3,7 @@
 const lines = (name) => [
   `Welcome, ${name}. This room is yours, and so is the server it lives on: it runs inside this page.`,
   "Everything you write is kept in this browser. Close the tab, come back, and it is all still here.",
-  "Invite someone who has an account here, or open a second account beside this one and try a conversation alone.",
+  "Invite someone: a link brings them in, with a server of their own. Or open a second account beside this one and try a conversation alone.",
 ];
 
 /** @returns {Promise<string>} the room's id */

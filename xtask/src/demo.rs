@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::static_server::{self, Site};
-use crate::{package, process, setup, workspace};
+use crate::{package, process, relay, setup, workspace};
+
+/// What tells the page the relays that a node uses until its owner chooses others.
+const RELAYS: &str = "relays.json";
 
 /// How many ports after the wished-for one are tried when it is taken.
 const FURTHER_PORTS: u16 = 20;
@@ -23,23 +26,27 @@ impl Default for Options {
     }
 }
 
-/// Builds the demo and serves it until the process is ended.
+/// Builds the demo and a relay, and runs both until the process is ended.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.build {
         setup::packaging()?;
         package::build()?;
         package::build_demo()?;
+        relay::build()?;
     }
     let folder = workspace::root()?.join("www/dist");
     if !folder.join("index.html").is_file() {
         bail!("{} is missing: build it with `cargo xtask demo`", folder.join("index.html").display());
     }
+    let relay = relay::start()?;
+    let relays = serde_json::to_string(&[&relay.url])?;
+    std::fs::write(folder.join(RELAYS), relays).with_context(|| format!("cannot write {RELAYS}"))?;
     let site = Site::new(folder, &options.base);
     let last = options.port.saturating_add(FURTHER_PORTS);
     let (listener, port) = static_server::listen(options.port..=last)
         .with_context(|| format!("all ports from {} to {last} are taken: choose another with --port", options.port))?;
     let url = format!("http://localhost:{port}{}", site.base());
-    println!("Inglenook demo: {url}");
+    println!("Inglenook demo: {url}\nIts relay:      {}", relay.url);
     if options.open {
         open(&url);
     }

@@ -6,6 +6,7 @@ mod demo;
 mod drivers;
 mod package;
 mod process;
+mod relay;
 mod setup;
 mod sizes;
 mod static_server;

@@ -484,3 +484,18 @@ fn an_event_of_another_room_is_refused() {
     assert!(peer.transact(|draft| draft.receive(&input)).is_err());
     assert!(peer.find(&other.create()).is_none());
 }
+
+#[test]
+fn what_comes_long_after_others_have_written_on_is_late() {
+    let world = world();
+    let fork = world.make(Recipe::message(BOB, "before").at(1_000_000));
+    let late = world.make(Recipe::message(CAROL, "out of reach").after(&[&fork]).at(1_000_001));
+    let on = world.make(Recipe::message(BOB, "meanwhile").after(&[&fork]).at(2_000_000));
+    let crossing = world.make(Recipe::message(CAROL, "at the same time").after(&[&fork]).at(1_999_000));
+    let peer = world.informed_peer_but(&late);
+    assert_eq!(peer.receive(&world.event(&late), InputKind::New), ACCEPTED);
+    let next = world.make(Recipe::message(BOB, "next").after(&[&late, &on, &crossing]).at(1_000_002));
+    assert_eq!(peer.receive(&world.event(&next), InputKind::New), ACCEPTED);
+    let is_late = |id: &OwnedEventId| peer.stored(id).decided.late;
+    assert_eq!([&fork, &late, &on, &crossing, &next].map(is_late), [false, true, false, false, false]);
+}

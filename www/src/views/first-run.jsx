@@ -1,22 +1,28 @@
 // Making an account: one field and a button; or signing in to an account that the server has already.
 import { useState } from "preact/hooks";
 import { createAccount, signIn } from "../accounts.js";
-import { focused, useAction } from "../hooks.js";
+import { focused, useAction, useAnswer } from "../hooks.js";
+import { invitationIn } from "../invitation.js";
 import { Hearth, IconButton } from "./icons.jsx";
+import { AccountChoice, DamagedInvitation, InvitationLead, acceptAs } from "./invited.jsx";
 import { ErrorLine } from "./states.jsx";
 
 /** Longer names would not be shown in full anywhere. */
 const LONGEST_NAME = 64;
 
-export function FirstRun({ node, onDone, onClose }) {
+/** `invitation` is what a link carries, still packed. */
+export function FirstRun({ node, invitation: packed, onDone, onClose }) {
   const [known, setKnown] = useState(false);
+  const { value: invitation } = useAnswer(async () => packed && invitationIn(packed), packed);
+  if (packed && invitation === undefined) return null;
   return (
-    <section class="screen first-run" aria-label="New account">
+    <section class="screen first-run" aria-label={invitation ? "Invitation" : "New account"}>
       {onClose && <IconButton class="corner" icon="close" label="Close" onClick={onClose} />}
       <Hearth />
-      <h1>{onClose ? "Another account" : "Inglenook"}</h1>
-      <p class="lead">{onClose ? "On the same server, as another person." : "A chat whose server runs right here, in this page."}</p>
-      {known ? <KnownAccount node={node} onDone={onDone} /> : <NewAccount node={node} onDone={onDone} />}
+      {invitation ? <InvitationLead invitation={invitation} /> : <Lead another={onClose && !packed} />}
+      {packed && !invitation && <DamagedInvitation />}
+      {invitation && <AccountChoice node={node} invitation={invitation} onDone={onDone} />}
+      {known ? <KnownAccount node={node} invitation={invitation} onDone={onDone} /> : <NewAccount node={node} invitation={invitation} onDone={onDone} />}
       <button type="button" class="link" onClick={() => setKnown(!known)}>
         {known ? "Make a new account" : "I have an account on this server"}
       </button>
@@ -24,13 +30,23 @@ export function FirstRun({ node, onDone, onClose }) {
   );
 }
 
-function NewAccount({ node, onDone }) {
+function Lead({ another }) {
+  return (
+    <>
+      <h1>{another ? "Another account" : "Inglenook"}</h1>
+      <p class="lead">{another ? "On the same server, as another person." : "A chat whose server runs right here, in this page."}</p>
+    </>
+  );
+}
+
+function NewAccount({ node, invitation, onDone }) {
   const [name, setName] = useState("");
   const [create, busy, error] = useAction(async () => {
-    const { account, roomId } = await createAccount(node, name.trim());
+    const { account, roomId } = await createAccount(node, name.trim(), { invited: Boolean(invitation) });
     // Asked for now that there is something to keep; the answer is shown under "your server".
     node.requestPersistence().catch(() => false);
-    onDone({ account: account.localpart, view: "room", roomId });
+    if (invitation) acceptAs(node, account, invitation, onDone);
+    else onDone({ account: account.localpart, view: "room", roomId });
   });
   return (
     <form class="stack card" onSubmit={(event) => (event.preventDefault(), create())}>
@@ -38,7 +54,7 @@ function NewAccount({ node, onDone }) {
         <span>What should people call you?</span>
         <input data-testid="name-field" value={name} onInput={({ target }) => setName(target.value)} maxLength={LONGEST_NAME} autoComplete="nickname" ref={focused} required pattern=".*\S.*" />
       </label>
-      <button class="button primary" data-testid="create-account" disabled={busy}>{busy ? "Making a place for you…" : "Start talking"}</button>
+      <button class="button primary" data-testid="create-account" disabled={busy}>{busy ? "Making a place for you…" : invitation ? "Join the room" : "Start talking"}</button>
       <ErrorLine error={error} />
       <p class="quiet">
         No e-mail, no password to invent. Your messages stay in this browser, and it may ask whether to keep them: say yes, or it can clear them when space runs short.
@@ -47,12 +63,13 @@ function NewAccount({ node, onDone }) {
   );
 }
 
-function KnownAccount({ node, onDone }) {
+function KnownAccount({ node, invitation, onDone }) {
   const [enter, busy, error] = useAction(async (event) => {
     event.preventDefault();
     const form = new FormData(event.target);
     const account = await signIn(node, form.get("user").trim(), form.get("password"));
-    onDone({ account: account.localpart, view: "home" });
+    if (invitation) acceptAs(node, account, invitation, onDone);
+    else onDone({ account: account.localpart, view: "home" });
   });
   return (
     <form class="stack card" onSubmit={enter}>

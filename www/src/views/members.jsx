@@ -1,6 +1,7 @@
 // Who is in the room, what they may do there, and what one may do about it.
 import { useEffect, useState } from "preact/hooks";
 import { useAction, useColumn } from "../hooks.js";
+import { clock, dayName } from "../format.js";
 import { LEVELS, isCreator, may, maySend, powerOf, titleOf } from "../power.js";
 import { Avatar } from "./avatar.jsx";
 import { Icon } from "./icons.jsx";
@@ -59,12 +60,23 @@ function MemberRow({ room, member, open, toggle }) {
         <span class="grow">
           <span class="person-name ellipsis">{member.rawDisplayName}{member.userId === me && <span class="quiet"> you</span>}</span>
           <span class="quiet ellipsis">{member.userId}</span>
+          {member.membership === "join" && member.userId !== me && <Presence userId={member.userId} />}
         </span>
         {member.membership === "join" && title !== "Member" && <span class="tag">{title}</span>}
       </button>
       {open && <MemberActions room={room} member={member} />}
     </li>
   );
+}
+
+/** Whether somebody can be reached now, as far as their server has told. */
+function Presence({ userId }) {
+  const { client } = useColumn();
+  const user = client.getUser(userId);
+  if (!user?.lastPresenceTs) return null;
+  const seen = user.getLastActiveTs();
+  const words = user.presence === "online" ? "Here now" : user.presence === "unavailable" ? "Reachable, but idle" : seen ? `Last seen ${dayName(seen)}, ${clock(seen)}` : "Away";
+  return <span class="quiet" data-testid="presence" data-presence={user.presence}><span class={`dot ${user.presence === "online" ? "running" : ""}`} /> {words}</span>;
 }
 
 function MemberActions({ room, member }) {

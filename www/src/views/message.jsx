@@ -9,6 +9,7 @@ import { may } from "../power.js";
 import { bodyOf, gistOf, isOnlyEmoji, partsOf } from "../text.js";
 import { reactionsTo } from "../timeline.js";
 import { Avatar } from "./avatar.jsx";
+import { DeliveryMark } from "./delivery.jsx";
 import { Confirm, Dialog } from "./dialog.jsx";
 import { EmojiRow } from "./emoji.jsx";
 import { Icon, IconButton } from "./icons.jsx";
@@ -17,16 +18,16 @@ import { Code } from "./code.jsx";
 
 const MOST_READERS = 4;
 
-export function Message({ room, item, readers, active, focusable, setActive, onReply, onEdit, jumpTo }) {
+export function Message({ room, item, readers, delivery, active, focusable, setActive, onReply, onEdit, jumpTo }) {
   const { session, me } = useColumn();
   const [open, setOpen] = useState(null);
-  const { event, first, last, key } = item;
+  const { event, first, last, late, key } = item;
   const own = event.getSender() === me;
   const member = room.getMember(event.getSender());
   const name = member?.name ?? event.getSender();
   const notice = event.getContent().msgtype === MsgType.Notice;
   const activate = () => setActive(key);
-  const classes = ["message", own && !notice && "own", first && "first", last && "last", notice && "notice", active && "active"];
+  const classes = ["message", own && !notice && "own", first && "first", last && "last", notice && "notice", active && "active", late && "late"];
   return (
     <li
       class={classes.filter(Boolean).join(" ")} data-testid="message" data-key={key} data-event-id={event.getId()} tabIndex={focusable ? 0 : -1}
@@ -35,7 +36,8 @@ export function Message({ room, item, readers, active, focusable, setActive, onR
       {!own && !notice && <span class="gutter">{last && <Avatar session={session} id={event.getSender()} name={name} mxc={member?.getMxcAvatarUrl()} size={32} />}</span>}
       <div class="message-body">
         {first && !own && !notice && <p class={`sender ink-${colourOf(event.getSender())}`}>{name}</p>}
-        <Bubble room={room} event={event} jumpTo={jumpTo} onHistory={() => setOpen("history")} />
+        {late && first && <p class="late-mark" data-testid="late">came later than it was written</p>}
+        <Bubble room={room} event={event} delivery={own && delivery} jumpTo={jumpTo} onHistory={() => setOpen("history")} />
         <Reactions room={room} event={event} />
         {open === "react" && <EmojiRow onPick={(emoji) => (setOpen(null), attempt(react(session, room, event, emoji)))} onClose={() => setOpen(null)} />}
         <SendStatus room={room} event={event} />
@@ -75,7 +77,7 @@ function Tools({ room, event, own, open, onReply, onEdit }) {
   );
 }
 
-function Bubble({ room, event, jumpTo, onHistory }) {
+function Bubble({ room, event, delivery, jumpTo, onHistory }) {
   if (event.isRedacted()) return <div class="bubble deleted">Message deleted <Time event={event} /></div>;
   const { msgtype, info } = event.getContent();
   const image = msgtype === MsgType.Image && isShownAsImage(info?.mimetype ?? "image/png");
@@ -85,17 +87,18 @@ function Bubble({ room, event, jumpTo, onHistory }) {
     <div class={`bubble ${image ? "picture" : ""} ${large ? "large" : ""} ${event.status ? "sending" : ""}`}>
       {event.replyEventId && <Quote room={room} eventId={event.replyEventId} jumpTo={jumpTo} />}
       {image ? <Picture event={event} /> : msgtype === MsgType.Text || msgtype === MsgType.Notice || msgtype === MsgType.Emote ? <Words room={room} event={event} /> : <FileCard event={event} />}
-      <Time event={event} onHistory={onHistory} />
+      <Time event={event} onHistory={onHistory}><DeliveryMark room={room} delivery={delivery} /></Time>
     </div>
   );
 }
 
-function Time({ event, onHistory }) {
+function Time({ event, onHistory, children }) {
   const edited = event.replacingEvent();
   return (
     <span class="stamp">
       {edited && !event.isRedacted() && <button type="button" class="edited" data-testid="edited" title="What it said before" onClick={onHistory}>edited</button>}
       <time dateTime={event.getDate()?.toISOString()} title={fullTime(event.getTs())}>{clock(event.getTs())}</time>
+      {children}
     </span>
   );
 }

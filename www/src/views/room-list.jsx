@@ -1,7 +1,9 @@
 // The list of rooms, with invitations first, and beneath it the node's own line.
 import { useState } from "preact/hooks";
-import { useChanges, useColumn } from "../hooks.js";
+import { useAnswer, useChanges, useColumn } from "../hooks.js";
 import { count, shortTime } from "../format.js";
+import { allJoining } from "../joining.js";
+import { relaysOf } from "../relays.js";
 import { avatarOf, highlightsIn, inviterOf, lastWords, roomSections, unreadIn } from "../rooms.js";
 import { AccountMenu } from "./account-menu.jsx";
 import { Avatar } from "./avatar.jsx";
@@ -25,6 +27,7 @@ export function RoomList({ onSwitch }) {
       </div>
       <div class="rooms-scroll">
         {session.state === "starting" && sections.length === 0 && <Skeleton rows={6} />}
+        <OnTheWay />
         {sections.map(({ name, rooms }) => <Section key={name} name={name} rooms={rooms} />)}
         {session.state !== "starting" && sections.length === 0 && <p class="quiet centred">No rooms yet.</p>}
       </div>
@@ -38,6 +41,31 @@ function Section({ name, rooms }) {
     <section>
       <h2 class="section-name">{name}</h2>
       <ul class="plain">{rooms.map((room) => <RoomItem key={room.roomId} room={room} />)}</ul>
+    </section>
+  );
+}
+
+/** Rooms that a link has led to, and that have not been entered yet. */
+function OnTheWay() {
+  const { session, client, place, go } = useColumn();
+  const unknown = allJoining(session).filter(({ invitation }) => !client.getRoom(invitation.roomId));
+  if (!unknown.length) return null;
+  return (
+    <section>
+      <h2 class="section-name">On the way</h2>
+      <ul class="plain">
+        {unknown.map(({ state, invitation: { roomId, roomName, name } }) => (
+          <li key={roomId}>
+            <button type="button" class="room-item" data-testid="on-the-way" aria-current={place.roomId === roomId ? "page" : undefined} onClick={() => go({ view: "room", roomId, panel: undefined })}>
+              <Avatar session={session} id={roomId} name={roomName} size={42} square />
+              <span class="room-item-words">
+                <span class="room-item-name">{roomName}</span>
+                <span class="room-item-last">{state === "waiting" ? `${name} cannot be reached just now` : `Invited by ${name}`}</span>
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
     </section>
   );
 }
@@ -80,6 +108,7 @@ function Unread({ room, unread, invited }) {
   );
 }
 
+const REACH_MILLIS = 5000;
 const STATES = { starting: "Starting", running: "In this page", restarting: "Restarting", failed: "Stopped" };
 
 function NodeLine() {
@@ -91,11 +120,20 @@ function NodeLine() {
       <span class={`dot ${node.state}`} />
       <span class="node-line-words">
         <span>Your server</span>
-        <span class="quiet">{STATES[node.state]} · {node.serverName}</span>
+        <span class="quiet">{STATES[node.state]}<Reach /></span>
       </span>
       <Icon name="server" size={18} />
     </button>
   );
+}
+
+/** Whether others can reach this server, in two words. */
+function Reach() {
+  const { node, client } = useColumn();
+  const { value } = useAnswer(() => relaysOf(node, client.getAccessToken()), "reach", REACH_MILLIS);
+  if (!value?.length) return null;
+  const reachable = value.some(({ state }) => state === "attached");
+  return <span data-testid="reach" data-reachable={reachable}>{reachable ? " · reachable by others" : " · looking for its relay"}</span>;
 }
 
 /** Up and down go from room to room. */

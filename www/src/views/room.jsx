@@ -2,12 +2,15 @@
 import { useState } from "preact/hooks";
 import { useAction, useColumn } from "../hooks.js";
 import { count, listOf } from "../format.js";
+import { joiningOf } from "../joining.js";
 import { nameIn } from "../notes.js";
 import { maySend } from "../power.js";
 import { avatarOf, enter, inviterOf, isFavourite, successorOf, toggleFavourite, topicOf } from "../rooms.js";
 import { Avatar } from "./avatar.jsx";
 import { Composer } from "./composer.jsx";
 import { IconButton } from "./icons.jsx";
+import { JoiningRoom } from "./joining.jsx";
+import { Knocks } from "./knocks.jsx";
 import { attempt } from "./notices.jsx";
 import { Empty, ErrorLine, Skeleton } from "./states.jsx";
 import { Timeline } from "./timeline.jsx";
@@ -17,6 +20,8 @@ export function Room() {
   const { session, client, place } = useColumn();
   const room = client.getRoom(place.roomId);
   const membership = room?.getMyMembership();
+  const joining = membership !== "join" && joiningOf(session, place.roomId);
+  if (joining) return <div class="main-scroll"><BackBar /><JoiningRoom joining={joining} /></div>;
   if (membership === "invite") return <Invitation room={room} />;
   if (membership === "join") return <Conversation key={room.roomId} room={room} />;
   if (!room && session.state !== "ready") return <Skeleton rows={8} />;
@@ -66,6 +71,7 @@ function Conversation({ room }) {
     <div class="conversation" {...drop}>
       <RoomHeader room={room} />
       <Timeline room={room} uploads={uploads} onReply={(event) => setIntent({ reply: event })} onEdit={(event) => setIntent({ edit: event })} />
+      <Knocks room={room} />
       <Foot room={room} intent={intent} setIntent={setIntent} uploads={uploads} />
     </div>
   );

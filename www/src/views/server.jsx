@@ -7,10 +7,12 @@ import { logEntries, recentRequests, status } from "../node.js";
 import { Console } from "./console.jsx";
 import { EventGraph } from "./graph.jsx";
 import { Panel } from "./panel.jsx";
+import { Relays } from "./relays.jsx";
 import { ErrorLine, Skeleton } from "./states.jsx";
 
 const TABS = [
   { id: "overview", name: "Overview", Tab: Overview },
+  { id: "relays", name: "Relays", Tab: Relays },
   { id: "requests", name: "Requests", Tab: Requests },
   { id: "graph", name: "Graph", Tab: EventGraph },
   { id: "log", name: "Log", Tab: Log },

@@ -4,8 +4,9 @@ import { keepPosition, positionIn } from "../drafts.js";
 import { useAction, useColumn } from "../hooks.js";
 import { avatarOf, predecessorOf, topicOf } from "../rooms.js";
 import { gistOf } from "../text.js";
-import { isMessage, readersByKey, timelineItems } from "../timeline.js";
+import { isLate, isMessage, readersByKey, timelineItems } from "../timeline.js";
 import { Avatar } from "./avatar.jsx";
+import { useDeliveries } from "./delivery.jsx";
 import { Icon } from "./icons.jsx";
 import { TryAlone } from "./invite.jsx";
 import { Message } from "./message.jsx";
@@ -24,6 +25,7 @@ export function Timeline({ room, uploads, onReply, onEdit }) {
   const readUpTo = useUnreadLine(room);
   const [active, setActive] = useState(null);
   const items = timelineItems(room, me, readUpTo);
+  const deliveries = useDeliveries(room);
   const readers = readersByKey(room, items, me);
   const { scroller, list, atBottom, onScroll, toBottom } = useKeptScroll(room, items, uploads.list.length);
   const [older, loading, error] = useOlder(room, scroller, items.length);
@@ -39,7 +41,7 @@ export function Timeline({ room, uploads, onReply, onEdit }) {
             {items.map((item) =>
               item.kind === "message" ? (
                 <Message
-                  key={item.key} room={room} item={item} readers={readers.get(item.key)} active={active === item.key} focusable={focused === item.key}
+                  key={item.key} room={room} item={item} readers={readers.get(item.key)} delivery={deliveries.get(item.event.getId())} active={active === item.key} focusable={focused === item.key}
                   setActive={setActive} onReply={onReply} onEdit={onEdit} jumpTo={jumpTo}
                 />
               ) : (
@@ -183,7 +185,7 @@ const newestIn = (room) => room.getLiveTimeline().getEvents().at(-1)?.getId() ??
 function lineAfter(room, eventId, me) {
   const events = room.getLiveTimeline().getEvents();
   const at = events.findIndex((event) => event.getId() === eventId);
-  return at >= 0 && events.slice(at + 1).some((event) => isMessage(event) && event.getSender() !== me) ? eventId : null;
+  return at >= 0 && events.slice(at + 1).some((event) => isMessage(event) && !isLate(event) && event.getSender() !== me) ? eventId : null;
 }
 
 /** Tells the room how far one has read, while its end is on the screen. */
@@ -209,7 +211,7 @@ function useReadMarker(room, atBottom) {
 function NewMessages({ room }) {
   const { me } = useColumn();
   const [words, setWords] = useState("");
-  const last = room.getLiveTimeline().getEvents().findLast(isMessage);
+  const last = room.getLiveTimeline().getEvents().findLast((event) => isMessage(event) && !isLate(event));
   const said = useRef(last?.getId());
   useEffect(() => {
     if (!last || last.getId() === said.current) return;
