@@ -17,12 +17,14 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod key_backup;
 mod keys;
 mod limits;
 mod login;
 mod media;
 mod membership;
 mod openid;
+mod presence;
 mod profile;
 mod public_rooms;
 mod published_rooms_chunk;
@@ -92,11 +94,13 @@ const ROUTES: &[&[Route]] = &[
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    key_backup::ROUTES,
     keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,
     openid::ROUTES,
+    presence::ROUTES,
     profile::ROUTES,
     public_rooms::ROUTES,
     push_rules::ROUTES,

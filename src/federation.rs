@@ -44,6 +44,11 @@ impl Federation {
     pub(crate) async fn entering(&self, room: &RoomId) -> OwnedMutexGuard<()> {
         self.entering.lock(&room.to_owned()).await
     }
+
+    /// Whether this server is being brought into a room.
+    pub(crate) fn is_entering(&self, room: &RoomId) -> bool {
+        self.entering.any_in_use(|entering| *entering == room)
+    }
 }
 
 /// An answer that is not what was asked for.

@@ -17,6 +17,7 @@ mod keys;
 mod knocks;
 mod leaves;
 mod media;
+mod node_records;
 mod openid;
 mod pdus;
 mod public_rooms;
@@ -63,6 +64,7 @@ const ROUTES: &[&[Route]] = &[
     queries::ROUTES,
     third_party_invites::ROUTES,
     transactions::ROUTES,
+    node_records::ROUTES,
     version::ROUTES,
 ];
 

@@ -13,6 +13,7 @@ mod gap;
 mod helpers;
 mod intake;
 mod order;
+mod outside;
 mod schedule;
 mod told_state;
 mod transactions;

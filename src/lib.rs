@@ -2,7 +2,6 @@
 
 mod account_data;
 mod accounts;
-mod activity;
 mod background;
 mod client_api;
 mod client_event;
@@ -20,6 +19,7 @@ mod filter;
 mod history;
 pub mod http;
 pub mod identity;
+mod key_backup;
 mod keys;
 mod locks;
 pub mod log;
@@ -27,6 +27,7 @@ mod media;
 mod notary;
 mod pending_joins;
 pub mod ports;
+mod presence;
 mod profiles;
 mod push;
 mod pushers;
@@ -47,6 +48,8 @@ mod sight;
 mod signal;
 pub mod storage;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod to_device;
 mod tokens;
 mod transactions;

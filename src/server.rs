@@ -2,11 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
-
-use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
@@ -28,6 +25,7 @@ use crate::{
     notary::Notary,
     pending_joins::{self, PendingJoins},
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    presence::LocalPresence,
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     recent_requests::RecentRequests,
@@ -80,8 +78,7 @@ pub struct Server {
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) rate_limits: RefCell<Buckets>,
-    /// When each user was last noted as active, and whether they were syncing.
-    pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
+    pub(crate) presence: LocalPresence,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) key_counts: KnownCounts,
     pub(crate) inboxes: Inboxes,
@@ -140,7 +137,7 @@ impl Server {
             log,
             rooms,
             typing: RefCell::default(),
-            active: RefCell::default(),
+            presence: LocalPresence::default(),
             unread: RefCell::default(),
             key_counts: KnownCounts::default(),
             inboxes: Inboxes::default(),
@@ -177,6 +174,7 @@ impl Server {
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
         self.pending_joins.wake();

@@ -133,9 +133,7 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
         Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
         Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
         Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),
-        Output::Activity { user, syncing, last_active } => {
-            json!({ "kind": "activity", "user_id": user, "syncing": syncing, "last_active_ts": last_active })
-        }
+        Output::Presence { user } => json!({ "kind": "presence", "user_id": user }),
     };
     match entry {
         Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).collect()),

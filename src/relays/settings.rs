@@ -74,6 +74,11 @@ impl OwnRelays {
         Ok(())
     }
 
+    /// The number of the record that tells others; zero where nothing was ever chosen.
+    pub(crate) fn seq(&self) -> u64 {
+        self.chosen.borrow().seq
+    }
+
     /// Notes how the tunnel to a relay stands.
     pub(super) fn note(&self, url: &str, standing: Standing) {
         self.standings.borrow_mut().insert(url.to_owned(), standing);

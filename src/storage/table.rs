@@ -101,6 +101,14 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// 0 or, of another server, 1/user → the presence that others are told
+    Presence = "presence",
+    /// position → whose presence changed
+    PresenceLog = "presence_log",
+    /// user/version → a backup of keys
+    KeyBackups = "key_backups",
+    /// user/version/room id/session → a key in a backup
+    BackupKeys = "backup_keys",
     /// user/device/position → a message to a local device
     ToDevice = "to_device",
     /// server/position → messages to another server's devices, as they are sent

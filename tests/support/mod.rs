@@ -328,7 +328,7 @@ impl Host {
         self.get(user, &room_path(room, &format!("state/{}/{}", encode(kind), encode(state_key))))
     }
 
-    /// A sync that does not wait, from the beginning or from a token.
+    /// A sync that does not wait, from the beginning or from a token. It shows nobody that the user is there.
     pub(crate) fn sync(&self, user: &User, since: Option<&str>) -> Value {
         self.get(user, &sync_target(since, 0)).ok().body
     }
@@ -410,7 +410,7 @@ pub(crate) fn encode(segment: &str) -> String {
 
 fn sync_target(since: Option<&str>, timeout: u64) -> String {
     let since = since.map_or_else(String::new, |since| format!("&since={}", encode(since)));
-    format!("/_matrix/client/v3/sync?timeout={timeout}{since}")
+    format!("/_matrix/client/v3/sync?set_presence=offline&timeout={timeout}{since}")
 }
 
 fn transport(wires: Option<&Rc<Wires>>, name: &Rc<RefCell<String>>) -> Rc<dyn Transport> {

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::scene::{A, B, C, Scene, json_of};
-use crate::room_server::{
-    stored::Status,
-    tests::{
-        support::Fault,
-        world::{ALICE, BOB, CAROL, DAVE, Recipe},
+use crate::{
+    room_server::{
+        stored::Status,
+        tests::world::{ALICE, BOB, CAROL, DAVE, Recipe},
     },
+    support::Fault,
 };
 
 #[test]

@@ -19,12 +19,13 @@ use crate::{
     room_server::{
         Input, InputKind, Room, Verdict,
         stored::{Status, StoredEvent},
-        tests::{
-            support::{Host, Network, network::Carried, network::Treatment},
-            world::{ALICE, BOB, CAROL, Recipe, State, World},
-        },
+        tests::world::{ALICE, BOB, CAROL, Recipe, State, World},
     },
     server::Server,
+    support::{
+        Host, Network,
+        network::{Carried, Treatment},
+    },
 };
 
 pub(super) const A: &str = "a.example";
@@ -242,9 +243,10 @@ impl Scene {
         self.peers.lies.borrow_mut().push((server.into(), about.into(), answer));
     }
 
-    /// The requests that were made since the last call, whose targets hold this.
+    /// How many questions were asked since the last call whose targets hold this.
     pub(super) fn asked(&self, about: &str) -> usize {
-        self.network.carried().iter().filter(|carried| carried.target.contains(about)).count()
+        let questions = self.network.carried().into_iter().filter(|carried| !carried.target.contains("/send/"));
+        questions.filter(|carried| carried.target.contains(about)).count()
     }
 
     /// Everything that has failed is tried again.
