@@ -38,8 +38,12 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
+<<<<<<< HEAD
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::notes::NODE_RECORD;
+=======
+pub(crate) use self::{backoff::Backoff, notes::NODE_RECORD};
+>>>>>>> fed-join
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
 };
