@@ -13,6 +13,7 @@ pub mod event;
 mod federation_api;
 mod federation_client;
 mod filter;
+mod gather;
 mod history;
 pub mod http;
 pub mod identity;

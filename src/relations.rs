@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     client_event::{RoomId, Viewer, client_event},
     error::Error,
+    gather::Gather,
     room_server::{
         Need, Room, View,
         relation::{Child, Group, aggregated_children, aggregated_mark, read_child},
@@ -61,7 +62,7 @@ fn bundle_nested<'a>(
             let bundled = |parent| Aggregation { view, sight: &sight, viewer, parent }.bundled();
             collect(parents.iter(), |(index, parent)| Ok((*index, bundled(parent)?)))
         };
-        let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().collect();
+        let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().gather();
         if nested > 0 {
             bundle_latest(server, room, viewer, &mut aggregated, nested - 1).await?;
         }

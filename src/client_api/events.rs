@@ -12,6 +12,7 @@ use crate::{
     client_event::{RoomId, client_event},
     error::Error,
     filter::EventFilter,
+    gather::Gather,
     history::{self, Direction, Page, Range, locate},
     http::{Method, Response},
     relations,
@@ -146,7 +147,7 @@ async fn context(call: Call) -> Result<Response, Error> {
 }
 
 fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {
-    events.map(|event| event.pdu.sender.clone()).collect()
+    events.map(|event| event.pdu.sender.clone()).gather()
 }
 
 fn unseen() -> Error {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     log::Output,
     ports::TableUsage,
@@ -100,7 +101,7 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
         }
     };
     match entry {
-        Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).gather()),
         _ => Err(Error::bug("an entry is an object")),
     }
 }

@@ -12,7 +12,7 @@ use inglenook_protocol::key_name::{KEY_ID, verify_key_of};
 use ruma::{OwnedServerName, ServerName, serde::Base64, signatures};
 use serde::Deserialize;
 
-use crate::{error::Error, event::PublicKeys, federation_client::FederationClient, identity::Identity};
+use crate::{error::Error, event::PublicKeys, federation_client::FederationClient, gather::Gather, identity::Identity};
 
 /// A key that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +83,7 @@ impl KeyRing {
         let unfit = |error: &dyn ToString| Error::bad_json(format!("The keys of {server} cannot be read: {}.", error.to_string()));
         let keys: ServerKeys = serde_json::from_slice(&answer).map_err(|error| unfit(&error))?;
         let object = serde_json::from_slice(&answer).map_err(|error| unfit(&error))?;
-        let verify_keys: BTreeMap<_, _> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).collect();
+        let verify_keys: BTreeMap<_, _> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).gather();
         let trusted = BTreeMap::from([(server.to_string(), verify_keys.clone())]);
         signatures::verify_json(&trusted, &object).map_err(|error| unfit(&error))?;
         if keys.server_name != server {

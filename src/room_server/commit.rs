@@ -15,6 +15,7 @@ use super::{
     stored::StoredEvent,
 };
 use crate::{
+    gather::Gather,
     log::{Output, Positions},
     storage::{Batch, Key, KeyReader, Row, Table},
 };
@@ -80,7 +81,7 @@ impl Draft<'_> {
     }
 
     fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
-        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).collect();
+        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).gather();
         for event in events {
             let room = self.room.number;
             batch.put(Key::new(Table::Events).number(event.number.0), event.encode());

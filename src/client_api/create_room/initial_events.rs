@@ -15,6 +15,7 @@ use crate::{
     client_api::membership::{MemberContent, check_invitation, load_profiles},
     error::Error,
     event::NewEvent,
+    gather::Gather,
     room_server::{Draft, Undecided},
 };
 
@@ -75,7 +76,7 @@ impl InitialEvents<'_> {
     }
 
     fn add_invitations(&self, draft: &mut Draft<'_>) -> Result<(), Undecided> {
-        let invited: BTreeSet<&OwnedUserId> = self.request.invite.iter().collect();
+        let invited: BTreeSet<&OwnedUserId> = self.request.invite.iter().gather();
         for user in invited {
             check_invitation(draft, self.creator, user)?;
             let mut content = MemberContent::new("invite").with_profile(draft.view(), user)?;

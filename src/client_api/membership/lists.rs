@@ -10,6 +10,7 @@ use crate::{
     },
     client_event::{RoomId, client_event},
     error::Error,
+    gather::Gather,
     history,
     http::Response,
     room_server::{
@@ -107,7 +108,7 @@ pub(super) async fn joined_members(call: Call) -> Result<Response, Error> {
 /// How a member is shown, in the words of that endpoint.
 fn shown_as(content: Value) -> Value {
     let field = |name: &str, from: &str| Some((name.to_owned(), content.get(from)?.as_str()?.into()));
-    [field("display_name", "displayname"), field("avatar_url", "avatar_url")].into_iter().flatten().collect::<Map<_, _>>().into()
+    [field("display_name", "displayname"), field("avatar_url", "avatar_url")].into_iter().flatten().gather::<Map<_, _>>().into()
 }
 
 /// The membership events of a state with one of these memberships.

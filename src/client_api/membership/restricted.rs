@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     error::Error,
     event::RoomVersion,
+    gather::Gather,
     room_server::{
         Draft, Need, PowerLevels, Room, Undecided, View,
         commit::{UserRoom, user_room_key},
@@ -65,7 +66,7 @@ pub(super) fn authorising_user(draft: &Draft<'_>, user: &UserId, candidates: &[O
     let levels = PowerLevels::of(draft.view(), &draft.room().version, draft.current())?;
     let named = levels.content().get("users").and_then(Value::as_object).into_iter().flatten();
     let named = named.filter_map(|(user, _)| UserId::parse(user).ok());
-    let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).collect();
+    let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).gather();
     for candidate in users {
         let may_invite = candidate.server_name() == user.server_name() && levels.user(&candidate) >= levels.action("invite");
         if may_invite && draft.membership(&candidate)?.as_deref() == Some("join") {
