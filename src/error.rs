@@ -17,6 +17,14 @@ pub enum Error {
     /// The client asked for what it may not have, or asked badly.
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// Something failed that the request is not to blame for.
+    #[error("{0}")]
+    Failed(Box<Failure>),
+}
+
+/// What failed. Behind a pointer in [`Error`], which almost every function may return and hand on.
+#[derive(Debug, Error)]
+pub enum Failure {
     /// Another server could not be reached.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -46,6 +54,12 @@ pub struct Refusal {
     pub message: String,
     /// Further fields of the response.
     pub details: Map<String, Value>,
+}
+
+impl<F: Into<Failure>> From<F> for Error {
+    fn from(failure: F) -> Self {
+        Self::Failed(Box::new(failure.into()))
+    }
 }
 
 impl Error {
@@ -86,7 +100,7 @@ impl Error {
 
     /// A fault of this server.
     pub fn bug(message: impl Into<String>) -> Self {
-        Self::Bug(message.into())
+        Failure::Bug(message.into()).into()
     }
 
     /// The same refusal with one more field in its response.
@@ -114,6 +128,15 @@ impl Error {
     }
 
     fn refusal(&self) -> Refusal {
+        match self {
+            Self::Refused(refusal) => (**refusal).clone(),
+            Self::Failed(failure) => failure.refusal(),
+        }
+    }
+}
+
+impl Failure {
+    fn refusal(&self) -> Refusal {
         let refusal = |status, code: &'static str, message: &dyn ToString| Refusal {
             status,
             code: code.into(),
@@ -121,7 +144,6 @@ impl Error {
             details: Map::new(),
         };
         match self {
-            Self::Refused(inner) => (**inner).clone(),
             Self::Transport(error) => refusal(502, "M_UNREACHABLE", error),
             Self::Peer(PeerError::Unreachable(error)) => refusal(502, "M_UNREACHABLE", error),
             Self::Peer(PeerError::Refused { status, code, message }) => {
