@@ -9,6 +9,7 @@ mod auth;
 pub(crate) mod cache;
 pub(crate) mod commit;
 pub(crate) mod draft;
+pub(crate) mod first_members;
 mod graph;
 pub(crate) mod head;
 pub(crate) mod number;
@@ -35,5 +36,5 @@ pub use self::{
     receive::{Input, InputKind, Verdict},
     room::Room,
     shell::RoomServer,
-    view::{Need, Undecided, View},
+    view::{Need, Needed, Undecided, View},
 };

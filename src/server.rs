@@ -24,6 +24,7 @@ use crate::{
     ports::{Blobs, Clock, Entropy, Store, Transport},
     push::unread::UnreadCounts,
     rate_limits::Buckets,
+    receipts::KeptReceipts,
     recent_requests::RecentRequests,
     room_server::RoomServer,
     transactions::Transactions,
@@ -63,6 +64,7 @@ pub struct Server {
     /// When each user was last noted as active, and whether they were syncing.
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
+    pub(crate) receipts: Rc<RefCell<KeptReceipts>>,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -101,6 +103,7 @@ impl Server {
             typing: RefCell::default(),
             active: RefCell::default(),
             unread: RefCell::default(),
+            receipts: Rc::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),

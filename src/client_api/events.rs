@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler};
 use crate::{
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, client_event, state_event},
     error::Error,
     filter::EventFilter,
     gather::Gather,
@@ -217,7 +217,7 @@ impl Call {
         let question = |view: &View<'_>| {
             let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
             let members = view.events(numbers.into_iter().flatten())?;
-            collect(members.iter(), |member| client_event(view, member, viewer, RoomId::Named))
+            collect(members.iter(), |member| state_event(view, member, viewer, RoomId::Named))
         };
         self.server.rooms.ask(room, question).await
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, membership, readable_state::readable_state};
 use crate::{
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, client_event, state_event},
     error::Error,
     event::NewEvent,
     http::{Method, Response},
@@ -38,7 +38,7 @@ async fn all_state(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(state.entries(view)?.iter().map(|entry| entry.event))?;
-        events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
+        events.iter().map(|event| state_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
     };
     Ok(Response::ok(&call.server.rooms.ask(&room, render).await?))
 }

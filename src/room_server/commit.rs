@@ -129,6 +129,9 @@ impl Committed {
     /// Shows the commit to readers.
     pub(super) fn publish(self, room: &super::room::Room, cache: &super::cache::Cache) {
         for event in self.events {
+            if let Some(parent) = relation::aggregated_parent(&event.pdu) {
+                cache.keep_is_parent(event.room, parent, true);
+            }
             cache.keep_event(event);
         }
         for (id, node) in self.nodes {

@@ -2,13 +2,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
     sync::Arc,
 };
 
 use futures_util::lock::MutexGuard;
-use ruma::{EventId, OwnedRoomId, RoomId};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 
 use super::{
     cache::Cache,
@@ -16,10 +16,11 @@ use super::{
     draft::{Context, Draft},
     head::Head,
     number::{EventNumber, RoomNumber},
+    relation::aggregated_mark,
     room::{Room, RoomRow},
     snapshot::Node,
     stored::StoredEvent,
-    view::{Loaded, Need, Undecided, View},
+    view::{Loaded, Need, Needed, Undecided, View},
 };
 use crate::{
     error::Error,
@@ -41,6 +42,12 @@ pub struct RoomServer {
     next_room: Cell<u64>,
     next_event: Cell<u64>,
 }
+
+/// A decision, without the type of its answer: what waits for stores is compiled once for all decisions and questions.
+type Decide<'a> = &'a mut dyn FnMut(&mut [Draft<'_>]) -> Result<(), Undecided>;
+
+/// A question, without the type of its answer.
+type Question<'a> = &'a mut dyn FnMut(&View<'_>) -> Result<(), Need>;
 
 #[derive(Default)]
 struct Rooms {
@@ -79,25 +86,44 @@ impl RoomServer {
         if let Some(room) = self.rooms.borrow().by_id.get(id) {
             return Ok(Some(Rc::clone(room)));
         }
-        let Some(row) = self.row(Key::new(Table::Rooms).text(id.as_str())).await? else { return Ok(None) };
-        let row: RoomRow = serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the row of room {id}: {error}")))?;
-        let version = RoomVersion::parse(&row.version).ok_or_else(|| Error::bug(format!("room {id} has version {}", row.version)))?;
-        let head = self.row(Key::new(Table::Heads).number(row.number.0)).await?.unwrap_or_default();
-        let head: Head = serde_json::from_slice(&head).map_err(|error| Error::bug(format!("the head of room {id}: {error}")))?;
-        Ok(Some(self.rooms.borrow_mut().keep(Rc::new(Room::new(row.number, id.to_owned(), version, head)))))
+        let Some(row) = self.row(room_key(id)).await? else { return Ok(None) };
+        let row = read_room_row(id, &row)?;
+        let head = self.row(head_key(row.number)).await?;
+        self.keep_room(id, &row, head.as_deref()).map(Some)
     }
 
-    /// The room of that number.
-    pub async fn room_by_number(&self, number: RoomNumber, event: EventNumber) -> Result<Rc<Room>, Error> {
-        if let Some(room) = self.rooms.borrow().by_number.get(&number) {
-            return Ok(Rc::clone(room));
+    /// The rooms of these numbers, each by an event of it.
+    pub async fn rooms_by_number(&self, wanted: &[(RoomNumber, EventNumber)]) -> Result<Vec<Rc<Room>>, Error> {
+        let unknown: Vec<_> = wanted.iter().filter(|(number, _)| !self.rooms.borrow().by_number.contains_key(number)).collect();
+        let events: Vec<_> = unknown.iter().map(|(_, event)| key_of_event(*event)).collect();
+        let mut ids = Vec::new();
+        for ((number, event), row) in unknown.iter().zip(self.store.get_many(&events).await?) {
+            let id = row.as_deref().and_then(room_id_of_event);
+            ids.push(id.ok_or_else(|| Error::bug(format!("event {} of room {} is gone", event.0, number.0)))?);
         }
-        let row = self.row(Key::new(Table::Events).number(event.0)).await?;
-        let id = row
-            .as_deref()
-            .and_then(room_id_of_event)
-            .ok_or_else(|| Error::bug(format!("event {} of room {} is gone", event.0, number.0)))?;
-        self.room(&id).await?.ok_or_else(|| Error::bug(format!("room {id} is gone")))
+        let keys: Vec<_> = ids.iter().map(|id| room_key(id)).chain(unknown.iter().map(|(number, _)| head_key(*number))).collect();
+        let rows = self.store.get_many(&keys).await?;
+        let (rooms, heads) = rows.split_at(ids.len());
+        for ((id, row), head) in ids.iter().zip(rooms).zip(heads) {
+            let row = read_room_row(id, row.as_deref().unwrap_or_default())?;
+            self.keep_room(id, &row, head.as_deref())?;
+        }
+        let rooms = self.rooms.borrow();
+        let found = wanted.iter().map(|(number, _)| rooms.by_number.get(number).cloned());
+        found.collect::<Option<_>>().ok_or_else(|| Error::bug("a room has another number than its events say"))
+    }
+
+    /// The room of this number, by an event of it.
+    pub async fn room_by_number(&self, number: RoomNumber, event: EventNumber) -> Result<Rc<Room>, Error> {
+        let rooms = self.rooms_by_number(&[(number, event)]).await?;
+        rooms.into_iter().next().ok_or_else(|| Error::bug(format!("room {} is gone", number.0)))
+    }
+
+    fn keep_room(&self, id: &RoomId, row: &RoomRow, head: Option<&[u8]>) -> Result<Rc<Room>, Error> {
+        let version = RoomVersion::parse(&row.version).ok_or_else(|| Error::bug(format!("room {id} has version {}", row.version)))?;
+        let head =
+            serde_json::from_slice(head.unwrap_or_default()).map_err(|error| Error::bug(format!("the head of room {id}: {error}")))?;
+        Ok(self.rooms.borrow_mut().keep(Rc::new(Room::new(row.number, id.to_owned(), version, head))))
     }
 
     /// A room that does not exist until its first event is committed.
@@ -115,26 +141,33 @@ impl RoomServer {
         rooms: &[&Rc<Room>],
         mut decide: impl FnMut(&mut [Draft<'_>]) -> Result<T, Undecided>,
     ) -> Result<T, Error> {
+        let mut answer = None;
+        let mut keep_answer = |drafts: &mut [Draft<'_>]| {
+            answer = Some(decide(drafts)?);
+            Ok(())
+        };
+        self.decide_and_commit(rooms, &mut keep_answer).await?;
+        answer.ok_or_else(|| Error::bug("nothing was decided"))
+    }
+
+    async fn decide_and_commit(&self, rooms: &[&Rc<Room>], decide: Decide<'_>) -> Result<(), Error> {
         let _locks = lock_all(rooms).await;
         let context = Context { identity: &self.identity, now: self.clock.now(), next_event: &self.next_event };
         let mut drafts: Vec<_> = rooms.iter().map(|room| Draft::new(room, context, View::new(&self.cache))).collect();
-        let answer = loop {
-            match decide(&mut drafts) {
-                Ok(answer) => break answer,
-                Err(Undecided::Refused(error)) => return Err(error),
-                Err(Undecided::Need(need)) => {
-                    for draft in &mut drafts {
-                        self.load(draft.room, &draft.view, &need).await?;
-                        draft.restart();
-                    }
-                }
+        while let Err(undecided) = decide(&mut drafts) {
+            let need = match undecided {
+                Undecided::Refused(error) => return Err(error),
+                Undecided::Need(need) => need,
+            };
+            for draft in &mut drafts {
+                self.load(draft.room, &draft.view, &need).await?;
+                draft.restart();
             }
-        };
-        if drafts.iter().all(Draft::is_empty) {
-            return Ok(answer);
         }
-        self.commit(rooms, drafts).await?;
-        Ok(answer)
+        if drafts.iter().all(Draft::is_empty) {
+            return Ok(());
+        }
+        self.commit(rooms, drafts).await
     }
 
     async fn commit(&self, rooms: &[&Rc<Room>], mut drafts: Vec<Draft<'_>>) -> Result<(), Error> {
@@ -169,13 +202,21 @@ impl RoomServer {
 
     /// Asks a question of a room's stored state, loading what it needs.
     pub async fn ask<T>(&self, room: &Room, mut question: impl FnMut(&View<'_>) -> Result<T, Need>) -> Result<T, Error> {
+        let mut answer = None;
+        let mut keep_answer = |view: &View<'_>| {
+            answer = Some(question(view)?);
+            Ok(())
+        };
+        self.load_until_answered(room, &mut keep_answer).await?;
+        answer.ok_or_else(|| Error::bug("a question has no answer"))
+    }
+
+    async fn load_until_answered(&self, room: &Room, question: Question<'_>) -> Result<(), Error> {
         let view = View::new(&self.cache);
-        loop {
-            match question(&view) {
-                Ok(answer) => return Ok(answer),
-                Err(need) => self.load(room, &view, &need).await?,
-            }
+        while let Err(need) = question(&view) {
+            self.load(room, &view, &need).await?;
         }
+        Ok(())
     }
 
     /// Several events of a room.
@@ -186,6 +227,33 @@ impl RoomServer {
     /// An event of a room by ID.
     pub async fn event_by_id(&self, room: &Room, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
         self.ask(room, |view| view.event_by_id(id)).await
+    }
+
+    /// Those of a room's events that have children which are aggregated, or had some.
+    ///
+    /// An event that has got one keeps its mark, and a commit says so in memory: what was read is kept where none came between.
+    pub(crate) async fn parents(&self, room: &Room, ids: &[OwnedEventId]) -> Result<BTreeSet<OwnedEventId>, Error> {
+        let mut parents = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for id in ids {
+            match self.cache.is_parent(room.number, id) {
+                Some(true) => drop(parents.insert(id.clone())),
+                Some(false) => {}
+                None => unknown.push(id),
+            }
+        }
+        let before = room.head();
+        let keys: Vec<_> = unknown.iter().map(|id| aggregated_mark(room.number, id)).collect();
+        let marks = self.store.get_many(&keys).await?;
+        for (id, mark) in unknown.into_iter().zip(marks) {
+            if mark.is_some() {
+                parents.insert(id.clone());
+            }
+            if Rc::ptr_eq(&before, &room.head()) {
+                self.cache.keep_is_parent(room.number, id.clone(), mark.is_some());
+            }
+        }
+        Ok(parents)
     }
 
     async fn row(&self, key: Key) -> Result<Option<Vec<u8>>, Error> {
@@ -200,38 +268,70 @@ impl RoomServer {
     }
 
     async fn load(&self, room: &Room, view: &View<'_>, need: &Need) -> Result<(), Error> {
-        let mut loaded = Loaded::default();
-        let mut keys = Vec::new();
-        for id in &need.ids {
-            match self.cache.number(room.number, id) {
-                Some(number) => drop(loaded.ids.insert(id.clone(), Some(number))),
-                None => keys.push(event_id_key(id.as_str(), room.number)),
-            }
+        let unknown: Vec<_> = need.iter().filter(|needed| !self.recall(room, view, needed)).collect();
+        let keys: Vec<_> = unknown.iter().map(|needed| key_of(needed, room.number)).collect();
+        let rows = self.store.get_many(&keys).await?;
+        for (needed, row) in unknown.into_iter().zip(rows) {
+            self.keep(room, needed, row, &mut view.loaded())?;
         }
-        let ids: Vec<_> = need.ids.iter().filter(|id| !loaded.ids.contains_key(*id)).collect();
-        keys.extend(need.nodes.iter().map(|id| Key::new(Table::StateNodes).raw(id.as_bytes())));
-        keys.extend(need.events.iter().map(|number| Key::new(Table::Events).number(number.0)));
-        keys.extend(need.rows.iter().cloned());
-        let mut values = self.store.get_many(&keys).await?.into_iter();
-        for (id, value) in ids.into_iter().zip(&mut values) {
-            loaded.ids.insert(id.clone(), value.as_deref().and_then(EventNumber::from_bytes));
-        }
-        for (id, value) in need.nodes.iter().zip(&mut values) {
-            let node = value.as_deref().and_then(Node::decode).ok_or_else(|| Error::bug(format!("state node {id:?} is gone")))?;
-            let node = Rc::new(node);
-            self.cache.keep_node(*id, Rc::clone(&node));
-            loaded.nodes.insert(*id, node);
-        }
-        for (number, value) in need.events.iter().zip(&mut values) {
-            let row = value.ok_or_else(|| Error::bug(format!("event {} is gone", number.0)))?;
-            let event = Arc::new(StoredEvent::decode(*number, &row, &self.version_of(&row, room))?);
-            self.cache.keep_event(Arc::clone(&event));
-            loaded.events.insert(*number, event);
-        }
-        loaded.rows = need.rows.iter().cloned().zip(values).collect();
-        view.load(loaded);
         Ok(())
     }
+
+    /// Gives the view an event's number that is in memory. Events and nodes the view finds there by itself.
+    fn recall(&self, room: &Room, view: &View<'_>, needed: &Needed) -> bool {
+        let Needed::Number(id) = needed else { return false };
+        let number = self.cache.number(room.number, id);
+        if number.is_some() {
+            view.loaded().ids.insert(id.clone(), number);
+        }
+        number.is_some()
+    }
+
+    /// Keeps a row that was read, for the view and beyond it.
+    fn keep(&self, room: &Room, needed: &Needed, row: Option<Vec<u8>>, loaded: &mut Loaded) -> Result<(), Error> {
+        match needed {
+            Needed::Node(id) => {
+                let node = row.as_deref().and_then(Node::decode).ok_or_else(|| Error::bug(format!("state node {id:?} is gone")))?;
+                let node = Rc::new(node);
+                self.cache.keep_node(*id, Rc::clone(&node));
+                loaded.nodes.insert(*id, node);
+            }
+            Needed::Event(number) => {
+                let row = row.ok_or_else(|| Error::bug(format!("event {} is gone", number.0)))?;
+                let event = Arc::new(StoredEvent::decode(*number, &row, &self.version_of(&row, room))?);
+                self.cache.keep_event(Arc::clone(&event));
+                loaded.events.insert(*number, event);
+            }
+            Needed::Number(id) => drop(loaded.ids.insert(id.clone(), row.as_deref().and_then(EventNumber::from_bytes))),
+            Needed::Row(key) => drop(loaded.rows.insert(key.clone(), row)),
+        }
+        Ok(())
+    }
+}
+
+fn key_of(needed: &Needed, room: RoomNumber) -> Key {
+    match needed {
+        Needed::Node(id) => Key::new(Table::StateNodes).raw(id.as_bytes()),
+        Needed::Event(number) => key_of_event(*number),
+        Needed::Number(id) => event_id_key(id.as_str(), room),
+        Needed::Row(key) => key.clone(),
+    }
+}
+
+fn key_of_event(number: EventNumber) -> Key {
+    Key::new(Table::Events).number(number.0)
+}
+
+fn room_key(id: &RoomId) -> Key {
+    Key::new(Table::Rooms).text(id.as_str())
+}
+
+fn head_key(room: RoomNumber) -> Key {
+    Key::new(Table::Heads).number(room.0)
+}
+
+fn read_room_row(id: &RoomId, row: &[u8]) -> Result<RoomRow, Error> {
+    serde_json::from_slice(row).map_err(|error| Error::bug(format!("the row of room {id}: {error}")))
 }
 
 /// Locks in the order of the rooms' numbers, so that no two tasks wait for each other.

@@ -8,7 +8,7 @@ use crate::{
         Call,
         readable_state::{is_joined, readable_state},
     },
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, state_event},
     error::Error,
     gather::Gather,
     history,
@@ -61,7 +61,7 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(events.iter().copied())?;
-        events.iter().map(|event| client_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
+        events.iter().map(|event| state_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
     };
     let chunk = call.server.rooms.ask(&room, render).await?;
     Ok(Response::ok(&json!({ "chunk": chunk })))
