@@ -8,6 +8,7 @@ mod admin;
 mod call;
 mod capabilities;
 mod create_room;
+mod cross_signing;
 mod devices;
 mod directory;
 mod events;
@@ -15,6 +16,7 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod keys;
 mod limits;
 mod login;
 mod media;
@@ -41,6 +43,7 @@ mod third_party_ids;
 mod third_party_networks;
 mod threads;
 mod timestamp;
+mod to_device;
 mod typing;
 mod upgrade;
 mod user_directory;
@@ -48,7 +51,10 @@ mod voip;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    membership::{allowed_rooms, candidates, granting_user},
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
@@ -73,11 +79,13 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,
@@ -101,6 +109,7 @@ const ROUTES: &[&[Route]] = &[
     third_party_networks::ROUTES,
     threads::ROUTES,
     timestamp::ROUTES,
+    to_device::ROUTES,
     typing::ROUTES,
     upgrade::ROUTES,
     user_directory::ROUTES,

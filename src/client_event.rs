@@ -8,7 +8,24 @@ use ruma::{UserId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::room_server::{Need, View, stored::StoredEvent};
+use crate::{
+    erasure::content_for,
+    event::Pdu,
+    room_server::{Need, View, stored::StoredEvent},
+};
+
+/// What somebody who is not in the room yet is told of it.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
+pub(crate) const STRIPPED: [StateEventType; 7] = [
+    StateEventType::RoomCreate,
+    StateEventType::RoomName,
+    StateEventType::RoomAvatar,
+    StateEventType::RoomTopic,
+    StateEventType::RoomJoinRules,
+    StateEventType::RoomCanonicalAlias,
+    StateEventType::RoomEncryption,
+];
 
 /// Who looks at an event.
 #[derive(Clone, Copy)]
@@ -30,19 +47,25 @@ pub(crate) enum RoomId {
 pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
     let mut unsigned = unsigned(view, event, viewer)?;
     unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
-    Ok(with_unsigned(event, room_id, unsigned))
+    with_unsigned(view, event, viewer, room_id, unsigned)
 }
 
 /// An event of some state as this viewer sees it: without the viewer's membership at the time of the event, since each event
 /// of a state is of another time, and the state of each of those times would have to be read.
 pub(crate) fn state_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
-    Ok(with_unsigned(event, room_id, unsigned(view, event, viewer)?))
+    with_unsigned(view, event, viewer, room_id, unsigned(view, event, viewer)?)
 }
 
-fn with_unsigned(event: &StoredEvent, room_id: RoomId, unsigned: Map<String, Value>) -> Value {
-    let mut value = bare_event(event, room_id);
+fn with_unsigned(
+    view: &View<'_>,
+    event: &StoredEvent,
+    viewer: Viewer<'_>,
+    room_id: RoomId,
+    unsigned: Map<String, Value>,
+) -> Result<Value, Need> {
+    let mut value = bare_event(event, room_id, content_for(view, event, viewer.user)?);
     value.insert("unsigned".into(), unsigned.into());
-    value.into()
+    Ok(value.into())
 }
 
 fn unsigned(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Map<String, Value>, Need> {
@@ -57,10 +80,12 @@ fn unsigned(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<
     if let Some(replaced) = event.decided.replaces {
         let replaced = view.event(replaced)?;
         unsigned.insert("replaces_state".into(), replaced.pdu.event_id.as_str().into());
-        unsigned.insert("prev_content".into(), content(&replaced.pdu.content));
+        unsigned.insert("prev_content".into(), content_for(view, &replaced, viewer.user)?);
     }
     if let Some(redaction) = event.decided.redacted_by {
-        unsigned.insert("redacted_because".into(), bare_event(&*view.event(redaction)?, RoomId::Named).into());
+        let redaction = view.event(redaction)?;
+        let redaction = bare_event(&redaction, RoomId::Named, content_for(view, &redaction, viewer.user)?);
+        unsigned.insert("redacted_because".into(), redaction.into());
     }
     Ok(unsigned)
 }
@@ -77,18 +102,22 @@ fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
 pub(crate) fn stripped_event(event: &Arc<StoredEvent>) -> Value {
-    let pdu = &event.pdu;
+    stripped(&event.pdu)
+}
+
+/// The same of an event that is not stored.
+pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 
-fn bare_event(event: &StoredEvent, room_id: RoomId) -> Map<String, Value> {
+fn bare_event(event: &StoredEvent, room_id: RoomId, content: Value) -> Map<String, Value> {
     let pdu = &event.pdu;
     let mut value = Map::new();
     value.insert("type".into(), pdu.kind.to_string().into());
     value.insert("event_id".into(), pdu.event_id.as_str().into());
     value.insert("sender".into(), pdu.sender.as_str().into());
     value.insert("origin_server_ts".into(), pdu.origin_server_ts.into());
-    value.insert("content".into(), content(&pdu.content));
+    value.insert("content".into(), content);
     if let Some(state_key) = &pdu.state_key {
         value.insert("state_key".into(), state_key.as_str().into());
     }

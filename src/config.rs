@@ -1,5 +1,7 @@
 //! What a host may choose.
 
+use ruma::OwnedServerName;
+
 /// The server's settings, with defaults fit for a person's own browser.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
@@ -7,6 +9,8 @@ pub struct Config {
     pub server_name: Option<String>,
     /// Where clients reach this server; taken from the request's `host` header where this is `None`.
     pub base_url: Option<String>,
+    /// Servers that are asked about the keys of others that cannot be asked themselves; two must agree.
+    pub notaries: Vec<OwnedServerName>,
     /// Who may make an account.
     pub registration: Registration,
     /// Whether and how fast clients are slowed down; `None` switches the limits off.

@@ -11,6 +11,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::pdu::Reference;
 pub use self::{
     build::{NewEvent, Placement},
     pdu::Pdu,

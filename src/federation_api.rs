@@ -2,8 +2,21 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/>
 
+mod admission;
+mod auth_chain;
+mod backfill;
 mod call;
+mod devices;
+mod events;
+mod handshake;
+mod invites;
+mod joins;
 mod keys;
+mod knocks;
+mod leaves;
+mod pdus;
+mod restricted;
+mod transactions;
 mod version;
 
 use std::rc::Rc;
@@ -23,7 +36,16 @@ pub(crate) type Route = route::Route<Call, Access>;
 /// All routes, one slice for each section of the specification.
 #[rustfmt::skip]
 const ROUTES: &[&[Route]] = &[
+    auth_chain::ROUTES,
+    backfill::ROUTES,
+    devices::ROUTES,
+    events::ROUTES,
+    invites::ROUTES,
+    joins::ROUTES,
     keys::ROUTES,
+    knocks::ROUTES,
+    leaves::ROUTES,
+    transactions::ROUTES,
     version::ROUTES,
 ];
 

@@ -14,7 +14,7 @@ use std::{
 use futures_channel::oneshot;
 use futures_util::lock::Mutex;
 
-pub use self::output::Output;
+pub use self::output::{Federated, Output};
 use crate::{
     error::Error,
     ports::{Store, StoreError},

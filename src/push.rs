@@ -3,7 +3,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#push-notifications>
 
 pub(crate) mod evaluate;
-mod glob;
+pub(crate) mod glob;
 pub(crate) mod rules;
 pub(crate) mod ruleset;
 pub(crate) mod unread;

@@ -42,6 +42,8 @@ pub(crate) struct NewReceipt {
     pub(crate) thread: Option<String>,
     /// The last event that was read.
     pub(crate) event: Arc<StoredEvent>,
+    /// When it was read, as another server says; `None` for now.
+    pub(crate) ts: Option<u64>,
 }
 
 /// A receipt as it is stored.
@@ -131,12 +133,13 @@ fn write(
     positions: &mut Positions,
     batch: &mut Batch,
 ) -> KeptReceipt {
-    let NewReceipt { kind, thread, event } = new;
+    let NewReceipt { kind, thread, event, ts } = new;
     let position = positions.assign(Output::Receipt { room, user: user.to_owned(), private: kind == READ_PRIVATE });
     if let Some(old) = old {
         batch.delete(change_key(room, old.position));
     }
-    let receipt = StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: now, position };
+    let receipt =
+        StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: ts.unwrap_or(now), position };
     let key = receipt_key(room, user, kind, thread.as_deref());
     let whose = Change { user: user.to_owned(), kind: kind.to_owned(), thread };
     batch.put_json(key.clone(), &receipt);

@@ -8,11 +8,14 @@ mod accept;
 mod auth;
 pub(crate) mod cache;
 pub(crate) mod commit;
+pub(crate) mod cover;
 pub(crate) mod draft;
 pub(crate) mod first_members;
 mod graph;
 pub(crate) mod head;
+pub(crate) mod import;
 pub(crate) mod number;
+pub(crate) mod outside;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
@@ -24,6 +27,7 @@ pub(crate) mod room_log;
 mod shell;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
+mod template;
 pub(crate) mod view;
 
 #[cfg(test)]

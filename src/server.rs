@@ -15,10 +15,13 @@ use crate::{
     config::Config,
     directory::Directory,
     error::Error,
+    federation::Federation,
     federation_api,
     federation_client::FederationClient,
+    federation_receiver::{self, Receiver},
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
+    keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
     ports::{Blobs, Clock, Entropy, Store, Transport},
@@ -26,7 +29,9 @@ use crate::{
     rate_limits::Buckets,
     receipts::KeptReceipts,
     recent_requests::RecentRequests,
+    residents::KnownResidents,
     room_server::RoomServer,
+    to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
 };
@@ -55,6 +60,9 @@ pub struct Server {
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
     pub(crate) keys: KeyRing,
+    pub(crate) receiver: Receiver,
+    pub(crate) residents: KnownResidents,
+    pub(crate) federation: Federation,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
@@ -65,6 +73,8 @@ pub struct Server {
     pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) receipts: Rc<RefCell<KeptReceipts>>,
+    pub(crate) key_counts: KnownCounts,
+    pub(crate) inboxes: Inboxes,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
     pub(crate) last_creation: Cell<u64>,
@@ -84,9 +94,18 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
-        Ok(Rc::new(Self {
-            keys: KeyRing::new(Rc::clone(&federation_client), Rc::clone(&identity)),
+        let server = Rc::new(Self {
+            keys: KeyRing::new(
+                Rc::clone(&federation_client),
+                Rc::clone(&identity),
+                Rc::clone(&ports.store),
+                Rc::clone(&ports.clock),
+                config.notaries.clone(),
+            ),
+            receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            residents: KnownResidents::default(),
+            federation: Federation::default(),
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -104,10 +123,14 @@ impl Server {
             active: RefCell::default(),
             unread: RefCell::default(),
             receipts: Rc::default(),
+            key_counts: KnownCounts::default(),
+            inboxes: Inboxes::default(),
             recent_requests: RefCell::default(),
             rate_limits: RefCell::default(),
             stopping: Cell::new(false),
-        }))
+        });
+        server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        Ok(server)
     }
 
     /// Answers a request. Never fails: what goes wrong is in the response.
@@ -134,6 +157,7 @@ impl Server {
     pub fn stop(&self) {
         self.stopping.set(true);
         self.background.close();
+        self.receiver.wake();
         self.log.wake();
     }
 

@@ -13,6 +13,7 @@ use crate::{
     room_server::{
         Need, Position, Room, View,
         commit::{UserRoom, user_room_key},
+        room_log,
         snapshot::Snapshot,
         stored::StoredEvent,
         view::collect,
@@ -51,8 +52,12 @@ impl<'a> Sight<'a> {
         let current = room.head().current;
         let found = server.rooms.ask(room, |view| Ok((last_stay(view, current, user)?, is_world_readable(view, current)?)));
         let (mut stay, world_readable) = found.await?;
-        if stay.is_some_and(|stay| stay.until != STILL_JOINED.until) && has_forgotten(server, room, user).await? {
-            stay = None;
+        if stay.is_none_or(|stay| stay.until != STILL_JOINED.until) {
+            stay = match user_room(server, room, user).await? {
+                Some(row) if row.forgotten => None,
+                Some(row) if stay.is_none() => stay_that_a_merge_ended(server, room, user, &row).await?,
+                _ => stay,
+            };
         }
         Ok(Self { user, stay, world_readable, ignored: BTreeSet::new() })
     }
@@ -128,9 +133,29 @@ fn last_stay(view: &View<'_>, current: Snapshot, user: &UserId) -> Result<Option
     Ok(None)
 }
 
-async fn has_forgotten(server: &Server, room: &Room, user: &UserId) -> Result<bool, Error> {
+async fn user_room(server: &Server, room: &Room, user: &UserId) -> Result<Option<UserRoom>, Error> {
     let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
     let row = row.map(|row| serde_json::from_slice::<UserRoom>(&row)).transpose();
-    let row = row.map_err(|error| Error::bug(format!("a stored membership: {error}")))?;
-    Ok(row.is_some_and(|row| row.forgotten))
+    row.map_err(|error| Error::bug(format!("a stored membership: {error}")))
+}
+
+/// The stay of somebody who is out of the room by no event that knew them to be in it, but since branches of the graph met.
+async fn stay_that_a_merge_ended(server: &Server, room: &Room, user: &UserId, row: &UserRoom) -> Result<Option<Stay>, Error> {
+    if !was_joined_before(server, room, user, row).await? {
+        return Ok(None);
+    }
+    // What ended it is on another branch, and may stand before what the user saw.
+    Ok(Some(Stay { until: row.position, end: TopologicalToken::END }))
+}
+
+/// Whether the user was joined, as this server saw it, when this membership came about. The event that it came about by need
+/// not know of that: it may be on another branch of the graph.
+pub(crate) async fn was_joined_before(server: &Server, room: &Room, user: &UserId, row: &UserRoom) -> Result<bool, Error> {
+    let before = Position(row.position.0.saturating_sub(1));
+    let before = room_log::state_at(&*server.ports.store, room, before).await?;
+    let member = server.rooms.ask(room, |view| {
+        let member = before.event(view, &StateEventType::RoomMember, user.as_str())?;
+        member.map(|number| view.event(number)).transpose()
+    });
+    Ok(member.await?.and_then(|member| member.pdu.content_str("membership")).as_deref() == Some("join"))
 }

@@ -4,6 +4,8 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#syncing>
 
+mod beside;
+mod device_lists;
 mod events;
 mod handler;
 mod initial;
@@ -15,4 +17,11 @@ mod summary;
 mod timeline;
 mod window;
 
-pub(crate) use self::{events::ROUTES as EVENTS_ROUTES, handler::ROUTES, initial::ROUTES as INITIAL_SYNC_ROUTES, window::Window};
+pub(crate) use self::{
+    beside::device_list_changes,
+    events::ROUTES as EVENTS_ROUTES,
+    handler::{ROUTES, read_token},
+    initial::ROUTES as INITIAL_SYNC_ROUTES,
+    rooms::RoomOfUser,
+    window::Window,
+};

@@ -15,6 +15,8 @@ pub(crate) struct StreamToken {
     pub(crate) position: Position,
     /// The serial number of the last change of typing that was told.
     pub(crate) typing: u64,
+    /// The last position whose messages to the device were told: it lags behind where there are many.
+    pub(crate) to_device: Position,
     /// The start of the server in which the serial number holds.
     pub(crate) boot: String,
     /// The life of the database in which the position holds.
@@ -41,9 +43,10 @@ impl StreamToken {
         let mut parts = text.strip_prefix('s')?.split('_');
         let position = Position(number(parts.next()?)?);
         let typing = number(parts.next()?)?;
+        let to_device = Position(number(parts.next()?)?);
         let boot = hex(parts.next()?)?;
         let incarnation = hex(parts.next()?)?;
-        parts.next().is_none().then_some(Self { position, typing, boot, incarnation })
+        parts.next().is_none().then_some(Self { position, typing, to_device, boot, incarnation })
     }
 }
 
@@ -87,7 +90,7 @@ impl Token {
 
 impl fmt::Display for StreamToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "s{}_{}_{}_{}", self.position.0, self.typing, self.boot, self.incarnation)
+        write!(formatter, "s{}_{}_{}_{}_{}", self.position.0, self.typing, self.to_device.0, self.boot, self.incarnation)
     }
 }
 
@@ -115,8 +118,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_stream_token_reads_back(position: u64, typing: u64, boot in "[0-9a-f]{8}", incarnation in "[0-9a-f]{8}") {
-            let token = StreamToken { position: Position(position), typing, boot, incarnation };
+        fn a_stream_token_reads_back(position: u64, typing: u64, to_device: u64, boot in "[0-9a-f]{8}", incarnation in "[0-9a-f]{8}") {
+            let token = StreamToken { position: Position(position), typing, to_device: Position(to_device), boot, incarnation };
             prop_assert_eq!(StreamToken::parse(&token.to_string()), Some(token.clone()));
             prop_assert_eq!(TopologicalToken::parse(&token.to_string()), None);
         }
@@ -141,8 +144,20 @@ mod tests {
 
     #[test]
     fn what_is_malformed_is_refused() {
-        for text in ["", "s", "s1", "s1_2", "s1_2_ab", "s1_2_ab_cd_ef", "s1_2__cd", "s1_2_xy_cd", "s-1_2_ab_cd", "s+1_2_ab_cd", "1_2_ab_cd"]
-        {
+        for text in [
+            "",
+            "s",
+            "s1",
+            "s1_2",
+            "s1_2_3_ab",
+            "s1_2_ab_cd",
+            "s1_2_3_ab_cd_ef",
+            "s1_2_3__cd",
+            "s1_2_3_xy_cd",
+            "s-1_2_3_ab_cd",
+            "s+1_2_3_ab_cd",
+            "1_2_3_ab_cd",
+        ] {
             assert_eq!(StreamToken::parse(text), None, "{text:?}");
         }
         for text in ["", "t", "t1", "t1_", "t_1", "t1_2_3", "t1_-2", "1_2", "t99999999999999999999_1"] {

@@ -126,6 +126,14 @@ impl Transactions {
         Ok(())
     }
 
+    /// Forgets the answers of devices that were deleted.
+    pub(crate) fn forget(&self, user: &UserId, deleted: Vec<String>) {
+        let mut devices = self.devices.borrow_mut();
+        for device in deleted {
+            devices.remove(&(user.to_owned(), device));
+        }
+    }
+
     fn make_room(&self) {
         let mut devices = self.devices.borrow_mut();
         if devices.len() >= DEVICES {

@@ -45,6 +45,12 @@ impl Seen {
     }
 }
 
+/// Whether whoever is in the room now may see an event, whenever they came.
+pub(crate) fn is_visible_to_members(view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+    let visibility = event.decided.before.content_str(view, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+    Ok(!matches!(visibility.as_deref(), Some("invited" | "joined")))
+}
+
 /// Whether all the world may read the room as it is in this state.
 pub(crate) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
     let visibility = state.content_str(view, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;

@@ -15,7 +15,7 @@ use inglenook::{
 };
 use serde_json::{Value, json};
 
-use self::support::{Answer, Fault, Host, PASSWORD, User, request};
+use self::support::{Answer, Fault, Host, PASSWORD, User, encode, request, room_path};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
 const LOGIN: &str = "/_matrix/client/v3/login";
@@ -424,6 +424,52 @@ fn erasing_takes_the_profile_and_all_account_data_along() {
     assert_eq!(left, [0; 4]);
 }
 
+/// Those who come later see what an erased user sent as if it was redacted; those who could see it go on seeing it.
+#[test]
+fn what_an_erased_user_sent_is_kept_from_those_who_come_later() {
+    for erase in [true, false] {
+        let mut host = Host::new();
+        let [owner, ada, early, late, back] = ["owner", "ada", "early", "late", "back"].map(|name| host.register(name));
+        let room = host.create_room(&owner, json!({ "preset": "public_chat" }));
+        [&ada, &back].into_iter().for_each(|user| host.join(user, &room));
+        host.leave(&back, &room);
+        host.put(&ada, "/_matrix/client/v3/profile/@ada:example.org/displayname", json!({ "displayname": "Ada Lovelace" })).ok();
+        let unseen = host.send(&ada, &room, "secret");
+        let edit = json!({ "body": "* secret", "m.new_content": { "body": "secret" }, "m.relates_to": { "rel_type": "m.replace", "event_id": unseen } });
+        host.send_event(&ada, &room, "m.room.message", edit);
+        host.join(&early, &room);
+        let others = host.send(&owner, &room, "in the open");
+        host.post(&ada, "/_matrix/client/v3/account/deactivate", json!({ "erase": erase, "auth": password_auth("ada", PASSWORD) })).ok();
+        [&late, &back].into_iter().for_each(|user| host.join(user, &room));
+        for restarted in [false, true] {
+            if restarted {
+                host.restart();
+            }
+            for (user, may_see) in [(&owner, true), (&early, true), (&late, !erase), (&back, !erase)] {
+                let targets = [
+                    format!("/_matrix/client/v3/sync?filter={}", encode(r#"{"room":{"timeline":{"limit":100}}}"#)),
+                    room_path(&room, "messages?dir=b&limit=100"),
+                    room_path(&room, &format!("event/{}", encode(&unseen))),
+                    room_path(&room, &format!("context/{}", encode(&others))),
+                    room_path(&room, "members"),
+                    room_path(&room, "state"),
+                    room_path(&room, &format!("state/m.room.member/{}", encode(&ada.id))),
+                    format!("/_matrix/client/v1/rooms/{}/relations/{}", encode(&room), encode(&unseen)),
+                    format!("/_inglenook/rooms/{}/graph", encode(&room)),
+                ];
+                for target in &targets {
+                    let told = host.get(user, target).ok().body.to_string();
+                    assert!(!told.contains("secret") && !told.contains("Lovelace") || may_see, "{} {target}: {told}", user.id);
+                }
+                let event = host.get(user, &targets[2]).ok().body;
+                assert_eq!(event["content"].get("body").is_some(), may_see, "{} {event}", user.id);
+                let messages = host.get(user, &targets[1]).ok().body.to_string();
+                assert_eq!((messages.contains("secret"), messages.contains("in the open")), (may_see, true), "{}", user.id);
+            }
+        }
+    }
+}
+
 #[test]
 fn devices_are_listed_named_and_deleted() {
     let host = Host::new();
@@ -473,6 +519,30 @@ fn a_deleted_device_takes_its_transactions_and_pushers_along() {
     host.post(&other, "/_matrix/client/v3/logout", json!({})).ok();
     assert_eq!((rows(&host, Table::Transactions), rows(&host, Table::Pushers)), (1, 1));
     assert_eq!(host.get(&ada, "/_matrix/client/v3/pushers").ok().body["pushers"][0]["pushkey"], "one");
+}
+
+/// What a device sent before it was deleted says nothing about one that is made by the same name.
+#[test]
+fn a_new_device_of_an_old_name_begins_anew() {
+    let host = Host::new();
+    let ada = host.register("ada");
+    let room = host.create_room(&ada, json!({}));
+    let log_in = || {
+        let mut body = login("ada", PASSWORD);
+        body["device_id"] = "PHONE".into();
+        let token = post(&host, LOGIN, body).ok().text("access_token");
+        User { token, device: "PHONE".into(), ..ada.clone() }
+    };
+    let send = |user: &User| host.send_as(user, &room, "m.room.message", "t", json!({ "body": "x" })).ok().text("event_id");
+    let phone = log_in();
+    let first = send(&phone);
+    assert_eq!(send(&phone), first);
+    let sent = rows(&host, Table::Transactions);
+    host.post(&phone, "/_matrix/client/v3/logout", json!({})).ok();
+    assert_eq!((sent, rows(&host, Table::Transactions)), (1, 0));
+    assert_ne!(send(&log_in()), first);
+    host.post(&ada, "/_matrix/client/v3/account/deactivate", json!({ "auth": password_auth("ada", PASSWORD) })).ok();
+    assert_eq!(rows(&host, Table::Transactions), 0);
 }
 
 fn pusher(pushkey: &str) -> Value {

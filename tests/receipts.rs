@@ -171,6 +171,32 @@ fn what_is_read_is_not_counted_as_unread() {
 }
 
 #[test]
+fn what_was_said_before_one_joined_is_not_counted_as_unread() {
+    let mut host = Host::new();
+    let (alice, bob, room) = two_in_a_room(&host);
+    host.send(&alice, &room, "to bob");
+    host.leave(&bob, &room);
+    let missed = host.send(&alice, &room, "while bob is away");
+    let carol = host.register("carol");
+    [&bob, &carol].into_iter().for_each(|user| host.join(user, &room));
+    let unread =
+        |host: &Host, user: &User| host.sync(user, None)["rooms"]["join"][&room]["unread_notifications"]["notification_count"].clone();
+    assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(0), json!(0)));
+    host.send(&alice, &room, "to both");
+    assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(1), json!(1)));
+    // A change of name is no new beginning, and a receipt from before it says no less.
+    host.put(&carol, &format!("/_matrix/client/v3/profile/{}/displayname", encode(&carol.id)), json!({ "displayname": "Carol" })).ok();
+    receipt(&host, &bob, &room, "m.read", &missed, json!({})).ok();
+    host.send(&alice, &room, "to both again");
+    assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(2), json!(2)));
+    host.restart();
+    assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(2), json!(2)));
+    host.leave(&bob, &room);
+    host.join(&bob, &room);
+    assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(0), json!(2)));
+}
+
+#[test]
 fn several_receipts_at_once_leave_the_one_that_is_ahead() {
     let host = Host::new();
     let (alice, bob, room) = two_in_a_room(&host);

@@ -176,7 +176,7 @@ fn the_server_shows_what_it_holds_and_does() {
     assert_eq!(
         log["entries"],
         json!([
-            { "position": 1, "kind": "devices", "user_id": "@ada:example.org" },
+            { "position": 1, "kind": "devices", "user_id": "@ada:example.org", "device_id": ada.device },
             { "position": 2, "kind": "account_data", "user_id": "@ada:example.org" },
             { "position": 3, "kind": "account_data", "user_id": "@ada:example.org" },
         ])

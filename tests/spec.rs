@@ -18,6 +18,7 @@ mod spec {
 
     pub(crate) mod accounts;
     pub(crate) mod devices;
+    pub(crate) mod encryption;
     pub(crate) mod events;
     pub(crate) mod media;
     pub(crate) mod membership;
@@ -50,7 +51,7 @@ macro_rules! sections {
     };
 }
 
-sections! { accounts, devices, events, media, membership, push, rooms, server_administration, services, syncing, user_data, }
+sections! { accounts, devices, encryption, events, media, membership, push, rooms, server_administration, services, syncing, user_data, }
 
 #[test]
 fn every_implemented_operation_has_a_case() {

@@ -2,17 +2,22 @@
 
 use ruma::UserId;
 
-use super::{Account, account_key};
+use super::{Account, account_key, devices};
 use crate::{
     account_data,
+    erasure::Erasures,
     error::Error,
-    log::Output,
+    keys::{
+        self,
+        device_list::{Changes, DeviceList},
+    },
     profiles::profile_key,
     server::Server,
     storage::{Batch, Key, Scan, Table},
 };
 
-/// Deactivates an account; with `erase`, what the user said about themselves goes too.
+/// Deactivates an account; with `erase`, what the user said about themselves goes too, and what they sent is kept from those who
+/// come later.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> Result<(), Error> {
@@ -20,16 +25,22 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     let Some(account) = server.accounts.account(user).await? else { return Ok(()) };
     let mut batch = Batch::new();
     batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
-    server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    let devices = server.accounts.write_deletion(user, |_| true, &mut batch).await?;
+    keys::write_deletion_of_user(&*server.ports.store, user, &mut batch).await?;
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
-    let appending = server.log.append(|positions| {
-        positions.assign(Output::Devices { user: user.to_owned() });
-        batch
+    let changes = Changes { signing_keys: true, ..Changes::of_devices(devices.clone()) };
+    let list = DeviceList::read(&*server.ports.store, user).await?;
+    let appending = server.log.append_and_publish(|positions| match list.write(user, &changes, positions, &mut batch) {
+        Some(position) if erase => {
+            Erasures::write(user, position, &mut batch);
+            (batch, server.rooms.erase(user.to_owned(), position))
+        }
+        _ => (batch, Box::new(|| ())),
     });
     let appended = appending.await;
-    server.accounts.forget_sessions(user);
+    devices::forget(server, user, devices);
     appended
 }
 

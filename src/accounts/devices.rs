@@ -9,10 +9,14 @@ use super::{
 };
 use crate::{
     error::Error,
-    log::Output,
+    keys::{
+        self,
+        device_list::{Changes, DeviceList},
+    },
     pushers,
     server::Server,
     storage::{Batch, Key, Scan, Table},
+    to_device,
 };
 
 /// A device of a local account.
@@ -61,12 +65,15 @@ impl Accounts {
         rows.iter().map(|row| decode(&row.value)).collect()
     }
 
-    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says whether there is any.
-    pub(super) async fn write_deletion(&self, user: &UserId, chosen: impl Fn(&Device) -> bool, batch: &mut Batch) -> Result<bool, Error> {
-        let devices = self.devices(user).await?;
-        let mut any = false;
-        for device in devices.iter().filter(|device| chosen(device)) {
-            any = true;
+    /// Adds to a batch all that goes when the user's devices of which `chosen` holds are deleted. Says which these are.
+    pub(super) async fn write_deletion(
+        &self,
+        user: &UserId,
+        chosen: impl Fn(&Device) -> bool,
+        batch: &mut Batch,
+    ) -> Result<Vec<String>, Error> {
+        let mut deleted = Vec::new();
+        for device in self.devices(user).await?.into_iter().filter(|device| chosen(device)) {
             device.delete_tokens(batch);
             batch.delete(device_key(user, &device.device_id));
             let transactions = Key::new(Table::Transactions).text(user.as_str()).text(&device.device_id);
@@ -74,8 +81,11 @@ impl Accounts {
                 batch.delete(Key::new(Table::Transactions).raw(&row.key));
             }
             pushers::write_deletion(&*self.store, user, &device.device_id, batch).await?;
+            to_device::write_deletion(&*self.store, user, &device.device_id, batch).await?;
+            keys::write_deletion(&*self.store, user, &device.device_id, batch).await?;
+            deleted.push(device.device_id);
         }
-        Ok(any)
+        Ok(deleted)
     }
 }
 
@@ -83,11 +93,12 @@ impl Accounts {
 pub(crate) async fn delete(server: &Server, user: &UserId, chosen: impl Fn(&Device) -> bool) -> Result<(), Error> {
     let _lock = server.accounts.lock(user).await;
     let mut batch = Batch::new();
-    if !server.accounts.write_deletion(user, chosen, &mut batch).await? {
+    let devices = server.accounts.write_deletion(user, chosen, &mut batch).await?;
+    if devices.is_empty() {
         return Ok(());
     }
-    let deleted = append(server, user, batch).await;
-    server.accounts.forget_sessions(user);
+    let deleted = append(server, user, Changes::of_devices(devices.clone()), batch).await;
+    forget(server, user, devices);
     deleted
 }
 
@@ -98,17 +109,25 @@ pub(crate) async fn rename(server: &Server, user: &UserId, device: &str, display
     device.display_name = Some(display_name);
     let mut batch = Batch::new();
     batch.put_json(device_key(user, &device.device_id), &device);
-    append(server, user, batch).await?;
+    append(server, user, Changes::of_devices(vec![device.device_id]), batch).await?;
     Ok(true)
 }
 
-/// Commits a change of a user's devices, with its entry in the log.
-async fn append(server: &Server, user: &UserId, batch: Batch) -> Result<(), Error> {
+/// Commits a change of a user's devices, with its entries in the log. The user's lock must be held.
+pub(super) async fn append(server: &Server, user: &UserId, changes: Changes, mut batch: Batch) -> Result<(), Error> {
+    let list = DeviceList::read(&*server.ports.store, user).await?;
     let appending = server.log.append(|positions| {
-        positions.assign(Output::Devices { user: user.to_owned() });
+        list.write(user, &changes, positions, &mut batch);
         batch
     });
     appending.await
+}
+
+/// Forgets what is remembered of devices that were deleted, and of their user's others.
+pub(super) fn forget(server: &Server, user: &UserId, deleted: Vec<String>) {
+    server.accounts.forget_sessions(user);
+    server.transactions.forget(user, deleted);
+    server.key_counts.forget(user);
 }
 
 pub(crate) fn device_key(user: &UserId, device: &str) -> Key {

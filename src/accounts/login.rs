@@ -6,13 +6,16 @@ use serde::Serialize;
 
 use super::{
     Account, account_key,
-    devices::{Device, device_key},
+    devices::{self, Device, device_key},
     tokens::{Kind, NewToken, TokenPair, TokenRow, hash_token, token_key},
 };
 use crate::{
     account_data::{self, NewAccountData},
     error::Error,
-    log::Output,
+    keys::{
+        cross_signing,
+        device_list::{Changes, DeviceList},
+    },
     push::rules,
     server::Server,
     storage::Batch,
@@ -62,8 +65,8 @@ pub(crate) async fn register(
     batch.put_json(account_key(user), &Account { password: Some(password), created_at: server.now(), deactivated: false });
     let credentials = session.map(|session| issue_first(server, user, session, None, &mut batch)).transpose()?;
     let appending = server.log.append(|positions| {
-        if credentials.is_some() {
-            positions.assign(Output::Devices { user: user.to_owned() });
+        if let Some(credentials) = &credentials {
+            DeviceList::default().write(user, &new_device(credentials), positions, &mut batch);
         }
         let rules = NewAccountData { user, room: None, kind: rules::KIND, content: rules::predefined(user), replaces: None };
         account_data::write(rules, positions, &mut batch);
@@ -86,19 +89,25 @@ pub(crate) async fn log_in(server: &Server, user: &UserId, session: NewSession) 
         return Err(Error::refused(403, "M_USER_DEACTIVATED", "This account was deactivated."));
     }
     let known = match &session.device_id {
+        Some(device) if cross_signing::is_public_key(&*server.ports.store, user, device).await? => {
+            return Err(Error::forbidden("This device ID is one of your cross-signing keys."));
+        }
         Some(device) => server.accounts.device(user, device).await?,
         None => None,
     };
+    let is_known = known.is_some();
     let mut batch = Batch::new();
     let credentials = issue_first(server, user, session, known, &mut batch)?;
-    let appending = server.log.append(|positions| {
-        positions.assign(Output::Devices { user: user.to_owned() });
-        batch
-    });
-    let appended = appending.await;
+    let changes = if is_known { Changes::default() } else { new_device(&credentials) };
+    let appended = devices::append(server, user, changes, batch).await;
     server.accounts.forget_sessions(user);
     appended?;
     Ok(credentials)
+}
+
+/// The step of the device list by which a device comes. Without keys it is nothing to clients yet.
+fn new_device(credentials: &Credentials) -> Changes {
+    Changes { is_minor: true, ..Changes::of_devices(vec![credentials.device_id.clone()]) }
 }
 
 /// Exchanges a refresh token for new tokens. `None` where it is not valid.

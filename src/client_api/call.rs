@@ -106,6 +106,11 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Every value of a query parameter.
+    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// A query parameter that is a number.
     pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
         let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));

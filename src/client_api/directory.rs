@@ -13,8 +13,8 @@ use crate::{
     directory::{Alias, alias_in, delete_alias, publish, put_alias},
     error::Error,
     event::NewEvent,
+    federation::{self, Located, for_client},
     http::{Method, Response},
-    ports::TransportError,
     room_server::{Draft, Need, PowerLevels, Room, Undecided},
     server::Server,
 };
@@ -38,20 +38,26 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// The room that a client names by its ID or by an alias.
 pub(super) async fn room_of(server: &Server, id_or_alias: &str) -> Result<Rc<Room>, Error> {
-    let id = if id_or_alias.starts_with('#') {
-        resolve(server, &parse_alias(id_or_alias)?).await?
-    } else {
-        RoomId::parse(id_or_alias).map_err(|_| Error::invalid_param(format!("{id_or_alias:?} is no room ID and no alias.")))?
-    };
+    let id = locate(server, id_or_alias).await?.room_id;
     server.rooms.room(&id).await?.ok_or_else(|| Error::not_found("This server does not know that room."))
 }
 
-/// The room that an alias leads to. Aliases of other servers are known to those alone.
-async fn resolve(server: &Server, alias: &RoomAliasId) -> Result<OwnedRoomId, Error> {
-    if alias.server_name() != server.identity.server_name() {
-        return Err(TransportError::NoRoute(alias.server_name().to_string()).into());
+/// Where the room is that a client names by its ID or by an alias. An ID alone says nothing of where.
+pub(super) async fn locate(server: &Server, id_or_alias: &str) -> Result<Located, Error> {
+    if id_or_alias.starts_with('#') {
+        return resolve(server, &parse_alias(id_or_alias)?).await;
     }
-    server.directory.find(alias).await?.map(|alias| alias.room_id).ok_or_else(|| unknown_alias(alias))
+    let room_id = RoomId::parse(id_or_alias).map_err(|_| Error::invalid_param(format!("{id_or_alias:?} is no room ID and no alias.")))?;
+    Ok(Located { room_id, servers: Vec::new() })
+}
+
+/// The room that an alias leads to, and servers that are in it. Aliases of other servers are known to those alone.
+async fn resolve(server: &Server, alias: &RoomAliasId) -> Result<Located, Error> {
+    if alias.server_name() != server.identity.server_name() {
+        return federation::locate(server, alias).await.map_err(for_client);
+    }
+    let room_id = server.directory.find(alias).await?.map(|alias| alias.room_id).ok_or_else(|| unknown_alias(alias))?;
+    Ok(Located { room_id, servers: vec![server.identity.server_name().to_owned()] })
 }
 
 fn unknown_alias(alias: &RoomAliasId) -> Error {
@@ -64,8 +70,7 @@ fn parse_alias(text: &str) -> Result<OwnedRoomAliasId, Error> {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias>
 async fn alias(call: Call) -> Result<Response, Error> {
-    let room_id = resolve(&call.server, &parse_alias(call.param(0))?).await?;
-    Ok(Response::ok(&json!({ "room_id": room_id, "servers": [call.server.name()] })))
+    Ok(Response::ok(&resolve(&call.server, &parse_alias(call.param(0))?).await?))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroomroomalias>

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    erasure::content_for,
     error::Error,
     gather::Gather,
     http::{Method, Response},
@@ -34,6 +35,9 @@ const DEFAULT_LIMIT: u64 = 100;
 
 /// The most entries or events of one answer.
 const MAX_LIMIT: u64 = 1_000;
+
+/// So many of the events that were received last, in any room, are looked through for those that were refused.
+const MAX_RECEIVED: usize = 1_000;
 
 /// Whether the server is there at all.
 async fn health(_call: Call) -> Result<Response, Error> {
@@ -95,7 +99,12 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
             let room = room_of_number(server, room).await?;
             json!({ "kind": "receipt", "room_id": room, "user_id": user, "private": private })
         }
-        Output::Devices { user } => json!({ "kind": "devices", "user_id": user }),
+        Output::Devices { user, device, .. } => json!({ "kind": "devices", "user_id": user, "device_id": device }),
+        Output::ToDevice { user, device } => json!({ "kind": "to_device", "user_id": user, "device_id": device }),
+        Output::ToDeviceRemote { destination } => json!({ "kind": "to_device_remote", "destination": destination }),
+        Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
+        Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
+        Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),
         Output::Activity { user, syncing, last_active } => {
             json!({ "kind": "activity", "user_id": user, "syncing": syncing, "last_active_ts": last_active })
         }
@@ -112,24 +121,39 @@ async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<St
     Ok(Some(server.rooms.room_by_number(number, event).await?.id.to_string()))
 }
 
-/// The newest part of a room's graph, for a member of the room.
+/// The newest part of a room's graph, for a member of the room: also what was refused, as far as it came with the rest.
 async fn graph(call: Call) -> Result<Response, Error> {
     let (server, user) = (&call.server, call.user()?);
     let room = call.room(0).await?;
-    let head = room.head();
-    let newest = Scan::prefix(Key::new(Table::Timeline).number(room.number.0)).reversed().limited(limit(&call)?);
+    let (head, limit) = (room.head(), limit(&call)?);
+    let newest = Scan::prefix(Key::new(Table::Timeline).number(room.number.0)).reversed().limited(limit);
     let mut numbers: Vec<_> = server.ports.store.scan(&newest).await?.iter().filter_map(event_of_timeline_row).collect();
-    numbers.reverse();
+    numbers.extend(lately_received(server, &room, numbers.iter().min()).await?);
     let shown = server.rooms.ask(&room, |view| {
         if !is_joined(view, &room, user)? {
             return Ok(None);
         }
-        let events = view.events(numbers.iter().copied())?;
-        events.iter().map(|event| graph_event(view, event, user)).collect::<Result<Vec<_>, _>>().map(Some)
+        let mut events = view.events(numbers.iter().copied())?;
+        events.retain(|event| !matches!(event.decided.status, Status::Outlier | Status::Unjudged));
+        events.sort_by_key(|event| (event.pdu.depth, event.number));
+        events.dedup_by_key(|event| event.number);
+        let newest = events.iter().skip(events.len().saturating_sub(limit));
+        newest.map(|event| graph_event(view, event, user)).collect::<Result<Vec<_>, _>>().map(Some)
     });
     let events = shown.await?.ok_or_else(|| Error::forbidden("You are not a member of this room."))?;
     let extremities: Vec<_> = head.extremities.iter().map(|extremity| &extremity.id).collect();
     Ok(Response::ok(&json!({ "events": events, "forward_extremities": extremities })))
+}
+
+/// The room's events among those that this server received last, no further back than one of them. What was refused is in no
+/// other table.
+async fn lately_received(server: &Server, room: &Room, from: Option<&EventNumber>) -> Result<Vec<EventNumber>, Error> {
+    let Some(from) = from else { return Ok(Vec::new()) };
+    let key = |number| Key::new(Table::Events).number(number);
+    let newest = Scan::range(key(from.0), key(u64::MAX)).reversed().limited(MAX_RECEIVED);
+    let rows = server.ports.store.scan(&newest).await?;
+    let of_room = rows.iter().filter(|row| StoredEvent::room_of(&row.value) == Some(room.number));
+    Ok(of_room.filter_map(|row| KeyReader::new(&row.key).number().map(EventNumber)).collect())
 }
 
 fn event_of_timeline_row(row: &Row) -> Option<EventNumber> {
@@ -151,18 +175,28 @@ struct ServerFields {
     signatures: Option<Box<RawValue>>,
 }
 
+fn name_of(status: Status) -> &'static str {
+    match status {
+        Status::Accepted => "accepted",
+        Status::SoftFailed => "soft_failed",
+        Status::Rejected => "rejected",
+        Status::Outlier => "outlier",
+        Status::Unjudged => "unjudged",
+    }
+}
+
 /// An event with its place in the graph; with its content, where the user may see that.
 fn graph_event(view: &View<'_>, event: &Arc<StoredEvent>, user: &UserId) -> Result<Value, Need> {
     let (pdu, decided) = (&event.pdu, &event.decided);
     let fields: Option<ServerFields> = serde_json::from_str(pdu.json.get()).ok();
     let (hashes, signatures) = fields.map_or((None, None), |fields| (fields.hashes, fields.signatures));
-    let content = is_visible(view, event, user, true)?.then_some(&pdu.content);
+    let content = if event.is_shown() && is_visible(view, event, user, true)? { Some(content_for(view, event, user)?) } else { None };
     Ok(json!({
         "event_id": pdu.event_id, "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender,
         "depth": pdu.depth, "origin_server_ts": pdu.origin_server_ts,
         "prev_events": pdu.prev_events, "auth_events": pdu.auth_events,
         "hashes": hashes, "signatures": signatures, "content": content,
-        "rejected": decided.status == Status::Rejected, "soft_failed": decided.status == Status::SoftFailed,
+        "status": name_of(decided.status),
         "position": decided.position.0, "state": pdu.state_key.is_some(),
     }))
 }

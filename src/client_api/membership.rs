@@ -3,6 +3,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-membership>
 
 mod content;
+mod entry;
 mod intent;
 mod invitation;
 mod lists;
@@ -10,19 +11,25 @@ mod restricted;
 
 use std::rc::Rc;
 
-use ruma::OwnedUserId;
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::{
     content::{MemberContent, load_profiles},
-    intent::{Intent, change_membership, join},
+    intent::{Intent, change_membership},
     invitation::check_invitation,
-    restricted::{allowed_rooms, is_in_room},
+    restricted::{allowed_rooms, candidates, granting_user, is_in_room},
 };
-use super::{Access, Call, Route, directory::room_of, handler, inherited_settings::inherit_settings};
+use super::{
+    Access, Call, Route,
+    directory::{locate, room_of},
+    handler,
+    inherited_settings::inherit_settings,
+};
 use crate::{
     error::Error,
+    federation::Located,
     http::{Method, Response},
     room_server::Room,
 };
@@ -65,20 +72,21 @@ struct TargetedChange {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin>
 async fn join_by_id(call: Call) -> Result<Response, Error> {
-    let room = call.room(0).await?;
-    join_room(&call, &room).await
+    let room_id = call.room_id(0)?;
+    join_room(&call, Located { room_id, servers: Vec::new() }).await
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
 async fn join_by_id_or_alias(call: Call) -> Result<Response, Error> {
-    let room = room_of(&call.server, call.param(0)).await?;
-    join_room(&call, &room).await
+    let located = locate(&call.server, call.param(0)).await?;
+    join_room(&call, located.also_via(call.via()?)).await
 }
 
-async fn join_room(call: &Call, room: &Rc<Room>) -> Result<Response, Error> {
+async fn join_room(call: &Call, located: Located) -> Result<Response, Error> {
     let change: OwnChange = call.body()?;
-    if join(&call.server, room, call.user()?, change.reason.as_deref()).await? {
-        inherit_settings(&call.server, call.user()?, room).await?;
+    let (room, is_new) = entry::enter(&call.server, &located, call.user()?, change.reason.as_deref()).await?;
+    if is_new {
+        inherit_settings(&call.server, call.user()?, &room).await?;
     }
     Ok(Response::ok(&json!({ "room_id": room.id })))
 }
@@ -146,4 +154,14 @@ async fn forget(call: Call) -> Result<Response, Error> {
 /// <https://spec.matrix.org/v1.19/client-server-api/#other-error-codes> (`M_SERVER_NOT_TRUSTED`)
 pub(super) fn no_identity_server() -> Error {
     Error::refused(400, "M_SERVER_NOT_TRUSTED", "This server asks no identity server: invite people by their user IDs.")
+}
+
+impl Call {
+    /// The servers that the client names as being in the room, by either name of the parameter.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias>
+    pub(super) fn via(&self) -> Result<Vec<OwnedServerName>, Error> {
+        let named = self.query_all("via").chain(self.query_all("server_name"));
+        named.map(|name| ServerName::parse(name).map_err(|_| Error::invalid_param(format!("{name:?} is no server name.")))).collect()
+    }
 }

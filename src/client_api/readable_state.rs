@@ -9,9 +9,11 @@ use crate::{
     room_server::{
         EventNumber, Need, Room, View,
         commit::{UserRoom, user_room_key},
+        room_log,
         snapshot::Snapshot,
     },
     server::Server,
+    sight::was_joined_before,
     visibility::is_world_readable,
 };
 
@@ -33,22 +35,22 @@ fn user_room(view: &View<'_>, room: &Room, user: &UserId) -> Result<Option<UserR
 /// The state that a user may read, or 403.
 pub(super) async fn readable_state(server: &Server, room: &Room, user: &UserId) -> Result<Snapshot, Error> {
     let current = room.head().current;
-    let state = server.rooms.ask(room, |view| state_in(view, room, current, user)).await?;
-    state.ok_or_else(|| Error::forbidden("You are not in this room, and were not."))
-}
-
-fn state_in(view: &View<'_>, room: &Room, current: Snapshot, user: &UserId) -> Result<Option<Snapshot>, Need> {
-    let row = user_room(view, room, user)?;
-    if row.as_ref().is_some_and(|row| row.membership == "join") || is_world_readable(view, current)? {
-        return Ok(Some(current));
-    }
+    let found = server.rooms.ask(room, |view| Ok((user_room(view, room, user)?, is_world_readable(view, current)?)));
+    let (row, world_readable) = found.await?;
+    let refusal = || Error::forbidden("You are not in this room, and were not.");
     match row {
-        Some(row) if !row.forgotten => state_after_leaving(view, row.event),
-        _ => Ok(None),
+        _ if world_readable => Ok(current),
+        Some(row) if row.membership == "join" => Ok(current),
+        Some(row) if row.forgotten => Err(refusal()),
+        Some(row) if was_joined_before(server, room, user, &row).await? => {
+            room_log::state_at(&*server.ports.store, room, row.position).await
+        }
+        Some(row) => server.rooms.ask(room, |view| state_after_leaving(view, row.event)).await?.ok_or_else(refusal),
+        None => Err(refusal()),
     }
 }
 
-/// The state behind the event that ended the user's last stay, which may be some membership events ago.
+/// The state behind the event that ended the user's last stay, some membership events ago.
 fn state_after_leaving(view: &View<'_>, last: EventNumber) -> Result<Option<Snapshot>, Need> {
     let mut event = view.event(last)?;
     while let Some(replaced) = event.decided.replaces {

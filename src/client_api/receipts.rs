@@ -66,7 +66,7 @@ async fn receipt(call: Call) -> Result<Response, Error> {
     if let Some(thread) = &thread {
         reader.check_thread(&event, thread).await?;
     }
-    receipts::add(&call.server, &room, call.user()?, vec![NewReceipt { kind, thread, event }]).await?;
+    receipts::add(&call.server, &room, call.user()?, vec![NewReceipt { kind, thread, event, ts: None }]).await?;
     Ok(Response::empty())
 }
 
@@ -78,7 +78,7 @@ async fn read_markers(call: Call) -> Result<Response, Error> {
     let mut receipts = Vec::new();
     for (kind, event_id) in [(READ, markers.read), (READ_PRIVATE, markers.read_private)] {
         if let Some(event_id) = event_id {
-            receipts.push(NewReceipt { kind, thread: None, event: reader.event(&parse(&event_id)?).await? });
+            receipts.push(NewReceipt { kind, thread: None, event: reader.event(&parse(&event_id)?).await?, ts: None });
         }
     }
     if let Some(event_id) = markers.fully_read {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{Access, Call, Route, handler, membership, readable_state::readable_state};
 use crate::{
     client_event::{RoomId, client_event, state_event},
+    erasure::content_for,
     error::Error,
     event::NewEvent,
     http::{Method, Response},
@@ -56,7 +57,11 @@ async fn state(call: Call) -> Result<Response, Error> {
     let find = |view: &View<'_>| {
         let Some(number) = state.event(view, &kind, call.param(2))? else { return Ok(None) };
         let event = view.event(number)?;
-        if whole_event { client_event(view, &event, viewer, RoomId::Named).map(Some) } else { Ok(Some(event.pdu.content_as())) }
+        if whole_event {
+            client_event(view, &event, viewer, RoomId::Named).map(Some)
+        } else {
+            content_for(view, &event, viewer.user).map(Some)
+        }
     };
     let found: Option<Value> = call.server.rooms.ask(&room, find).await?;
     found.map(|found| Response::ok(&found)).ok_or_else(|| Error::not_found("The room has no such state."))

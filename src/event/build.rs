@@ -71,6 +71,21 @@ impl NewEvent {
         CheckedPdu::of(&object, version).map_err(unfit)
     }
 
+    /// Puts the event at its place for another server, which is to hash and sign it: the template, and the event as it would be
+    /// if nothing in it were changed.
+    pub fn template(
+        self,
+        placement: Placement,
+        version: &RoomVersion,
+        identity: &Identity,
+    ) -> Result<(CanonicalJsonObject, CheckedPdu), Error> {
+        let mut object = self.object(placement, version, identity)?;
+        let event = CheckedPdu::of(&object, version).map_err(unfit)?;
+        object.remove("event_id");
+        object.insert("origin".into(), CanonicalJsonValue::String(identity.server_name().to_string()));
+        Ok((object, event))
+    }
+
     fn object(self, placement: Placement, version: &RoomVersion, identity: &Identity) -> Result<CanonicalJsonObject, Error> {
         let mut event = json!({
             "type": self.kind.to_string(),

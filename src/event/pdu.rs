@@ -60,16 +60,18 @@ struct Fields {
 }
 
 /// An event named by another: `$id`, or `["$id", {"sha256": …}]` in room versions 1 and 2.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum Reference {
+pub(crate) enum Reference {
+    /// The ID alone.
     Id(OwnedEventId),
+    /// The ID and what nobody looks at.
     WithHash(OwnedEventId, serde::de::IgnoredAny),
 }
 
 impl Reference {
     /// The event's ID, if the reference has the form of the room version.
-    fn into_id(self, version: &RoomVersion) -> Result<OwnedEventId, Error> {
+    pub(crate) fn into_id(self, version: &RoomVersion) -> Result<OwnedEventId, Error> {
         let with_hash = version.rules.events_reference_format == EventsReferenceFormatVersion::V1;
         match self {
             Self::Id(id) if !with_hash => Ok(id),

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{Pdu, RoomVersion};
+use crate::identity::Identity;
 
 /// Verification keys: server name, then key ID.
 pub type PublicKeys = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Base64>>;
@@ -47,9 +48,64 @@ impl RawPdu {
         Ok(Self(object))
     }
 
+    /// JSON that was parsed before, if it is an object.
+    pub fn of(value: CanonicalJsonValue) -> Result<Self, Unfit> {
+        match value {
+            CanonicalJsonValue::Object(object) => Ok(Self(object)),
+            _ => Err(Unfit::Json("an event is an object".into())),
+        }
+    }
+
+    /// Adds this server's signature to what others have signed.
+    pub fn sign(&mut self, version: &RoomVersion, identity: &Identity) -> Result<(), Unfit> {
+        signatures::sign_event(identity.server_name().as_str(), identity, &mut self.0, &version.rules.redaction)
+            .map_err(|error| Unfit::Format(error.to_string()))
+    }
+
     /// The room that the event says it is in.
     pub fn room_id(&self) -> Option<&str> {
         self.0.get("room_id").and_then(CanonicalJsonValue::as_str)
+    }
+
+    /// A field of the event.
+    pub fn field(&self, name: &str) -> Option<&CanonicalJsonValue> {
+        self.0.get(name)
+    }
+
+    /// The ID that the event has by its room version, whether or not it is an event of that version.
+    pub fn event_id(&self, version: &RoomVersion) -> Result<OwnedEventId, Unfit> {
+        event_id(&self.0, version)
+    }
+
+    /// The events that it says authorise it, in the form of any room version.
+    pub fn auth_events(&self) -> Vec<OwnedEventId> {
+        self.references("auth_events")
+    }
+
+    /// The events that it says are before it, in the form of any room version.
+    pub fn prev_events(&self) -> Vec<OwnedEventId> {
+        self.references("prev_events")
+    }
+
+    fn references(&self, field: &str) -> Vec<OwnedEventId> {
+        let named = self.0.get(field).and_then(CanonicalJsonValue::as_array).into_iter().flatten();
+        let id = |reference: &CanonicalJsonValue| match reference {
+            CanonicalJsonValue::Array(parts) => parts.first().and_then(CanonicalJsonValue::as_str).map(str::to_owned),
+            other => other.as_str().map(str::to_owned),
+        };
+        named.filter_map(|reference| EventId::parse(id(reference)?).ok()).collect()
+    }
+
+    /// The event as it came, in canonical JSON.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
+    }
+
+    /// The IDs of the keys by which it says that a server has signed it.
+    pub fn key_ids(&self, server: &str) -> impl Iterator<Item = &str> {
+        let signatures = self.0.get("signatures").and_then(CanonicalJsonValue::as_object);
+        let of_server = signatures.and_then(|signatures| signatures.get(server)?.as_object());
+        of_server.into_iter().flat_map(|keys| keys.keys().map(String::as_str))
     }
 
     /// The servers whose signatures the event needs.

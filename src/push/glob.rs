@@ -3,7 +3,7 @@
 //! <https://spec.matrix.org/v1.19/appendices/#glob-style-matching>
 
 /// A pattern; matching ignores case.
-pub(super) struct Pattern(Vec<Token>);
+pub(crate) struct Pattern(Vec<Token>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Token {
@@ -14,7 +14,7 @@ enum Token {
 
 impl Pattern {
     /// A pattern with `*` for any sequence of characters and `?` for any one.
-    pub(super) fn glob(pattern: &str) -> Self {
+    pub(crate) fn glob(pattern: &str) -> Self {
         let token = |character| match character {
             '*' => Token::AnySequence,
             '?' => Token::AnyCharacter,
@@ -29,7 +29,7 @@ impl Pattern {
     }
 
     /// Whether the whole text fits.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let mut run = Run::new(&self.0);
         run.begin();
         for character in lower_case(text) {

@@ -1,7 +1,7 @@
 //! Unread counts: how many events of a room, behind what the user has read, notify them.
 //!
 //! Counts are kept in memory and grow by the events that are new, so that a sync's work does not grow with what is unread;
-//! after a start they are counted once from the user's receipt.
+//! after a start they are counted once from the user's receipt, or from when they joined.
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
 
@@ -16,14 +16,20 @@ use crate::{
     client_event::{RoomId, client_event},
     error::Error,
     receipts::{self, ReadPositions},
-    room_server::{Need, Position, PowerLevels, Room, RoomNumber, View, relation::thread_of, room_log, snapshot::Snapshot},
+    room_server::{
+        EventNumber, Need, Position, PowerLevels, Room, RoomNumber, View, commit::UserRoom, relation::thread_of, room_log,
+        snapshot::Snapshot,
+    },
     server::Server,
-    sync::Window,
+    sync::{RoomOfUser, Window},
     visibility::is_visible,
 };
 
 /// So many events are looked at when counting anew; a client shows no greater number anyway.
 const MAX_COUNTED: usize = 1_000;
+
+/// So many changes of somebody's name are gone back over; what was said before the last of these is taken for read.
+const MAX_CHANGES: usize = 100;
 
 /// So many counts are kept in memory; past that, all are forgotten and counted again.
 const MAX_KEPT: usize = 10_000;
@@ -37,9 +43,18 @@ pub(crate) struct UnreadCounts(BTreeMap<(OwnedUserId, RoomNumber), Counted>);
 struct Counted {
     upto: Position,
     read: ReadPositions,
+    joined: Joined,
     rules: Value,
     /// By thread; `None` for what is in no thread.
     counts: BTreeMap<Option<String>, Counts>,
+}
+
+/// Since when the user is in the room. What was said before is nothing that they missed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Joined {
+    /// The membership event that this was found by.
+    member: EventNumber,
+    since: Position,
 }
 
 /// How many events notify, and how many of them are highlighted.
@@ -59,7 +74,7 @@ impl Counts {
 pub(crate) async fn add_counts(
     server: &Rc<Server>,
     window: &Window,
-    room: &Rc<Room>,
+    room: &RoomOfUser,
     rules: &Value,
     part: &mut Map<String, Value>,
 ) -> Result<(), Error> {
@@ -91,14 +106,23 @@ pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Value, Error
 async fn counts(
     server: &Rc<Server>,
     user: &UserId,
-    room: &Rc<Room>,
+    room: &RoomOfUser,
     rules: &Value,
     upto: Position,
 ) -> Result<BTreeMap<Option<String>, Counts>, Error> {
+    let RoomOfUser { room, membership } = room;
     let read = receipts::own_read_positions(server, room, user).await?;
     let key = (user.to_owned(), room.number);
-    let kept = server.unread.borrow().0.get(&key).filter(|counted| counted.read == read && counted.rules == *rules).cloned();
-    let mut counted = kept.unwrap_or_else(|| Counted { upto: read.oldest(), read, rules: rules.clone(), counts: BTreeMap::new() });
+    let kept = server.unread.borrow().0.get(&key).cloned();
+    let joined = match &kept {
+        Some(kept) if kept.joined.member == membership.event => kept.joined,
+        _ => joined(server, room, membership).await?,
+    };
+    let is_same = |kept: &Counted| kept.read == read && kept.joined.since == joined.since && kept.rules == *rules;
+    let mut counted = match kept.filter(is_same) {
+        Some(kept) => Counted { joined, ..kept },
+        None => Counted { upto: read.oldest().max(joined.since), read, joined, rules: rules.clone(), counts: BTreeMap::new() },
+    };
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;
     }
@@ -109,6 +133,22 @@ async fn counts(
     }
     unread.0.insert(key, counted);
     Ok(counts)
+}
+
+/// Goes back over changes of name and face to the event by which the user came in.
+async fn joined(server: &Server, room: &Room, membership: &UserRoom) -> Result<Joined, Error> {
+    let since = server.rooms.ask(room, |view| {
+        let mut event = view.event(membership.event)?;
+        for _ in 0..MAX_CHANGES {
+            let Some(before) = event.decided.replaces.map(|number| view.event(number)).transpose()? else { break };
+            if before.pdu.content_str("membership").as_deref() != Some("join") {
+                break;
+            }
+            event = before;
+        }
+        Ok(event.decided.position)
+    });
+    Ok(Joined { member: membership.event, since: since.await? })
 }
 
 async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mut Counted, upto: Position) -> Result<(), Error> {

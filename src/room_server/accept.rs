@@ -50,7 +50,7 @@ impl Draft<'_> {
 
     /// What the next event builds on, and the state before it: the current one, unless there are too many extremities to
     /// build on all.
-    fn place_of_next(&self) -> Result<(Vec<OwnedEventId>, Snapshot), Undecided> {
+    pub(super) fn place_of_next(&self) -> Result<(Vec<OwnedEventId>, Snapshot), Undecided> {
         let chosen = self.head.chosen();
         let all = chosen.len() == self.head.extremities.len();
         let before = if all { self.head.current } else { self.resolve_after(chosen.iter().map(|extremity| extremity.event))? };
@@ -77,6 +77,7 @@ impl Draft<'_> {
                 .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
         }
         let id = pdu.event_id.clone();
+        self.is_made_here(&id);
         self.place(number, pdu, Status::Accepted, before, InputKind::New, transaction)?;
         Ok(id)
     }
@@ -91,7 +92,8 @@ impl Draft<'_> {
         kind: InputKind,
         transaction: Option<(String, String)>,
     ) -> Result<(), Undecided> {
-        let mut decided = Decided { transaction, ..Decided::new(status, before) };
+        let gap = kind != InputKind::Outlier && status != Status::Rejected && self.lacks_previous(&pdu)?;
+        let mut decided = Decided { transaction, gap, ..Decided::new(status, before) };
         if let (Some(state_key), true) = (&pdu.state_key, status != Status::Rejected) {
             let kind = StateEventType::from(pdu.kind.to_string());
             decided.replaces = before.event(&self.view, &kind, state_key)?;
@@ -100,7 +102,10 @@ impl Draft<'_> {
         let pdu = Arc::new(pdu);
         self.store(number, (*pdu).clone(), decided.clone());
         let shown = status == Status::Accepted;
-        let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after)?) } else { None };
+        let is_built_on = kind != InputKind::Outlier && self.is_built_on(&pdu)?;
+        let covered = if kind != InputKind::Outlier && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
+        let place = HeadPlace { covered, is_extremity: !is_built_on };
+        let output = if shown && kind == InputKind::New { Some(self.advance(number, &pdu, decided.after, place)?) } else { None };
         self.appended.push(Appended { event: number, in_timeline: shown && kind != InputKind::Outlier, output });
         if shown {
             self.redact_target(number, &pdu)?;
@@ -108,37 +113,27 @@ impl Draft<'_> {
         self.redact_if_awaited(&pdu)
     }
 
-    /// Makes the event a forward extremity in place of those that it builds on.
-    fn advance(&mut self, number: EventNumber, pdu: &Pdu, after: Snapshot) -> Result<(Difference, Snapshot), Undecided> {
-        let covered = self.covered(pdu)?;
-        self.head.extremities.retain(|extremity| !covered.contains(&extremity.id));
-        self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
+    /// Whether events before it are not stored, or are outliers, which have no place in the timeline.
+    fn lacks_previous(&self, pdu: &Pdu) -> Result<bool, Need> {
+        let is_extremity = |id: &OwnedEventId| self.head.extremities.iter().any(|extremity| extremity.id == *id);
+        let previous = self.view.events_by_id(pdu.prev_events.iter().filter(|id| !is_extremity(id)))?;
+        Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier)))
+    }
+
+    /// Makes the event a forward extremity in place of those that it builds on, unless something builds on it already.
+    fn advance(&mut self, number: EventNumber, pdu: &Pdu, after: Snapshot, place: HeadPlace) -> Result<(Difference, Snapshot), Undecided> {
+        self.head.extremities.retain(|extremity| !place.covered.contains(&extremity.id));
+        if place.is_extremity || self.head.extremities.is_empty() {
+            self.head.extremities.push(Extremity { event: number, id: pdu.event_id.clone(), depth: pdu.depth });
+        }
         let before = self.head.current;
         self.head.current = match self.head.extremities.as_slice() {
-            [_] => after,
+            [only] if only.event == number => after,
             several => self.resolve_after(several.iter().map(|extremity| extremity.event))?,
         };
         let difference = before.difference(self.head.current, &self.view)?;
         self.change_members(number, &difference)?;
         Ok((difference, self.head.current))
-    }
-
-    /// What the event builds on: its previous events and, where those are kept without being built on by this server, what
-    /// is before them.
-    fn covered(&self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Need> {
-        let mut covered = BTreeSet::new();
-        let mut queue = pdu.prev_events.clone();
-        while let Some(id) = queue.pop() {
-            let is_extremity = self.head.extremities.iter().any(|extremity| extremity.id == id);
-            if !covered.insert(id.clone()) || is_extremity {
-                continue;
-            }
-            let event = self.view.event_by_id(&id)?;
-            if let Some(event) = event.filter(|event| matches!(event.decided.status, Status::SoftFailed | Status::Rejected)) {
-                queue.extend(event.pdu.prev_events.iter().cloned());
-            }
-        }
-        Ok(covered)
     }
 
     fn resolve_after(&self, events: impl Iterator<Item = EventNumber>) -> Result<Snapshot, Undecided> {
@@ -148,6 +143,7 @@ impl Draft<'_> {
     }
 
     fn change_members(&mut self, cause: EventNumber, difference: &Difference) -> Result<(), Need> {
+        self.foresee_members(difference)?;
         for ((kind, state_key), (before, after)) in difference {
             let (StateEventType::RoomMember, Ok(user)) = (kind, UserId::parse(state_key)) else { continue };
             let before = before.map(|number| self.membership_of(number)).transpose()?.flatten();
@@ -163,9 +159,28 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// Asks for all membership events that will be looked at, so that one load serves them.
+    fn foresee_members(&self, difference: &Difference) -> Result<(), Need> {
+        let members = difference.iter().filter(|((kind, _), _)| *kind == StateEventType::RoomMember);
+        let numbers = members.flat_map(|(_, (before, after))| [*before, *after]).flatten();
+        self.view.events(numbers.filter(|number| !self.told_memberships.contains_key(number)))?;
+        Ok(())
+    }
+
     fn membership_of(&self, number: EventNumber) -> Result<Option<String>, Need> {
+        if let Some(membership) = self.told_memberships.get(&number) {
+            return Ok(Some(membership.clone()));
+        }
         Ok(self.view.event(number)?.pdu.content_str("membership"))
     }
+}
+
+/// What an event means for the forward extremities.
+struct HeadPlace {
+    /// The events that it builds on.
+    covered: BTreeSet<OwnedEventId>,
+    /// Whether nothing builds on it yet.
+    is_extremity: bool,
 }
 
 fn count(total: &mut u64, membership: &str, before: &Option<String>, after: &Option<(String, EventNumber)>) {

@@ -1,9 +1,11 @@
 //! What is hot, kept in memory with a bound: events and nodes of state trees, neither of which ever changes under its key
-//! but by a redaction, which replaces the event here as well.
+//! but by a redaction, which replaces the event here as well. And who was erased, all of them.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
+
+use crate::erasure::Erasures;
 
 use super::{
     number::{EventNumber, RoomNumber},
@@ -17,6 +19,7 @@ const GENERATION: usize = 4_000;
 /// The cache.
 #[derive(Default)]
 pub struct Cache {
+    pub(super) erasures: Erasures,
     nodes: RefCell<Generations<NodeId, Rc<Node>>>,
     events: RefCell<Generations<EventNumber, Arc<StoredEvent>>>,
     ids: RefCell<Generations<(RoomNumber, OwnedEventId), EventNumber>>,
@@ -25,6 +28,10 @@ pub struct Cache {
 }
 
 impl Cache {
+    pub(super) fn of(erasures: Erasures) -> Self {
+        Self { erasures, ..Self::default() }
+    }
+
     pub(crate) fn node(&self, id: NodeId) -> Option<Rc<Node>> {
         self.nodes.borrow_mut().find(&id)
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedServerName, OwnedUserId, UserId, events::TimelineEventType};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     gather::Gather,
-    log::{Output, Positions},
+    log::{Federated, Output, Positions},
     storage::{Batch, Key, KeyReader, Row, Table},
 };
 
@@ -51,19 +51,22 @@ impl Draft<'_> {
         let room = self.room.number;
         let fresh = self.view.take_fresh();
         let is_new_room = self.room.head().extremities.is_empty();
-        let users = self.local_users();
+        let (users, joined) = (self.local_users(), self.joined_elsewhere());
         let mut places = BTreeMap::new();
         let mut log = Vec::new();
         for appended in &self.appended {
             if let Some((difference, current)) = &appended.output {
                 let users = users.get(&appended.event).cloned().unwrap_or_default();
-                let position = positions.assign(output(room, appended.event, difference, users));
+                let joined = joined.get(&appended.event).cloned().unwrap_or_default();
+                let federated = fresh.events.get(&appended.event).map(|event| self.federated(event, joined)).unwrap_or_default();
+                let position = positions.assign(output(room, appended.event, difference, users, federated));
                 self.head.position = position;
                 places.insert(appended.event, position);
                 log.push(LogRow { position, event: appended.event, after: *current });
                 batch.put(room_log_key(room, position), room_log_row(appended.event, *current));
             }
         }
+        self.write_outside(positions, batch);
         let events: Vec<_> = fresh.events.into_values().map(|event| placed(event, &places)).collect();
         let nodes = fresh.nodes.into_iter().map(|(id, (node, encoded))| {
             batch.put(Key::new(Table::StateNodes).raw(id.as_bytes()), encoded);
@@ -89,6 +92,9 @@ impl Draft<'_> {
             if appended.get(&event.number).is_some_and(|appended| appended.in_timeline) {
                 batch.put(timeline_key(room, event.pdu.depth, event.number), []);
                 relation::write(batch, room, &event.pdu, event.number);
+                if event.decided.gap {
+                    batch.put(gap_key(room, event.pdu.depth, event.number), []);
+                }
             }
         }
     }
@@ -118,6 +124,31 @@ impl Draft<'_> {
             users.entry(change.cause).or_default().push(user.clone());
         }
         users
+    }
+
+    /// How many more users of other servers are joined because of each event.
+    fn joined_elsewhere(&self) -> BTreeMap<EventNumber, BTreeMap<OwnedServerName, i64>> {
+        let mut joined: BTreeMap<EventNumber, BTreeMap<OwnedServerName, i64>> = BTreeMap::new();
+        for (user, change) in self.members.iter().filter(|(user, _)| !self.is_local(user)) {
+            let was = change.before.as_deref() == Some("join");
+            let is = change.after.as_ref().is_some_and(|(membership, _)| membership == "join");
+            if was != is {
+                let of_event = joined.entry(change.cause).or_default();
+                *of_event.entry(user.server_name().to_owned()).or_default() += if is { 1 } else { -1 };
+            }
+        }
+        joined
+    }
+
+    fn federated(&self, event: &StoredEvent, joined: BTreeMap<OwnedServerName, i64>) -> Box<Federated> {
+        let pdu = &event.pdu;
+        let member = pdu.state_key.as_deref().filter(|_| pdu.kind == TimelineEventType::RoomMember);
+        let target = member.and_then(|user| UserId::parse(user).ok()).filter(|user| !self.is_local(user));
+        Box::new(Federated {
+            outgoing: self.is_local(&pdu.sender) || self.passed_on.contains(&pdu.event_id),
+            target: target.map(|user| user.server_name().to_owned()),
+            joined,
+        })
     }
 
     fn is_local(&self, user: &UserId) -> bool {
@@ -152,10 +183,10 @@ fn placed(event: Arc<StoredEvent>, places: &BTreeMap<EventNumber, Position>) -> 
     }
 }
 
-fn output(room: RoomNumber, event: EventNumber, difference: &Difference, users: Vec<OwnedUserId>) -> Output {
+fn output(room: RoomNumber, event: EventNumber, difference: &Difference, users: Vec<OwnedUserId>, federated: Box<Federated>) -> Output {
     let added = difference.values().filter_map(|(_, after)| *after).collect();
     let removed = difference.values().filter_map(|(before, _)| *before).collect();
-    Output::Event { room, event, added, removed, users }
+    Output::Event { room, event, added, removed, users, federated }
 }
 
 fn room_log_row(event: EventNumber, current: Snapshot) -> Vec<u8> {
@@ -174,6 +205,10 @@ pub(crate) fn room_log_key(room: RoomNumber, position: Position) -> Key {
 
 pub(crate) fn timeline_key(room: RoomNumber, depth: u64, event: EventNumber) -> Key {
     Key::new(Table::Timeline).number(room.0).number(depth).number(event.0)
+}
+
+pub(crate) fn gap_key(room: RoomNumber, depth: u64, event: EventNumber) -> Key {
+    Key::new(Table::Gaps).number(room.0).number(depth).number(event.0)
 }
 
 pub(crate) fn event_id_key(event_id: &str, room: RoomNumber) -> Key {

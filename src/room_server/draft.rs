@@ -1,12 +1,17 @@
 //! A draft: the events that a request wants to append to a room, decided one upon the other, not yet committed.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 
 use super::{
     head::Head,
     number::{EventNumber, Position},
+    outside::Outside,
     room::Room,
     snapshot::{Difference, Snapshot},
     stored::{Decided, Status, StoredEvent},
@@ -31,8 +36,16 @@ pub struct Draft<'a> {
     pub(crate) appended: Vec<Appended>,
     pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
+    /// Events of other servers that this one passes on to the rest.
+    pub(crate) passed_on: BTreeSet<OwnedEventId>,
+    /// Memberships of this server's users where this server is not in the room.
+    pub(super) outside: Outside,
     /// Redactions without a target, as the draft leaves them behind.
     pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
+    /// Events that are missing though accepted ones build on them, and those that are so no more, as the draft leaves them behind.
+    pub(crate) awaited: BTreeMap<OwnedEventId, bool>,
+    /// Memberships that are known without looking at the events that say so.
+    pub(crate) told_memberships: BTreeMap<EventNumber, String>,
 }
 
 /// An event that the draft has decided on.
@@ -57,8 +70,8 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, pending_redactions) = Default::default();
-        Self { room, context, view, head, appended, members, rows, pending_redactions }
+        let (appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside) = Default::default();
+        Self { room, context, view, head, appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -68,7 +81,11 @@ impl<'a> Draft<'a> {
         self.appended.clear();
         self.members.clear();
         self.rows = Batch::new();
+        self.passed_on.clear();
+        self.outside.clear();
         self.pending_redactions.clear();
+        self.awaited.clear();
+        self.told_memberships.clear();
     }
 
     /// The room.
@@ -106,6 +123,14 @@ impl<'a> Draft<'a> {
         &mut self.rows
     }
 
+    /// Makes it this server's part to send an event of another server to the rest of the room: one that was handed in here,
+    /// and that its own server sends to nobody else.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
+    pub fn pass_on(&mut self, event: OwnedEventId) {
+        self.passed_on.insert(event);
+    }
+
     /// The event that was appended last.
     pub fn last_event(&self) -> Option<OwnedEventId> {
         let last = self.appended.last()?;
@@ -131,6 +156,6 @@ impl<'a> Draft<'a> {
 
 impl Decided {
     pub(crate) fn new(status: Status, before: Snapshot) -> Self {
-        Self { status, position: Position(0), before, after: before, replaces: None, redacted_by: None, transaction: None }
+        Self { status, position: Position(0), before, after: before, gap: false, replaces: None, redacted_by: None, transaction: None }
     }
 }

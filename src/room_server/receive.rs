@@ -4,11 +4,16 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ruma::OwnedEventId;
+use ruma::{
+    OwnedEventId,
+    events::{StateEventType, TimelineEventType},
+};
 
 use super::{
     auth::{Allowed, allowed_by_auth_events, allowed_by_state},
+    cover::has_place,
     draft::Draft,
+    import::ToldEvent,
     number::EventNumber,
     resolve::resolve,
     snapshot::Snapshot,
@@ -62,13 +67,28 @@ pub enum Verdict {
 impl Draft<'_> {
     /// Judges an event from elsewhere, and stores it.
     pub fn receive(&mut self, input: &Input) -> Result<Verdict, Undecided> {
-        let pdu = input.event.pdu();
+        self.receive_upon(&input.event, input.kind, |draft| draft.state_before(input))
+    }
+
+    /// The same for an event before which the room has a state that was told, and whose events are stored.
+    pub(crate) fn receive_told(&mut self, event: &CheckedPdu, kind: InputKind, state: &[ToldEvent]) -> Result<Verdict, Undecided> {
+        let changes: Vec<_> = state.iter().map(|told| ((told.kind.clone(), told.state_key.clone()), Some(told.number))).collect();
+        self.receive_upon(event, kind, |draft| Ok(Ok(Snapshot::default().with(&draft.view, &changes)?)))
+    }
+
+    fn receive_upon(
+        &mut self,
+        event: &CheckedPdu,
+        kind: InputKind,
+        state_before: impl FnOnce(&Self) -> Result<Result<Snapshot, Vec<OwnedEventId>>, Undecided>,
+    ) -> Result<Verdict, Undecided> {
+        let pdu = event.pdu();
         if pdu.room_id != self.room.id {
             return Err(Error::bug(format!("{} is no event of {}", pdu.event_id, self.room.id)).into());
         }
         let known = self.view.event_by_id(&pdu.event_id)?;
         if let Some(known) = &known
-            && (has_state(known) || input.kind == InputKind::Outlier)
+            && (has_place(known) || kind == InputKind::Outlier)
         {
             return Ok(Verdict::Known);
         }
@@ -77,23 +97,49 @@ impl Draft<'_> {
             return Ok(Verdict::Missing { auth_events, prev_events: Vec::new() });
         }
         let number = known.as_ref().map_or_else(|| self.next_number(), |event| event.number);
-        let by_auth_events = allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, pdu)?;
-        if input.kind == InputKind::Outlier {
+        let by_auth_events = self.allowed_by_auth_events(pdu)?;
+        if kind == InputKind::Outlier {
             let status = if by_auth_events.is_ok() { Status::Outlier } else { Status::Rejected };
             self.store(number, pdu.clone(), Decided::new(status, Snapshot::default()));
             self.redact_if_awaited(pdu)?;
             return Ok(Verdict::Stored(status));
         }
-        let before = match self.state_before(input)? {
+        let before = match state_before(self)? {
             Ok(before) => before,
             Err(prev_events) => return Ok(Verdict::Missing { auth_events: Vec::new(), prev_events }),
         };
-        let status = self.judge(pdu, by_auth_events, before, input.kind)?;
-        self.place(number, pdu.clone(), status, before, input.kind, None)?;
+        let status = self.judge(pdu, by_auth_events, before, kind)?;
+        self.place(number, pdu.clone(), status, before, kind, None)?;
         if let Some(redaction) = known.and_then(|event| event.decided.redacted_by) {
             self.redact(redaction, &pdu.event_id)?;
         }
         Ok(Verdict::Stored(status))
+    }
+
+    /// Whether the events that it names as authorising it do not allow the event, whatever the state before it is.
+    pub(crate) fn is_rejected_by_itself(&self, event: &CheckedPdu) -> Result<bool, Need> {
+        Ok(self.allowed_by_auth_events(event.pdu())?.is_err())
+    }
+
+    fn allowed_by_auth_events(&self, pdu: &Pdu) -> Result<Allowed, Need> {
+        let auth_events = self.view.events_by_id(pdu.auth_events.iter())?;
+        for event in auth_events.iter().flatten().map(|event| &*event.pdu).chain([pdu]) {
+            if self.is_another_create(event)? {
+                return Ok(Err("a room is created once".into()));
+            }
+        }
+        allowed_by_auth_events(&self.view, &self.room.version.rules.authorization, pdu)
+    }
+
+    /// Whether it is a create event, and not the room's. The rules allow such an event in any state, as it is the first of
+    /// its room; until this server has entered the room, it does not know which one that is.
+    fn is_another_create(&self, pdu: &Pdu) -> Result<bool, Need> {
+        if pdu.kind != TimelineEventType::RoomCreate {
+            return Ok(false);
+        }
+        let create = self.head.current.event(&self.view, &StateEventType::RoomCreate, "")?;
+        let create = create.map(|number| self.view.event(number)).transpose()?;
+        Ok(create.is_some_and(|create| create.pdu.event_id != pdu.event_id))
     }
 
     fn judge(&self, pdu: &Pdu, by_auth_events: Allowed, before: Snapshot, kind: InputKind) -> Result<Status, Need> {
@@ -123,7 +169,7 @@ impl Draft<'_> {
         }
         let prev_events = &input.event.pdu().prev_events;
         let found = self.view.events_by_id(prev_events.iter())?;
-        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| has_state(event));
+        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| has_place(event));
         let missing: Vec<_> = prev_events.iter().zip(&found).filter(|(_, event)| !known(event)).map(|(id, _)| id.clone()).collect();
         if !missing.is_empty() {
             return Ok(Err(missing));
@@ -137,18 +183,17 @@ impl Draft<'_> {
         if !absent.is_empty() {
             return Ok(Err(absent));
         }
-        let events = self.view.events_by_id(ids.iter())?;
-        let entries: Vec<_> = events.iter().flatten().filter(|event| !event.pdu.rejected).filter_map(|event| state_entry(event)).collect();
+        let mut entries = Vec::new();
+        for event in self.view.events_by_id(ids.iter())?.iter().flatten() {
+            if !event.pdu.rejected && !self.is_another_create(&event.pdu)? {
+                entries.extend(state_entry(event));
+            }
+        }
         Ok(Ok(Snapshot::default().with(&self.view, &entries)?))
     }
 }
 
-/// An outlier's state is not known, and a rejected one may be an outlier.
-fn has_state(event: &StoredEvent) -> bool {
-    event.decided.status != Status::Outlier && (event.decided.before != Snapshot::default() || event.pdu.prev_events.is_empty())
-}
-
-fn state_entry(event: &StoredEvent) -> Option<((ruma::events::StateEventType, String), Option<EventNumber>)> {
+fn state_entry(event: &StoredEvent) -> Option<((StateEventType, String), Option<EventNumber>)> {
     let state_key = event.pdu.state_key.clone()?;
     Some(((event.pdu.kind.to_string().into(), state_key), Some(event.number)))
 }

@@ -28,10 +28,6 @@ impl Draft<'_> {
 
     /// Redacts an event whose redaction came before it.
     pub(super) fn redact_if_awaited(&mut self, pdu: &Pdu) -> Result<(), Undecided> {
-        if pdu.sender.server_name() == self.context.identity.server_name() {
-            // Nobody can have named an event that was only just made here.
-            return Ok(());
-        }
         let redactions = self.pending_redactions(&pdu.event_id)?;
         if redactions.is_empty() {
             return Ok(());
@@ -60,7 +56,7 @@ impl Draft<'_> {
     }
 
     /// The redactions that came before their target. Whether any takes effect shows only with the target.
-    fn pending_redactions(&self, target: &EventId) -> Result<Vec<EventNumber>, Need> {
+    pub(super) fn pending_redactions(&self, target: &EventId) -> Result<Vec<EventNumber>, Need> {
         if let Some(pending) = self.pending_redactions.get(target) {
             return Ok(pending.clone());
         }

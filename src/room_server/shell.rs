@@ -3,19 +3,19 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
-use futures_util::lock::MutexGuard;
-use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
+use futures_util::{future::try_join3, lock::MutexGuard};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId};
 
 use super::{
     cache::Cache,
     commit::event_id_key,
     draft::{Context, Draft},
     head::Head,
-    number::{EventNumber, RoomNumber},
+    number::{EventNumber, Position, RoomNumber},
     relation::aggregated_mark,
     room::{Room, RoomRow},
     snapshot::Node,
@@ -23,10 +23,11 @@ use super::{
     view::{Loaded, Need, Needed, Undecided, View},
 };
 use crate::{
+    erasure::Erasures,
     error::Error,
     event::RoomVersion,
     identity::Identity,
-    log::Log,
+    log::{Log, Publish},
     ports::{Clock, Store},
     storage::{Batch, Key, KeyReader, Scan, Table},
 };
@@ -53,11 +54,14 @@ type Question<'a> = &'a mut dyn FnMut(&View<'_>) -> Result<(), Need>;
 struct Rooms {
     by_id: BTreeMap<OwnedRoomId, Rc<Room>>,
     by_number: BTreeMap<RoomNumber, Rc<Room>>,
+    /// Rooms that somebody is about to take in and that have no row yet.
+    expected: BTreeMap<OwnedRoomId, Weak<Room>>,
 }
 
 impl Rooms {
     /// Keeps a room, or gives back the one that another task has kept meanwhile: there must be one lock.
     fn keep(&mut self, room: Rc<Room>) -> Rc<Room> {
+        self.expected.remove(&room.id);
         let room = Rc::clone(self.by_id.entry(room.id.clone()).or_insert(room));
         self.by_number.insert(room.number, Rc::clone(&room));
         room
@@ -67,18 +71,24 @@ impl Rooms {
 impl RoomServer {
     /// Opens the room server on a store.
     pub async fn open(store: Rc<dyn Store>, log: Rc<Log>, identity: Rc<Identity>, clock: Rc<dyn Clock>) -> Result<Self, Error> {
-        let next_room = last_number(&*store, Table::Heads).await? + 1;
-        let next_event = last_number(&*store, Table::Events).await? + 1;
+        let (last_room, last_event) = (last_number(&*store, Table::Heads), last_number(&*store, Table::Events));
+        let (last_room, last_event, erasures) = try_join3(last_room, last_event, Erasures::load(&*store)).await?;
         Ok(Self {
             store,
             log,
             identity,
             clock,
-            cache: Rc::default(),
+            cache: Rc::new(Cache::of(erasures)),
             rooms: Rc::default(),
-            next_room: Cell::new(next_room),
-            next_event: Cell::new(next_event),
+            next_room: Cell::new(last_room + 1),
+            next_event: Cell::new(last_event + 1),
         })
+    }
+
+    /// Keeps what a user sent from those who come later than this, once that is committed.
+    pub(crate) fn erase(&self, user: OwnedUserId, position: Position) -> Publish {
+        let cache = Rc::clone(&self.cache);
+        Box::new(move || cache.erasures.remember(user, position))
     }
 
     /// The room of that ID, if this server knows it.
@@ -131,6 +141,22 @@ impl RoomServer {
         let number = RoomNumber(self.next_room.get());
         self.next_room.set(number.0 + 1);
         Rc::new(Room::new(number, id, version, Head::default()))
+    }
+
+    /// The room of that ID. One that this server does not know exists for those alone who ask for it by this, until its first
+    /// event is committed.
+    pub(crate) async fn room_or_new(&self, id: &RoomId, version: &RoomVersion) -> Result<Rc<Room>, Error> {
+        if let Some(room) = self.room(id).await? {
+            return Ok(room);
+        }
+        if let Some(room) = self.rooms.borrow().expected.get(id).and_then(Weak::upgrade) {
+            return Ok(room);
+        }
+        let room = self.new_room(id.to_owned(), version.clone());
+        let mut rooms = self.rooms.borrow_mut();
+        rooms.expected.retain(|_, room| room.strong_count() > 0);
+        rooms.expected.insert(id.to_owned(), Rc::downgrade(&room));
+        Ok(room)
     }
 
     /// Decides drafts of these rooms under their locks and commits them together, or changes nothing.

@@ -30,6 +30,10 @@ pub enum Status {
     /// Known only because other events name it: no state before it is known.
     #[serde(rename = "o")]
     Outlier,
+    /// What another server said of a local user's membership of a room that this server is not in. It authorises nothing, and is
+    /// judged if it comes again as an event of the room.
+    #[serde(rename = "u")]
+    Unjudged,
 }
 
 /// A stored event.
@@ -60,6 +64,9 @@ pub struct Decided {
     /// The room's state after it.
     #[serde(rename = "a")]
     pub after: Snapshot,
+    /// Whether events before it were missing when it came, so that the order of arrival breaks off before it.
+    #[serde(rename = "g", default, skip_serializing_if = "std::ops::Not::not")]
+    pub gap: bool,
     /// The state event in whose place it came.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<EventNumber>,

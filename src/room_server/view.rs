@@ -13,9 +13,9 @@ use super::{
     cache::Cache,
     number::EventNumber,
     snapshot::{Node, NodeId, Snapshot},
-    stored::StoredEvent,
+    stored::{Status, StoredEvent},
 };
-use crate::{error::Error, storage::Key};
+use crate::{erasure::Erasures, error::Error, storage::Key};
 
 /// Something that must be loaded before a question can be answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,6 +122,11 @@ impl<'a> View<'a> {
         Self { cache, loaded: RefCell::default(), fresh: RefCell::default(), contents: RefCell::default() }
     }
 
+    /// Who was erased.
+    pub(crate) fn erasures(&self) -> &Erasures {
+        &self.cache.erasures
+    }
+
     /// A node of a state tree.
     pub fn node(&self, id: NodeId) -> Result<Rc<Node>, Need> {
         if let Some((node, _)) = self.fresh.borrow().nodes.get(&id) {
@@ -163,9 +168,10 @@ impl<'a> View<'a> {
         loaded.ok_or_else(|| Need::of(Needed::Number(id.to_owned())))
     }
 
-    /// An event of the room by ID, or `None` where it is not stored.
+    /// An event of the room by ID, or `None` where it is not stored, or was not judged.
     pub fn event_by_id(&self, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Need> {
-        self.number(id)?.map(|number| self.event(number)).transpose()
+        let event = self.number(id)?.map(|number| self.event(number)).transpose()?;
+        Ok(event.filter(|event| event.decided.status != Status::Unjudged))
     }
 
     /// Several events of the room by ID, asking for all that are missing at once.

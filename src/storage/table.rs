@@ -23,7 +23,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// name → a value of the server as a whole: identity, incarnation, epoch
+    /// name → a value of the server as a whole: identity, incarnation, epoch; erased/user → where in the log the user was erased
     Meta = "meta",
     /// position → what happened there
     Log = "log",
@@ -39,12 +39,24 @@ tables! {
     StateNodes = "state_nodes",
     /// room/depth/event → nothing: the order that clients page through
     Timeline = "timeline",
+    /// room/depth/event → nothing, for events of the timeline before which others are still missing
+    Gaps = "gaps",
+    /// room/event id → nothing, for events that are missing though accepted ones build on them
+    Awaited = "awaited",
+    /// room id/server/event id → an event that the server has sent, and that waits for what is before it
+    Waiting = "waiting",
+    /// server → its keys as it published them
+    ServerKeys = "server_keys",
+    /// server/0/transaction id → what it was answered, and its serial number; server/1/serial number → transaction id
+    ReceivedTransactions = "received_transactions",
     /// room/position → event, and the current state behind it: the order of arrival
     RoomLog = "room_log",
     /// room/membership/user → the membership event
     Members = "members",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
+    /// room/user → the stripped state that a local user was shown of a room that this server is not in
+    ToldState = "told_state",
     /// room/parent event id/group/depth/event → how the event relates to its parent
     Relations = "relations",
     /// room/depth/event → the root of the thread that the event is in
@@ -63,6 +75,28 @@ tables! {
     Profiles = "profiles",
     /// user/device → the device
     Devices = "devices",
+    /// user/device → the device's identity keys
+    DeviceKeys = "device_keys",
+    /// user/device/0/algorithm/serial → a one-time key; user/device/1/serial → the name of one that was claimed
+    OneTimeKeys = "one_time_keys",
+    /// user/device/algorithm → the fallback key
+    FallbackKeys = "fallback_keys",
+    /// user/usage → the cross-signing key
+    CrossSigningKeys = "cross_signing_keys",
+    /// signer/user → the signature of the user's master key that only the signer sees
+    KeySignatures = "key_signatures",
+    /// user → how far the device list has come, and where clients were last told of it
+    DeviceLists = "device_lists",
+    /// position → whose devices or cross-signing keys changed
+    DeviceListLog = "device_list_log",
+    /// user of another server → what is known of their devices
+    RemoteDevices = "remote_devices",
+    /// user/device/position → a message to a local device
+    ToDevice = "to_device",
+    /// position → messages to another server's devices, as they are sent
+    ToDeviceOut = "to_device_out",
+    /// server/0/message id → when messages came from there; server/1/time/message id → nothing
+    ToDeviceReceived = "to_device_received",
     /// hash of a token → whose it is
     Tokens = "tokens",
     /// user/device/endpoint/transaction id → the first answer

@@ -9,7 +9,7 @@ use super::{
     initial::named,
     rooms::rooms_of,
     timeline::{self, Range},
-    window::{StateSection, Window},
+    window::{Since, StateSection, Window},
 };
 use crate::{
     activity,
@@ -33,7 +33,7 @@ async fn events(call: Call) -> Result<Response, Error> {
     let deadline = now + call.query_number("timeout")?.unwrap_or(0).min(MAX_TIMEOUT);
     let since = match call.query("from") {
         Some(from) => read_token(server, from)?,
-        None => super::window::Since { position: server.log.end(), typing: server.typing.borrow().serial() },
+        None => Since { position: server.log.end(), typing: server.typing.borrow().serial(), ..Since::default() },
     };
     let room = peeked(&call).await?;
     activity::note_sync(server, &caller.user, None).await?;
@@ -52,8 +52,8 @@ async fn events(call: Call) -> Result<Response, Error> {
     loop {
         let (chunk, rooms) = chunk(server, &window, room.as_ref()).await?;
         if !chunk.is_empty() || !wait_for_news(server, &window, &rooms, deadline).await {
-            let start = token(server, since.position, since.typing);
-            let end = token(server, window.upto, server.typing.borrow().serial());
+            let start = token(server, since);
+            let end = token(server, Since { position: window.upto, typing: server.typing.borrow().serial(), ..since });
             return Ok(Response::ok(&json!({ "chunk": chunk, "start": start, "end": end })));
         }
         window.upto = server.log.end();

@@ -7,6 +7,8 @@ use ruma::OwnedRoomId;
 use serde_json::{Map, Value, json};
 
 use super::{
+    beside::Beside,
+    device_lists,
     joined::joined_room,
     left::{left_room, stripped_state},
     rooms::{RoomOfUser, rooms_of},
@@ -23,6 +25,7 @@ use crate::{
     push,
     room_server::{Position, RoomNumber},
     server::Server,
+    to_device,
     tokens::StreamToken,
 };
 
@@ -43,6 +46,9 @@ async fn sync(call: Call) -> Result<Response, Error> {
     let filter = filter(&call).await?;
     activity::note_sync(&server, &caller.user, set_presence(&call)?).await?;
     let deadline = server.now() + timeout;
+    if let Some(since) = since {
+        to_device::forget_delivered(&server, &caller.user, &caller.device, since.to_device).await?;
+    }
     let mut window = Window {
         user: caller.user.clone(),
         device: caller.device.clone(),
@@ -85,15 +91,19 @@ pub(crate) fn read_token(server: &Server, token: &str) -> Result<Since, Error> {
     let token = StreamToken::parse(token).filter(|token| token.incarnation == server.identity.incarnation());
     let token = token.ok_or_else(|| Error::invalid_param("This token is not of this server; sync anew without it."))?;
     if token.boot == server.boot {
-        return Ok(Since { position: token.position.min(server.log.end()), typing: token.typing });
+        let end = server.log.end();
+        return Ok(Since { position: token.position.min(end), typing: token.typing, to_device: token.to_device.min(end) });
     }
     // Who types was forgotten with the last start, and is told anew.
-    Ok(Since { position: token.position.min(server.log.opened_at()), typing: 0 })
+    let end = server.log.opened_at();
+    Ok(Since { position: token.position.min(end), typing: 0, to_device: token.to_device.min(end) })
 }
 
 /// The token of a client that has seen the log up to here.
-pub(crate) fn token(server: &Server, position: Position, typing: u64) -> String {
-    StreamToken { position, typing, boot: server.boot.clone(), incarnation: server.identity.incarnation().to_owned() }.to_string()
+pub(crate) fn token(server: &Server, seen: Since) -> String {
+    let Since { position, typing, to_device } = seen;
+    StreamToken { position, typing, to_device, boot: server.boot.clone(), incarnation: server.identity.incarnation().to_owned() }
+        .to_string()
 }
 
 async fn filter(call: &Call) -> Result<Filter, Error> {
@@ -133,7 +143,10 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
         Output::Event { room, users, .. } => users.contains(&window.user) || rooms.contains(room),
         Output::Receipt { room, user, private } => (!private || *user == window.user) && rooms.contains(room),
         Output::AccountData { user, .. } => *user == window.user,
-        Output::Devices { .. } | Output::Activity { .. } => false,
+        Output::ToDevice { user, device } => *user == window.user && *device == window.device,
+        // Whether it concerns this user is found by looking.
+        output if device_lists::is_change(output) => true,
+        _ => false,
     })
 }
 
@@ -143,6 +156,7 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
     let typing = server.typing.borrow().serial();
     let (data, rules, rooms) =
         try_join3(account_data(server, window), push::unread::rules(server, &window.user), rooms_of(server, &window.user)).await?;
+    let beside = Beside::read(server, window, &rooms).await?;
     let rooms: Vec<_> = rooms.into_iter().filter(|room| window.filter.room.allows_room(room.room.id.as_str())).collect();
     let joined = rooms.iter().filter(|room| room.membership.membership == "join").map(|room| room.room.number).collect();
     let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default(), &rules);
@@ -154,18 +168,14 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
             section.insert(room.room.id.to_string(), part);
         }
     }
-    let is_empty = sections.is_empty() && data.global.is_empty();
-    let answer = json!({
-        "next_batch": token(server, window.upto, typing),
-        "account_data": { "events": data.global },
-        "presence": { "events": [] },
-        "to_device": { "events": [] },
-        "device_lists": { "changed": [], "left": [] },
-        "device_one_time_keys_count": {},
-        "device_unused_fallback_key_types": [],
-        "rooms": sections.into_json(),
-    });
-    Ok((answer, is_empty, joined))
+    let is_empty = sections.is_empty() && data.global.is_empty() && beside.is_empty();
+    let mut answer = Map::new();
+    answer.insert("next_batch".into(), token(server, Since { position: window.upto, typing, to_device: beside.to_device_upto() }).into());
+    answer.insert("account_data".into(), json!({ "events": data.global }));
+    answer.insert("presence".into(), json!({ "events": [] }));
+    answer.insert("rooms".into(), sections.into_json());
+    beside.add_to(&mut answer);
+    Ok((answer.into(), is_empty, joined))
 }
 
 /// The rooms of an answer by what the user is there.

@@ -9,7 +9,7 @@ use super::{
     rooms::{RoomOfUser, rooms_of},
     state::{self, Wanted},
     timeline::{self, Range, Timeline},
-    window::{StateSection, Window, state_at},
+    window::{Since, StateSection, Window, state_at},
 };
 use crate::{
     account_data,
@@ -50,7 +50,9 @@ async fn initial_sync(call: Call) -> Result<Response, Error> {
     let global: Vec<_> =
         data.iter().filter(|data| data.room.is_none()).map(|data| json!({ "type": data.kind, "content": data.content })).collect();
     let typing = server.typing.borrow().serial();
-    Ok(Response::ok(&json!({ "end": token(server, window.upto, typing), "presence": [], "rooms": rooms, "account_data": global })))
+    Ok(Response::ok(
+        &json!({ "end": token(server, Since { position: window.upto, typing, ..Since::default() }), "presence": [], "rooms": rooms, "account_data": global }),
+    ))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync>
@@ -112,10 +114,11 @@ async fn contents(server: &Rc<Server>, window: &Window, room: &Room, upto: Posit
     let timeline = timeline::read(server, room, window, Range { from: Position(0), upto, joined_since }).await?;
     let at = state_at(server, room, upto).await?;
     let state = state::events(server, room, window, &Wanted { known: None, at, timeline: &timeline, heroes: &[] }).await?;
-    let start = start_token(&timeline).unwrap_or_else(|| token(server, upto, 0));
+    let end = Since { position: upto, ..Since::default() };
+    let start = start_token(&timeline).unwrap_or_else(|| token(server, end));
     Ok(json!({
         "room_id": room.id,
-        "messages": { "chunk": named(server, window, room, &timeline.events).await?, "start": start, "end": token(server, upto, 0) },
+        "messages": { "chunk": named(server, window, room, &timeline.events).await?, "start": start, "end": token(server, end) },
         "state": named(server, window, room, &state).await?,
         "visibility": if server.directory.is_published(&room.id).await? { "public" } else { "private" },
     }))

@@ -32,7 +32,7 @@ pub(crate) async fn joined_room(
     rules: &Value,
 ) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
-    let room = &room.room;
+    let (of_user, room) = (room, &room.room);
     let from = if known.is_some() { window.start() } else { Position(0) };
     let has_news = known.is_none() || window.full_state || room.head().position > from;
     let mut part = Map::new();
@@ -45,7 +45,7 @@ pub(crate) async fn joined_room(
     if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
         part.insert("ephemeral".into(), json!({ "events": ephemeral }));
         part.insert("account_data".into(), json!({ "events": account_data }));
-        push::unread::add_counts(server, window, room, rules, &mut part).await?;
+        push::unread::add_counts(server, window, of_user, rules, &mut part).await?;
         for section in ["timeline", window.state.name()] {
             part.entry(section).or_insert_with(|| json!({ "events": [] }));
         }

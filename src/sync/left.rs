@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,36 +13,40 @@ use super::{
     window::{Window, state_at},
 };
 use crate::{
-    client_event::stripped_event,
+    client_event::{STRIPPED, stripped_event},
     error::Error,
-    room_server::{EventNumber, Need, Position, Room, View, snapshot::Snapshot, stored::StoredEvent},
+    room_server::{
+        EventNumber, Need, Position, Room, View,
+        outside::told_state_key,
+        snapshot::Snapshot,
+        stored::{Status, StoredEvent},
+    },
     server::Server,
+    sight::was_joined_before,
     tokens::TopologicalToken,
 };
 
-/// What somebody who is not in the room yet is told of it.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#stripped-state>
-const STRIPPED: [StateEventType; 7] = [
-    StateEventType::RoomCreate,
-    StateEventType::RoomName,
-    StateEventType::RoomAvatar,
-    StateEventType::RoomTopic,
-    StateEventType::RoomJoinRules,
-    StateEventType::RoomCanonicalAlias,
-    StateEventType::RoomEncryption,
-];
-
 /// The stripped state of a room that the user was invited to or has knocked on.
 pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result<Vec<Value>, Error> {
-    let member = room.membership.event;
+    let number = room.membership.event;
     let events = server.rooms.ask(&room.room, |view| {
-        let member = view.event(member)?;
-        let mut events = stripped_events(view, member.decided.after, &member)?;
-        events.push(member);
+        let member = view.event(number)?;
+        let mut events = if member.decided.status == Status::Unjudged {
+            told_state(view, &member)?
+        } else {
+            stripped_events(view, member.decided.after, &member)?.iter().map(stripped_event).collect()
+        };
+        events.push(stripped_event(&member));
         Ok(events)
     });
-    Ok(events.await?.iter().map(stripped_event).collect())
+    events.await
+}
+
+/// What came with an invitation or a knock, where this server is not in the room.
+fn told_state(view: &View<'_>, member: &StoredEvent) -> Result<Vec<Value>, Need> {
+    let Some(user) = member.pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(Vec::new()) };
+    let row = view.row(&told_state_key(member.room, &user))?;
+    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
 }
 
 fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Result<Vec<Arc<StoredEvent>>, Need> {
@@ -64,7 +68,7 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         None => None,
     };
     let from = if known.is_some() { window.start() } else { Position(0) };
-    let was_joined = was_joined(server, room, window, membership.event).await?;
+    let was_joined = was_joined_before(server, room, &window.user, membership).await?;
     let timeline = timeline::read(server, room, window, timeline::Range { from, upto, joined_since: was_joined }).await?;
     let at = if window.state.is_after() { state_at(server, room, upto).await? } else { timeline.before };
     let known = if window.full_state { None } else { known };
@@ -79,13 +83,4 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
         "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },
         "account_data": { "events": [] },
     }))
-}
-
-/// Whether the user was joined until the event that ended it.
-async fn was_joined(server: &Server, room: &Room, window: &Window, leave: EventNumber) -> Result<bool, Error> {
-    let before = server.rooms.ask(room, |view| {
-        let before = view.event(leave)?.decided.before.event(view, &StateEventType::RoomMember, window.user.as_str())?;
-        before.map(|number| view.event(number)).transpose()
-    });
-    Ok(before.await?.and_then(|event| event.pdu.content_str("membership")).as_deref() == Some("join"))
 }

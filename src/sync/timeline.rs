@@ -31,7 +31,7 @@ const MAX_SCANNED: usize = 1_000;
 /// The last events of a window, oldest first.
 pub(crate) struct Timeline {
     pub(crate) events: Vec<Arc<StoredEvent>>,
-    /// Whether older events of the window were left out.
+    /// Whether older events of the window were left out, or are missing here.
     pub(crate) limited: bool,
     /// The room's state before the first event.
     pub(crate) before: Snapshot,
@@ -58,15 +58,19 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
         let events = looked_at(server, room, window, &page, joined_since).await?;
-        for (place, event) in page.into_iter().zip(events) {
+        for (place, LookedAt { event, sight }) in page.into_iter().zip(events) {
             // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
-            let is_hidden_state = event.sight == Sight::Hidden && event.event.pdu.state_key.is_some();
-            if (is_hidden_state && !kept.is_empty()) || (event.sight == Sight::Wanted && kept.len() == limit) {
+            let is_hidden_state = sight == Sight::Hidden && event.pdu.state_key.is_some();
+            if (is_hidden_state && !kept.is_empty()) || (sight == Sight::Wanted && kept.len() == limit) {
                 limited = true;
                 break 'pages;
             }
-            if event.sight == Sight::Wanted {
-                kept.push((place, event.event));
+            if sight == Sight::Wanted {
+                kept.push((place, Arc::clone(&event)));
+            }
+            if event.decided.gap {
+                limited = true;
+                break 'pages;
             }
         }
         if walk.next <= from {
@@ -78,6 +82,9 @@ pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: R
         }
     }
     let before = match kept.last() {
+        // What is missing before it has no place in the room's log: the state before it there is an older one. The state behind
+        // it has all that came to be known with it.
+        Some((place, event)) if event.decided.gap => place.after,
         Some((place, _)) => super::window::state_at(server, room, Position(place.position.0 - 1)).await?,
         None => super::window::state_at(server, room, upto).await?,
     };

@@ -17,6 +17,8 @@ pub(crate) struct Since {
     pub(crate) position: Position,
     /// All changes of typing up to here were told.
     pub(crate) typing: u64,
+    /// All messages to the device up to here were told.
+    pub(crate) to_device: Position,
 }
 
 /// As of which end of the timeline state is told, and under which name.

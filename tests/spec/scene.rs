@@ -16,7 +16,7 @@ use super::{
     check,
     names::Names,
 };
-use crate::support::{Answer, Host, User, encode, room_path};
+use crate::support::{Answer, CrossSigner, Host, Signer, User, encode, room_path};
 
 /// One request of each kind that is limited apart, by alice and by nobody.
 const USED_UP_BY: [(&str, Method, &str); 7] = [
@@ -117,6 +117,7 @@ impl Scene {
         // A caller whose token is none.
         names.set("stranger.token", "nonsense");
         make_own_data(&host, &users.alice, &mut names);
+        make_keys(&host, &users.alice, &mut names);
         make_rooms(&host, &users, &mut names);
         make_events(&host, &users, &mut names);
         Self { rows: rows(&host), names }
@@ -137,6 +138,18 @@ fn make_own_data(host: &Host, user: &User, names: &mut Names) {
     host.put(user, &own("account_data/org.example.setting"), json!({ "theme": "dark" })).ok();
     let filter = json!({ "room": { "timeline": { "limit": 3 }, "state": { "lazy_load_members": true } } });
     names.set("filter", &host.post(user, &own("filter"), filter).ok().text("filter_id"));
+}
+
+/// Keys of a device, and cross-signing keys.
+fn make_keys(host: &Host, user: &User, names: &mut Names) {
+    let (device, cross_signer) = (Signer::of_device(&user.id, &user.device, 1), CrossSigner::new(&user.id, 10));
+    let keys = json!({
+        "device_keys": cross_signer.self_signing.sign(device.device_keys()),
+        "one_time_keys": device.one_time_keys(&["A"]), "fallback_keys": device.fallback_key("F"),
+    });
+    host.post(user, "/_matrix/client/v3/keys/upload", keys).ok();
+    host.post(user, "/_matrix/client/v3/keys/device_signing/upload", cross_signer.upload()).ok();
+    names.set("alice.master", &cross_signer.master.public());
 }
 
 /// Rooms in which bob is joined, invited, gone or banned; all are alice's.

@@ -13,7 +13,7 @@ use super::document::Operation;
 /// Keywords that say nothing about what is valid, or that a validator would take for something else.
 const ANNOTATIONS: [&str; 7] = ["$schema", "deprecated", "description", "example", "examples", "title", "externalDocs"];
 /// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys.
-const IN_PROSE: [&str; 3] = ["m.relations", "redacts", "device_unused_fallback_key_types"];
+const IN_PROSE: [&str; 4] = ["m.relations", "redacts", "device_unused_fallback_key_types", "fallback"];
 
 type Cache = BTreeMap<(String, u16), Arc<Rules>>;
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);

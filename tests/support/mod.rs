@@ -4,7 +4,9 @@
 mod executor;
 mod failing_store;
 pub(crate) mod network;
+pub(crate) mod peer;
 mod ports;
+mod signing;
 
 use std::{
     cell::{Ref, RefCell},
@@ -28,6 +30,7 @@ pub(crate) use self::{
     failing_store::{FailingStore, Fault, Work},
     network::{Network, Wires},
     ports::{ManualClock, MemoryBlobs, NoTransport, SeededEntropy},
+    signing::{CrossSigner, Signer},
 };
 
 /// The password of every user that [`Host::register`] makes.

@@ -13,8 +13,8 @@
  *   started_at: number, tables: {name: string, rows: number, bytes: number}[]}} Status
  * @typedef {{at: number, method: string, path: string, status: number, millis: number}} HandledRequest
  * @typedef {{event_id: string, type: string, state_key?: string, sender: string, depth: number,
- *   origin_server_ts: number, prev_events: string[], auth_events: string[], rejected: boolean,
- *   soft_failed: boolean, position: number, state: boolean}} GraphEvent
+ *   origin_server_ts: number, prev_events: string[], auth_events: string[],
+ *   status: "accepted"|"soft_failed"|"rejected", position: number, state: boolean}} GraphEvent
  * @typedef {{position: number, kind: string, room_id?: string, event_id?: string, user_id?: string}} LogEntry
  */
 

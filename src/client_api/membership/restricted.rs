@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId, events::StateEventType};
 use serde_json::Value;
 
 use crate::{
@@ -50,7 +50,7 @@ pub(crate) fn is_in_room(view: &View<'_>, room: &RoomId, user: &UserId) -> Resul
 }
 
 /// Local accounts that may vouch for a newcomer of a restricted room, where everybody in it may invite.
-pub(super) async fn candidates(server: &Server, room: &Room) -> Result<Vec<OwnedUserId>, Error> {
+pub(crate) async fn candidates(server: &Server, room: &Room) -> Result<Vec<OwnedUserId>, Error> {
     let state = room.head().current;
     if server.rooms.ask(room, |view| allowed_rooms(view, &room.version, state)).await?.is_none() {
         return Ok(Vec::new());
@@ -63,17 +63,24 @@ pub(super) async fn candidates(server: &Server, room: &Room) -> Result<Vec<Owned
 pub(super) fn authorising_user(draft: &Draft<'_>, user: &UserId, candidates: &[OwnedUserId]) -> Result<Option<OwnedUserId>, Undecided> {
     let Some(rooms) = allowed_rooms(draft.view(), &draft.room().version, draft.current())? else { return Ok(None) };
     check_conditions(draft.view(), &rooms, user)?;
+    let granting = granting_user(draft, user.server_name(), candidates)?;
+    let refusal = || Error::refused(400, "M_UNABLE_TO_GRANT_JOIN", "Nobody of this server may let you in.");
+    granting.map(Some).ok_or_else(|| refusal().into())
+}
+
+/// A member of this server who may invite.
+pub(crate) fn granting_user(draft: &Draft<'_>, server: &ServerName, candidates: &[OwnedUserId]) -> Result<Option<OwnedUserId>, Undecided> {
     let levels = PowerLevels::of(draft.view(), &draft.room().version, draft.current())?;
     let named = levels.content().get("users").and_then(Value::as_object).into_iter().flatten();
     let named = named.filter_map(|(user, _)| UserId::parse(user).ok());
     let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).gather();
     for candidate in users {
-        let may_invite = candidate.server_name() == user.server_name() && levels.user(&candidate) >= levels.action("invite");
+        let may_invite = candidate.server_name() == server && levels.user(&candidate) >= levels.action("invite");
         if may_invite && draft.membership(&candidate)?.as_deref() == Some("join") {
             return Ok(Some(candidate));
         }
     }
-    Err(Error::refused(400, "M_UNABLE_TO_GRANT_JOIN", "Nobody of this server may let you in.").into())
+    Ok(None)
 }
 
 fn check_conditions(view: &View<'_>, rooms: &[OwnedRoomId], user: &UserId) -> Result<(), Undecided> {

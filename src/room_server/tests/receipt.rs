@@ -442,6 +442,39 @@ fn the_state_before_an_event_is_that_of_the_extremities_it_names() {
     super::consistency::check(&world.workshop);
 }
 
+/// The rules allow a create event in any state. That it is the first of its room is not for them to see, nor in which room it
+/// is from version 12 on, where it would be another room's.
+#[test]
+fn a_room_is_created_once() {
+    for version in crate::event::STABLE_ROOM_VERSIONS.iter().take(11) {
+        let world = World::new(version.as_str());
+        let another = world.another_create();
+        let id = world.remember(another.clone());
+        for kind in [InputKind::New, InputKind::Old, InputKind::Outlier] {
+            let peer = world.informed_peer_but(&id);
+            let (current, extremities) = (peer.current(), peer.extremities());
+            assert_eq!(peer.receive(&another, kind), REJECTED, "version {version}, {kind:?}");
+            assert_eq!((peer.current(), peer.extremities()), (current, extremities), "version {version}, {kind:?}");
+            assert!(!is_in_timeline(&peer, &id));
+        }
+        // What came before the room was known cannot be judged before it is.
+        let early = world.peer();
+        assert_eq!(early.receive(&another, InputKind::Outlier), Verdict::Stored(Status::Outlier));
+        for made in world.made().iter().filter(|made| **made != id) {
+            assert_eq!(early.receive(&world.event(made), InputKind::New), ACCEPTED, "version {version}");
+        }
+        let (join, levels) =
+            (early.current_event("m.room.member", ALICE).unwrap(), early.current_event("m.room.power_levels", "").unwrap());
+        let message = world.build(Recipe::message(ALICE, "x").authorised_by(&[&id, &join, &levels]));
+        assert_eq!(early.receive(&message, InputKind::New), REJECTED, "version {version}");
+        let topic = world.event(&world.make(Recipe::topic(ALICE, "x")));
+        let told = early.current().into_values().filter(|event| *event != world.create()).chain([id.clone()]);
+        assert_eq!(early.receive_input(&with_state(topic, InputKind::New, told)), REJECTED, "version {version}");
+        assert_eq!(early.receive(&another, InputKind::New), REJECTED, "version {version}");
+        assert_eq!(early.current_event("m.room.create", ""), Some(world.create()), "version {version}");
+    }
+}
+
 #[test]
 fn an_event_of_another_room_is_refused() {
     let (world, other) = (world(), World::new("12"));

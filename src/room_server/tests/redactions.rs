@@ -169,3 +169,58 @@ fn an_outlier_whose_redaction_came_first_is_found_redacted() {
     assert_eq!(again.receive(&topic, InputKind::New), Verdict::Stored(Status::Accepted));
     assert_eq!(again.content(&id), json!({}));
 }
+
+/// From then on the rules see what the room version leaves of it; what it allowed before stays allowed.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#rejection> (redacted events still affect the state)
+#[test]
+fn redacted_power_levels_go_on_by_what_is_left_of_them() {
+    for version in STABLE_ROOM_VERSIONS {
+        let world = world(version.as_str());
+        let mut levels = world.power_levels(&[(BOB, 60)]);
+        levels["invite"] = 70.into();
+        levels["events"] = json!({ "m.room.topic": 60 });
+        let levels = world.make(Recipe::state(ALICE, "m.room.power_levels", "", levels));
+        let allowed = world.make(Recipe::topic(BOB, "allowed"));
+        let invite = || Recipe::member(BOB, "@erin:c.example", "invite");
+        let (refused, verdict) = world.try_make(invite());
+        assert_eq!(verdict, Verdict::Stored(Status::Rejected), "version {version}");
+
+        world.make(Recipe::redaction(ALICE, &levels));
+        assert_eq!(world.workshop.current_event("m.room.power_levels", ""), Some(levels.clone()), "version {version}");
+        assert_eq!(world.workshop.status(&allowed), Status::Accepted, "version {version}");
+        assert_eq!(world.workshop.status(&refused), Status::Rejected, "version {version}");
+        // Users and the levels of events outlive a redaction in every version, the level for invitations from version 11 on.
+        assert_eq!(world.try_make(Recipe::topic(BOB, "still")).1, Verdict::Stored(Status::Accepted), "version {version}");
+        assert_eq!(world.try_make(Recipe::topic(CAROL, "no")).1, Verdict::Stored(Status::Rejected), "version {version}");
+        let keeps_invite = world.version.rules.redaction.keep_room_power_levels_invite;
+        let expected = if keeps_invite { Status::Rejected } else { Status::Accepted };
+        assert_eq!(world.try_make(invite()).1, Verdict::Stored(expected), "version {version}");
+
+        // One who hears of all of it in the order in which it came about decides the same.
+        let peer = world.informed_peer();
+        for id in world.made() {
+            assert_eq!(peer.status(&id), world.workshop.status(&id), "version {version}");
+        }
+        assert_eq!(peer.reopened().current(), world.workshop.current(), "version {version}");
+    }
+}
+
+#[test]
+fn a_redacted_create_event_still_says_who_made_the_room() {
+    for version in STABLE_ROOM_VERSIONS {
+        let world = World::created_with(version.as_str(), json!({ "m.federate": false, "topic": "a secret" }));
+        world.make(Recipe::member(ALICE, ALICE, "join"));
+        // Nobody has set power levels, so that all power comes from the create event.
+        world.make(Recipe::topic(ALICE, "first"));
+        world.make(Recipe::state(ALICE, "m.room.join_rules", "", json!({ "join_rule": "public" })));
+        assert_eq!(world.try_make(Recipe::member(BOB, BOB, "join")).1, Verdict::Stored(Status::Rejected), "version {version}");
+        let (_, redacted) = world.try_make(Recipe::redaction(ALICE, &world.create()));
+        assert_eq!(redacted, Verdict::Stored(Status::Accepted), "version {version}");
+        world.make(Recipe::topic(ALICE, "second"));
+        let keeps_all = world.version.rules.redaction.keep_room_create_content;
+        let expected = if keeps_all { Status::Rejected } else { Status::Accepted };
+        assert_eq!(world.try_make(Recipe::member(BOB, BOB, "join")).1, Verdict::Stored(expected), "version {version}");
+        assert_eq!(world.workshop.content(&world.create()).get("topic").is_some(), keeps_all, "version {version}");
+    }
+}

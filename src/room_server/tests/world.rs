@@ -141,7 +141,7 @@ impl World {
         let version = RoomVersion::parse(version).unwrap();
         let identities: BTreeMap<_, _> = (1..).zip(SERVERS).map(|(seed, name)| (name.to_owned(), identity(seed, name))).collect();
         let keys = identities.iter().map(|(name, identity)| (name.clone(), key_of(identity))).collect();
-        let create = create_event(&version, &identities[SERVERS[0]], more);
+        let create = create_event(&version, &identities[SERVERS[0]], "0", more);
         let workshop = Peer::new(&version, create.pdu().room_id.clone(), Rc::clone(&identities[SERVERS[0]]));
         let (events, made, serial) = (RefCell::default(), RefCell::default(), Cell::new(1));
         let world = Self { version, keys, identities, workshop, events, made, serial };
@@ -175,6 +175,11 @@ impl World {
     /// The create event.
     pub(super) fn create(&self) -> OwnedEventId {
         self.made.borrow()[0].clone()
+    }
+
+    /// A create event of the same room and creator that is not the room's.
+    pub(super) fn another_create(&self) -> CheckedPdu {
+        create_event(&self.version, &self.identities[SERVERS[0]], "another", json!({ "another": true }))
     }
 
     /// Makes an event, which the workshop must accept.
@@ -253,8 +258,17 @@ impl World {
 
     /// A server that has received everything that was made so far, in that order.
     pub(super) fn informed_peer(&self) -> Peer {
+        self.informed_peer_of(self.made().iter())
+    }
+
+    /// The same but for one event.
+    pub(super) fn informed_peer_but(&self, unknown: &EventId) -> Peer {
+        self.informed_peer_of(self.made().iter().filter(|id| *id != unknown))
+    }
+
+    fn informed_peer_of<'a>(&self, events: impl Iterator<Item = &'a OwnedEventId>) -> Peer {
         let peer = self.peer();
-        self.made().iter().for_each(|id| drop(peer.receive(&self.event(id), InputKind::New)));
+        events.for_each(|id| drop(peer.receive(&self.event(id), InputKind::New)));
         peer
     }
 
@@ -380,7 +394,7 @@ fn key_of(identity: &Identity) -> BTreeMap<String, Base64> {
     BTreeMap::from([(crate::identity::KEY_ID.to_owned(), Base64::new(identity.public_key().to_vec()))])
 }
 
-fn create_event(version: &RoomVersion, identity: &Identity, more: Value) -> CheckedPdu {
+fn create_event(version: &RoomVersion, identity: &Identity, localpart: &str, more: Value) -> CheckedPdu {
     let mut content = more;
     content["room_version"] = version.id.as_str().into();
     if !version.rules.authorization.use_room_create_sender {
@@ -388,7 +402,7 @@ fn create_event(version: &RoomVersion, identity: &Identity, more: Value) -> Chec
     }
     let named = !version.room_id_is_create_hash();
     let room_id = named.then(|| ruma::RoomId::parse(format!("!room:{}", SERVERS[0])).unwrap());
-    let placement = Placement { room_id, depth: 1, now: BEGINNING, localpart: "0".into(), ..Placement::default() };
+    let placement = Placement { room_id, depth: 1, now: BEGINNING, localpart: localpart.into(), ..Placement::default() };
     NewEvent::state(user(ALICE), "m.room.create", "", content).build(placement, version, identity).unwrap()
 }
 

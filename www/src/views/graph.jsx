@@ -67,7 +67,7 @@ function Drawing({ graph, chosen, choose }) {
 
 function Node({ node: { event, x, y }, left, tip, chosen, choose }) {
   const open = () => choose(chosen ? null : event.event_id);
-  const classes = ["node", event.state && "state", tip && "tip", event.rejected && "rejected", event.soft_failed && "soft-failed", chosen && "chosen"].filter(Boolean).join(" ");
+  const classes = ["node", event.state && "state", tip && "tip", event.status !== "accepted" && event.status.replace("_", "-"), chosen && "chosen"].filter(Boolean).join(" ");
   const onKeyDown = (key) => {
     if (key.key !== "Enter" && key.key !== " ") return;
     key.preventDefault();
@@ -78,7 +78,7 @@ function Node({ node: { event, x, y }, left, tip, chosen, choose }) {
       <rect class="row-back" x="0" y={y - ROW / 2} width="100%" height={ROW} rx="6" role="button" tabIndex={0} aria-label={`${event.type} by ${event.sender}${tip ? ", forward extremity" : ""}`} onKeyDown={onKeyDown} />
       {tip && <circle class="glow" cx={x} cy={y} r="11" />}
       {event.state ? <rect class="mark" x={x - 6} y={y - 6} width="12" height="12" rx="2.5" /> : <circle class="mark" cx={x} cy={y} r="6" />}
-      <text class="type" x={left} y={y + 1}>{event.type.replace(/^m\.(room\.)?/, "")}{event.rejected ? " (rejected)" : event.soft_failed ? " (soft failed)" : ""}</text>
+      <text class="type" x={left} y={y + 1}>{event.type.replace(/^m\.(room\.)?/, "")}{event.status === "accepted" ? "" : ` (${event.status.replace("_", " ")})`}</text>
       <text class="who" x={left} y={y + 13}>{event.sender.slice(1, event.sender.indexOf(":"))} · {clock(event.origin_server_ts)} · depth {event.depth}</text>
     </g>
   );

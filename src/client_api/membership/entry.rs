@@ -1,0 +1,67 @@
+//! Entering a room: by this server's own event where it is in the room, and with other servers' help where it is not.
+
+use std::rc::Rc;
+
+use ruma::{OwnedServerName, UserId};
+
+use super::intent::join;
+use crate::{
+    error::Error,
+    federation::{self, Candidates, Located, OwnMembership, for_client},
+    residents::{is_resident, residents},
+    room_server::{
+        Room,
+        commit::{UserRoom, user_room_key},
+    },
+    server::Server,
+};
+
+/// Joins a room, and returns it and whether the user was not in it before.
+pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(Rc<Room>, bool), Error> {
+    let _entering = server.federation.entering(&located.room_id).await;
+    let room = server.rooms.room(&located.room_id).await?;
+    let candidates = candidates(server, located, room.as_deref(), user).await?;
+    if let Some(room) = room
+        && (candidates.is_empty() || is_resident(server, &room, server.identity.server_name()).await?)
+    {
+        match join(server, &room, user, reason).await {
+            Err(error) if others_may_help(&error) && !candidates.is_empty() => {}
+            joined => return Ok((room, joined?)),
+        }
+    }
+    if candidates.is_empty() {
+        return Err(Error::not_found("This server does not know that room, nor anybody who is in it."));
+    }
+    let own = OwnMembership { room: &located.room_id, user, membership: "join", reason };
+    let room = federation::join(server, own, &candidates).await.map_err(for_client)?;
+    Ok((room, true))
+}
+
+/// Whether a member of another server may be able to let the user in.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms>
+fn others_may_help(error: &Error) -> bool {
+    matches!(error, Error::Refused(refusal) if matches!(&*refusal.code, "M_UNABLE_TO_GRANT_JOIN" | "M_UNABLE_TO_AUTHORISE_JOIN"))
+}
+
+/// Servers that may be in the room: those that were named, the one that has invited the user, and those that were in it when
+/// this server last was.
+pub(super) async fn candidates(server: &Server, located: &Located, room: Option<&Room>, user: &UserId) -> Result<Candidates, Error> {
+    let mut names = located.servers.clone();
+    if let Some(room) = room {
+        names.extend(inviter(server, room, user).await?);
+        let residents = residents(server, room).await?;
+        let mut residents: Vec<_> = residents.iter().collect();
+        residents.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+        names.extend(residents.into_iter().map(|(name, _)| name.clone()));
+    }
+    Ok(Candidates::new(server, names))
+}
+
+/// The server of whoever has changed the user's membership last.
+async fn inviter(server: &Server, room: &Room, user: &UserId) -> Result<Option<OwnedServerName>, Error> {
+    let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
+    let Some(row) = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()) else { return Ok(None) };
+    let events = server.rooms.events(room, &[row.event]).await?;
+    Ok(events.first().map(|event| event.pdu.sender.server_name().to_owned()))
+}

@@ -1,0 +1,41 @@
+//! What this server asks of others for its users: to be let into rooms and out of them, and what it does not have itself.
+
+mod candidates;
+mod directory;
+mod join;
+mod target;
+mod template;
+mod told_room;
+
+use futures_util::lock::OwnedMutexGuard;
+use ruma::{OwnedRoomId, RoomId};
+
+pub(crate) use self::{
+    candidates::{Candidates, for_client},
+    directory::{Located, locate},
+    join::join,
+    template::OwnMembership,
+};
+use crate::{error::Error, federation_client::PeerError, locks::Locks};
+
+/// What is under way between this server and others.
+#[derive(Default)]
+pub(crate) struct Federation {
+    entering: Locks<OwnedRoomId>,
+}
+
+impl Federation {
+    /// The right to bring this server into a room: two users of it who come at once must not both bring it in.
+    pub(crate) async fn entering(&self, room: &RoomId) -> OwnedMutexGuard<()> {
+        self.entering.lock(&room.to_owned()).await
+    }
+}
+
+/// An answer that is not what was asked for.
+fn malformed(why: impl ToString) -> Error {
+    PeerError::Malformed(why.to_string()).into()
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(answer).map_err(malformed)
+}

@@ -1,0 +1,127 @@
+//! The remote join handshake, through several candidates of which any may serve each step.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
+
+use std::rc::Rc;
+
+use ruma::{OwnedServerName, ServerName};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    Candidates, OwnMembership,
+    candidates::{is_away, is_unrecognized},
+    malformed, read,
+    target::path,
+    told_room::ToldRoom,
+};
+use crate::{
+    error::Error,
+    event::{CheckedPdu, RoomVersion},
+    room_server::Room,
+    server::Server,
+};
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow)]
+    state: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    auth_chain: Vec<&'a RawValue>,
+    /// The event as the resident server sends it to others, with its signature.
+    #[serde(borrow, default)]
+    event: Option<&'a RawValue>,
+    #[serde(default)]
+    members_omitted: bool,
+    #[serde(default)]
+    servers_in_room: Vec<OwnedServerName>,
+}
+
+/// Brings this server into a room by one of its users. The room is as it was before, or entered as a whole.
+pub(crate) async fn join(server: &Server, own: OwnMembership<'_>, candidates: &Candidates) -> Result<Rc<Room>, Error> {
+    candidates.first_to_help(async |peer| join_through(server, own, peer, candidates).await).await
+}
+
+async fn join_through(server: &Server, own: OwnMembership<'_>, peer: &ServerName, candidates: &Candidates) -> Result<Rc<Room>, Error> {
+    let (event, version) = own.make(server, peer, "make_join").await?;
+    if let Some(room) = server.rooms.room(own.room).await?
+        && room.version.id != version.id
+    {
+        return Err(malformed(format!("{} is of room version {}", room.id, room.version.id)));
+    }
+    let (helper, answer) = send(server, &event, peer, candidates).await?;
+    let entry = read_entry(&answer)?;
+    enter(server, event, version, &helper, entry).await
+}
+
+/// Sends the event to the server that gave its place or, where that has gone, to any other.
+async fn send(
+    server: &Server,
+    event: &CheckedPdu,
+    peer: &ServerName,
+    candidates: &Candidates,
+) -> Result<(OwnedServerName, Vec<u8>), Error> {
+    let candidates = match send_to(server, event, peer).await {
+        Err(error) if is_away(&error) && event.pdu().content_str("join_authorised_via_users_server").is_none() => candidates,
+        answer => return Ok((peer.to_owned(), answer?)),
+    };
+    let others = Candidates::new(server, candidates.names().iter().filter(|name| *name != peer).cloned());
+    others.first_to_help(async |peer| Ok((peer.to_owned(), send_to(server, event, peer).await?))).await
+}
+
+async fn send_to(server: &Server, event: &CheckedPdu, peer: &ServerName) -> Result<Vec<u8>, Error> {
+    let pdu = event.pdu();
+    let body: Value = serde_json::from_str(pdu.json.get()).map_err(|error| Error::bug(error.to_string()))?;
+    let parameters = [pdu.room_id.as_str(), pdu.event_id.as_str()];
+    match server.federation_client.put(peer, &path("v2/send_join", &parameters), &body).await {
+        Err(error) if is_unrecognized(&error) => server.federation_client.put(peer, &path("v1/send_join", &parameters), &body).await,
+        answer => answer,
+    }
+}
+
+/// The answer of either version: the first puts a status before it.
+fn read_entry(answer: &[u8]) -> Result<Entry<'_>, Error> {
+    match answer.trim_ascii_start().first() {
+        Some(b'[') => read::<(u16, Entry<'_>)>(answer).map(|(_, entry)| entry),
+        _ => read(answer),
+    }
+}
+
+async fn enter(server: &Server, event: CheckedPdu, version: RoomVersion, helper: &ServerName, entry: Entry<'_>) -> Result<Rc<Room>, Error> {
+    let mut told = ToldRoom::new(&event.pdu().room_id, version);
+    let event = match entry.event {
+        Some(signed) => told.signed_by_others(server, &event, signed).await?,
+        None if event.pdu().content_str("join_authorised_via_users_server").is_some() => {
+            return Err(malformed("the server that authorises the join has not signed it"));
+        }
+        None => event,
+    };
+    told.add_auth_chain(&entry.auth_chain);
+    if entry.members_omitted {
+        let helpers = Candidates::new(server, [helper.to_owned()].into_iter().chain(entry.servers_in_room));
+        let answer = helpers.first_to_help(async |peer| state_at(server, peer, &event).await).await?;
+        let whole: StateAt<'_> = read(&answer)?;
+        told.add_auth_chain(&whole.auth_chain);
+        told.add_state(&whole.pdus);
+        return told.enter(server, &event).await;
+    }
+    told.add_state(&entry.state);
+    told.enter(server, &event).await
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid>
+#[derive(Deserialize)]
+struct StateAt<'a> {
+    #[serde(borrow)]
+    pdus: Vec<&'a RawValue>,
+    #[serde(borrow)]
+    auth_chain: Vec<&'a RawValue>,
+}
+
+/// The whole state before the event, from a server that has left out the members.
+async fn state_at(server: &Server, peer: &ServerName, event: &CheckedPdu) -> Result<Vec<u8>, Error> {
+    let pdu = event.pdu();
+    let target = super::target::with_query(&path("v1/state", &[pdu.room_id.as_str()]), [("event_id", pdu.event_id.as_str())]);
+    server.federation_client.get(peer, &target).await
+}

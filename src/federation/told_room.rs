@@ -1,0 +1,189 @@
+//! A room as another server tells it: its events checked and stored in chunks, so that memory is bounded however large it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, RoomId, ServerName};
+use serde_json::value::RawValue;
+
+use super::malformed;
+use crate::{
+    error::Error,
+    event::{CheckedPdu, Pdu, PublicKeys, RawPdu, RoomVersion},
+    identity::key_ring::WantedKey,
+    residents::is_resident,
+    room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
+    server::Server,
+};
+
+/// So many events are parsed, checked and committed at once: about 1 MB of them in memory.
+const CHUNK: usize = 100;
+
+/// The events of a room that were told, as they were told.
+pub(super) struct ToldRoom<'a> {
+    id: OwnedRoomId,
+    version: RoomVersion,
+    events: BTreeMap<OwnedEventId, Told<'a>>,
+    state: BTreeSet<OwnedEventId>,
+    create: Option<OwnedEventId>,
+}
+
+/// What is known of an event before it is checked.
+struct Told<'a> {
+    json: &'a RawValue,
+    auth_events: Vec<OwnedEventId>,
+    keys: Vec<WantedKey>,
+}
+
+impl<'a> ToldRoom<'a> {
+    pub(super) fn new(id: &RoomId, version: RoomVersion) -> Self {
+        Self { id: id.to_owned(), version, events: BTreeMap::new(), state: BTreeSet::new(), create: None }
+    }
+
+    /// Adds events that authorise others. What cannot be read is left out, as are events of other rooms.
+    pub(super) fn add_auth_chain(&mut self, events: &[&'a RawValue]) {
+        events.iter().for_each(|json| drop(self.add(json)));
+    }
+
+    /// Adds events that make up the state.
+    pub(super) fn add_state(&mut self, events: &[&'a RawValue]) {
+        let ids: Vec<_> = events.iter().filter_map(|json| self.add(json)).collect();
+        self.state.extend(ids);
+    }
+
+    fn add(&mut self, json: &'a RawValue) -> Option<OwnedEventId> {
+        let raw = RawPdu::parse(json.get().as_bytes()).ok()?;
+        let id = raw.event_id(&self.version).ok()?;
+        let is_create = raw.field("type").and_then(CanonicalJsonValue::as_str) == Some("m.room.create");
+        let room = match raw.room_id() {
+            None if is_create && self.version.room_id_is_create_hash() => RoomId::parse(id.as_str().replacen('$', "!", 1)).ok()?,
+            room => RoomId::parse(room?).ok()?,
+        };
+        if room != self.id {
+            return None;
+        }
+        if is_create {
+            self.create = Some(id.clone());
+        }
+        let keys = wanted_keys(&raw, &self.version);
+        self.events.insert(id.clone(), Told { json, auth_events: raw.auth_events(), keys });
+        Some(id)
+    }
+
+    /// The event that this server has made, with the signatures that others have added to it.
+    pub(super) async fn signed_by_others(&self, server: &Server, own: &CheckedPdu, signed: &RawValue) -> Result<CheckedPdu, Error> {
+        let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
+        let keys = server.keys.find(&wanted_keys(&raw, &self.version).into_iter().collect()).await;
+        let signed = raw.check(&self.version, &keys).map_err(malformed)?;
+        if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
+    }
+
+    /// Stores what was told, and enters the room by `event`, or by several commits changes nothing that anybody sees.
+    pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu) -> Result<Rc<Room>, Error> {
+        let create = self.create.as_ref().filter(|create| self.state.contains(*create));
+        let create = create.ok_or_else(|| malformed("the room has no create event"))?;
+        let keys = server.keys.find(&self.events.values().flat_map(|told| told.keys.iter().cloned()).collect()).await;
+        let room = server.rooms.room_or_new(&self.id, &self.version).await?;
+        let create = self.check(create, &keys).filter(|create| states_version(create, &self.version));
+        let create = create.ok_or_else(|| malformed("the create event is not of the version that was told"))?;
+        // Nothing is kept of a room whose create event is not right: its version would be believed later.
+        let create = [create];
+        let found = server.rooms.transact_in(&room, |draft| {
+            let told = draft.take_in(&create)?.pop().flatten();
+            told.ok_or_else(|| malformed("the create event is not one that the rules allow").into())
+        });
+        let mut state = vec![found.await?];
+        let others: Vec<_> = self.in_order().into_iter().filter(|id| self.create.as_ref() != Some(id)).collect();
+        for chunk in others.chunks(CHUNK) {
+            let checked = chunk.iter().filter_map(|id| self.check(id, &keys)).collect();
+            state.extend(self.take_in(server, &room, checked).await?);
+        }
+        let is_resident = is_resident(server, &room, server.identity.server_name()).await?;
+        let entered = server
+            .rooms
+            .transact_in(&room, |draft| if is_resident { receive(draft, event, &self.state) } else { Ok(draft.enter(event, &state)?) });
+        entered.await?.map_err(malformed)?;
+        Ok(room)
+    }
+
+    /// Stores events, and returns those that may stand in the told state and do.
+    async fn take_in(&self, server: &Server, room: &Rc<Room>, events: Vec<CheckedPdu>) -> Result<Vec<ToldEvent>, Error> {
+        let told = server.rooms.transact_in(room, |draft| draft.take_in(&events)).await?;
+        let in_state = events.iter().zip(told).filter(|(event, _)| self.state.contains(&event.pdu().event_id));
+        Ok(in_state.filter_map(|(_, told)| told).collect())
+    }
+
+    fn check(&self, id: &EventId, keys: &PublicKeys) -> Option<CheckedPdu> {
+        let told = self.events.get(id)?;
+        let checked = RawPdu::parse(told.json.get().as_bytes()).ok()?.check(&self.version, keys).ok()?;
+        (checked.pdu().room_id == self.id).then_some(checked)
+    }
+
+    /// The events, each behind those that authorise it. Events that authorise each other in a circle are in no order, and are
+    /// left out.
+    fn in_order(&self) -> Vec<OwnedEventId> {
+        let mut waiting: BTreeMap<&EventId, usize> = BTreeMap::new();
+        let mut leads_to: BTreeMap<&EventId, Vec<&EventId>> = BTreeMap::new();
+        for (id, told) in &self.events {
+            let known: BTreeSet<_> = told.auth_events.iter().filter(|auth_event| self.events.contains_key(*auth_event)).collect();
+            waiting.insert(id, known.len());
+            known.into_iter().for_each(|auth_event| leads_to.entry(auth_event).or_default().push(id));
+        }
+        let mut ready: Vec<_> = waiting.iter().filter(|(_, count)| **count == 0).map(|(id, _)| *id).collect();
+        let mut ordered = Vec::with_capacity(self.events.len());
+        while let Some(id) = ready.pop() {
+            ordered.push(id.to_owned());
+            for next in leads_to.remove(id).unwrap_or_default() {
+                let count = waiting.entry(next).or_default();
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    ready.push(next);
+                }
+            }
+        }
+        ordered
+    }
+}
+
+/// Receives the event in a room that this server is in: it is one event among others, and settles nothing but itself.
+fn receive(draft: &mut Draft<'_>, event: &CheckedPdu, state: &BTreeSet<OwnedEventId>) -> Result<Result<(), String>, Undecided> {
+    let mut input = Input { event: event.clone(), kind: InputKind::New, state_before: None };
+    let mut verdict = draft.receive(&input)?;
+    if let Verdict::Missing { auth_events, .. } = &verdict
+        && auth_events.is_empty()
+    {
+        input.state_before = Some(state.iter().cloned().collect());
+        verdict = draft.receive(&input)?;
+    }
+    match verdict {
+        Verdict::Missing { .. } => Ok(Err("not all of the state was told".into())),
+        Verdict::Stored(crate::room_server::stored::Status::Rejected) => Ok(Err("the room's state does not allow the event".into())),
+        Verdict::Stored(_) | Verdict::Known => Ok(Ok(())),
+    }
+}
+
+/// The keys by which the event says that it was signed, of the servers that have to.
+fn wanted_keys(raw: &RawPdu, version: &RoomVersion) -> Vec<WantedKey> {
+    let mut wanted = Vec::new();
+    for name in raw.signers(version).unwrap_or_default() {
+        if let Ok(server) = ServerName::parse(&name) {
+            wanted.extend(raw.key_ids(&name).map(|key_id| WantedKey { server: server.clone(), key_id: key_id.to_owned() }));
+        }
+    }
+    wanted
+}
+
+/// Whether a create event says that its room is of this version. One that says nothing says the first.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#mroomcreate>
+fn states_version(create: &CheckedPdu, version: &RoomVersion) -> bool {
+    create.pdu().content_str("room_version").as_deref().unwrap_or("1") == version.id.as_str()
+}
+
+fn unsigned(pdu: &Pdu) -> Result<CanonicalJsonObject, Error> {
+    let mut object: CanonicalJsonObject = serde_json::from_str(pdu.json.get()).map_err(|error| Error::bug(error.to_string()))?;
+    object.remove("signatures");
+    Ok(object)
+}

@@ -1,0 +1,71 @@
+//! Transactions: the events and other news that a server sends.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json, value::RawValue};
+
+use super::{Access, Call, Route, handler};
+use crate::{
+    error::Error,
+    event::RawPdu,
+    federation_receiver::{Edu, Received, receive_edus, receive_pdus},
+    http::{Method, Response},
+};
+
+pub(super) const ROUTES: &[Route] =
+    &[Route { method: Method::Put, path: "/_matrix/federation/v1/send/{txnId}", access: Access::Signed, handler: handler!(send) }];
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#transactions>
+const MAX_PDUS: usize = 50;
+const MAX_EDUS: usize = 100;
+
+/// A transaction ID has so many bytes at most: a name for a row, and no text.
+const MAX_ID_BYTES: usize = 255;
+
+#[derive(Deserialize)]
+struct Transaction {
+    origin_server_ts: u64,
+    pdus: Vec<Box<RawValue>>,
+    #[serde(default)]
+    edus: Vec<Value>,
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
+async fn send(call: Call) -> Result<Response, Error> {
+    let (server, origin, id) = (&call.server, call.origin()?, call.param(0));
+    let transaction: Transaction = call.body()?;
+    if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
+        return Err(Error::invalid_param(format!("A transaction has at most {MAX_PDUS} PDUs and {MAX_EDUS} EDUs.")));
+    }
+    if id.len() > MAX_ID_BYTES {
+        return Err(Error::invalid_param(format!("A transaction ID has at most {MAX_ID_BYTES} bytes.")));
+    }
+    let _in_turn = server.receiver.origins.lock(origin).await;
+    if let Some(answer) = server.receiver.transactions.answer(origin, id).await? {
+        return Ok(Response::ok(&answer));
+    }
+    // What is no event has no ID under which the answer could speak of it.
+    let events = transaction.pdus.iter().filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok()).collect();
+    let received = receive_pdus(server, origin, events).await?;
+    let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
+    let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
+    server.receiver.heard_from(server.now(), origin);
+    let body = answer(&received);
+    // Who has told nothing that was taken leaves no trace either.
+    if told || received.values().any(Result::is_ok) {
+        server.receiver.transactions.remember(origin, id, &body).await?;
+    }
+    Ok(Response::ok(&body))
+}
+
+fn answer(received: &Received) -> Value {
+    let results = received.iter().map(|(id, result)| {
+        let result = match result {
+            Ok(()) => json!({}),
+            Err(why) => json!({ "error": why }),
+        };
+        (id.to_string(), result)
+    });
+    json!({ "pdus": results.collect::<Map<_, _>>() })
+}

@@ -1,0 +1,129 @@
+//! The federation receiver: takes in what other servers send, whatever the order, and sees to it that nothing of it is lost.
+//!
+//! What can be judged at once is handed to the room server, many events in one commit. What lacks events before it is stored
+//! as it came and acknowledged; a task beside the requests then asks for what is missing, again and again for as long as it
+//! takes. No room waits for another, and no server's events wait for what another server has sent.
+
+mod ask;
+mod check;
+mod deliver;
+mod edus;
+mod fill;
+mod gap;
+mod helpers;
+mod intake;
+mod order;
+mod schedule;
+mod told_state;
+mod transactions;
+mod waiting;
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    rc::{Rc, Weak},
+};
+
+use futures_channel::oneshot;
+use futures_util::future::{Either, select};
+use ruma::{OwnedEventId, OwnedServerName, RoomId};
+
+pub(crate) use self::{
+    edus::{Edu, receive_edus},
+    intake::{Received, receive_pdus},
+};
+use self::{
+    fill::{Filled, fill},
+    schedule::{GapId, Schedule},
+    transactions::ReceivedTransactions,
+    waiting::Waiting,
+};
+use crate::{error::Error, locks::Locks, ports::Store, server::Server};
+
+/// The federation receiver's memory.
+pub(crate) struct Receiver {
+    waiting: Waiting,
+    schedule: RefCell<Schedule>,
+    /// Wakes the task that closes gaps.
+    waker: RefCell<Option<oneshot::Sender<()>>>,
+    pub(crate) transactions: ReceivedTransactions,
+    /// What one server sends is taken in one transaction after the other, in order.
+    pub(crate) origins: Locks<OwnedServerName>,
+}
+
+impl Receiver {
+    /// Reads what waits since earlier.
+    pub(crate) async fn open(store: Rc<dyn Store>) -> Result<Self, Error> {
+        let waiting = Waiting::open(Rc::clone(&store)).await?;
+        let mut schedule = Schedule::default();
+        waiting.gaps().iter().for_each(|gap| schedule.heard(0, gap));
+        Ok(Self {
+            waiting,
+            schedule: RefCell::new(schedule),
+            waker: RefCell::default(),
+            transactions: ReceivedTransactions::new(store),
+            origins: Locks::default(),
+        })
+    }
+
+    /// Something was heard from a server: what it sent before may be placed now.
+    pub(crate) fn heard_from(&self, now: u64, origin: &ruma::ServerName) {
+        self.heard(now, &self.waiting.gaps_of(origin));
+    }
+
+    /// Events got their place, for which others may have waited.
+    pub(crate) fn placed(&self, now: u64, room: &RoomId, events: &BTreeSet<OwnedEventId>) {
+        self.heard(now, &self.waiting.gaps_behind(room, events));
+    }
+
+    fn heard(&self, now: u64, gaps: &[GapId]) {
+        if gaps.is_empty() {
+            return;
+        }
+        gaps.iter().for_each(|gap| self.schedule.borrow_mut().heard(now, gap));
+        self.wake();
+    }
+
+    /// Makes the task look what is due.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            // A task that is gone need not be woken.
+            let _ = waker.send(());
+        }
+    }
+}
+
+/// Closes gaps when they are due, for as long as the server lives.
+pub(crate) async fn run(server: Weak<Server>) {
+    loop {
+        let (woken, clock, deadline) = {
+            let Some(server) = server.upgrade().filter(|server| !server.is_stopping()) else { return };
+            let now = server.now();
+            for gap in server.receiver.schedule.borrow_mut().begin(now) {
+                server.spawn(attempt(Rc::clone(&server), gap));
+            }
+            let (sender, receiver) = oneshot::channel();
+            *server.receiver.waker.borrow_mut() = Some(sender);
+            let deadline = server.receiver.schedule.borrow().next_deadline();
+            (receiver, Rc::clone(&server.ports.clock), deadline.map(|deadline| deadline.saturating_sub(now)))
+        };
+        match deadline {
+            Some(millis) => match select(woken, clock.sleep(millis)).await {
+                Either::Left(_) | Either::Right(_) => {}
+            },
+            // The sender is dropped with the server, and then there is nothing left to do.
+            None => drop(woken.await),
+        }
+    }
+}
+
+async fn attempt(server: Rc<Server>, gap: GapId) {
+    let filled = attempted(&server, &gap).await.unwrap_or_default();
+    server.receiver.schedule.borrow_mut().ended(server.now(), &gap, filled.progressed, filled.is_closed);
+    server.receiver.wake();
+}
+
+async fn attempted(server: &Server, gap: &GapId) -> Result<Filled, Error> {
+    let Some(room) = server.rooms.room(&gap.0).await? else { return Ok(Filled::default()) };
+    fill(server, &room, gap).await
+}

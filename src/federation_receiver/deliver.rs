@@ -1,0 +1,93 @@
+//! Handing checked events to the room server, many in one commit.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use ruma::OwnedEventId;
+
+use super::order::in_order;
+use crate::{
+    error::Error,
+    event::CheckedPdu,
+    room_server::{Draft, Input, InputKind, Room, Undecided, Verdict},
+    server::Server,
+    storage::Key,
+};
+
+/// So many events are decided in one commit: as many as a transaction has, and few enough that others get their turn in the
+/// room.
+const CHUNK: usize = 50;
+
+/// An event on its way to the room server.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) event: CheckedPdu,
+    /// The row in which it has waited; it goes in the commit in which the event gets its place.
+    pub(super) row: Option<Key>,
+}
+
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has its place, or had it before.
+    Placed,
+    /// What it builds on or what authorises it is not there.
+    Missing,
+    /// This server cannot make anything of it.
+    Failed(String),
+}
+
+/// Hands over events as new ones, each behind those that it names. What is named in a circle has no outcome.
+pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arrival>) -> Result<BTreeMap<OwnedEventId, Outcome>, Error> {
+    let mut outcomes = BTreeMap::new();
+    let order = in_order(arrivals.iter().map(|arrival| &arrival.event));
+    let mut arrivals: BTreeMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).collect();
+    let ordered: Vec<_> = order.iter().filter_map(|id| arrivals.remove(id)).collect();
+    for chunk in ordered.chunks(CHUNK) {
+        match receive_all(server, room, chunk).await {
+            Ok(received) => outcomes.extend(received),
+            Err(error) if is_about_event(&error) => outcomes.extend(one_by_one(server, room, chunk).await?),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(outcomes)
+}
+
+/// An event of which this server cannot make anything does not take the others along.
+async fn one_by_one(server: &Server, room: &Rc<Room>, chunk: &[Arrival]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
+    let mut outcomes = Vec::new();
+    for arrival in chunk {
+        match receive_all(server, room, std::slice::from_ref(arrival)).await {
+            Ok(received) => outcomes.extend(received),
+            Err(error) if is_about_event(&error) => {
+                outcomes.push((arrival.event.pdu().event_id.clone(), Outcome::Failed(error.to_string())));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(outcomes)
+}
+
+fn is_about_event(error: &Error) -> bool {
+    matches!(error, Error::Bug(_) | Error::Refused(_))
+}
+
+async fn receive_all(server: &Server, room: &Rc<Room>, arrivals: &[Arrival]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
+    let events: Vec<_> = arrivals.iter().map(|arrival| arrival.event.clone()).collect();
+    let decided = server.rooms.transact_in(room, |draft| {
+        draft.foresee(&events)?;
+        arrivals.iter().map(|arrival| receive(draft, arrival)).collect::<Result<Vec<_>, _>>()
+    });
+    decided.await
+}
+
+fn receive(draft: &mut Draft<'_>, arrival: &Arrival) -> Result<(OwnedEventId, Outcome), Undecided> {
+    let input = Input { event: arrival.event.clone(), kind: InputKind::New, state_before: None };
+    let outcome = match draft.receive(&input)? {
+        Verdict::Known | Verdict::Stored(_) => Outcome::Placed,
+        Verdict::Missing { .. } => Outcome::Missing,
+    };
+    if let (Outcome::Placed, Some(row)) = (&outcome, &arrival.row) {
+        draft.rows().delete(row.clone());
+    }
+    Ok((arrival.event.pdu().event_id.clone(), outcome))
+}

@@ -1,0 +1,58 @@
+//! Up to where users of other servers have read.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#receipts>
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ruma::{OwnedEventId, OwnedRoomId, ServerName};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{room_of, user_id};
+use crate::{
+    error::Error,
+    receipts::{self, NewReceipt, READ},
+    room_server::{Room, stored::StoredEvent},
+    server::Server,
+};
+
+/// Receipts by room, type and user.
+type Receipts = BTreeMap<OwnedRoomId, BTreeMap<String, BTreeMap<String, Value>>>;
+
+/// A receipt names so many events at most: the ends of the branches that the user has read.
+const MAX_EVENTS: usize = 20;
+
+#[derive(Deserialize)]
+struct Receipt {
+    event_ids: Vec<OwnedEventId>,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    ts: Option<u64>,
+    thread_id: Option<String>,
+}
+
+pub(super) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    let Ok(rooms) = serde_json::from_value::<Receipts>(content) else { return Ok(false) };
+    let mut any = false;
+    for (room, mut kinds) in rooms {
+        for (user, receipt) in kinds.remove(READ).unwrap_or_default() {
+            let (Some(user), Ok(receipt)) = (user_id(&user), serde_json::from_value::<Receipt>(receipt)) else { continue };
+            let Some(room) = room_of(server, origin, &room, &user).await? else { continue };
+            let Some(event) = last_known(server, &room, &receipt.event_ids).await? else { continue };
+            let thread = receipt.data.thread_id.filter(|thread| !thread.is_empty());
+            receipts::add(server, &room, &user, vec![NewReceipt { kind: READ, thread, event, ts: receipt.data.ts }]).await?;
+            any = true;
+        }
+    }
+    Ok(any)
+}
+
+/// The last of the events that clients are told of.
+async fn last_known(server: &Server, room: &Room, ids: &[OwnedEventId]) -> Result<Option<Arc<StoredEvent>>, Error> {
+    let ids = ids.get(..MAX_EVENTS).unwrap_or(ids);
+    let events = server.rooms.ask(room, |view| view.events_by_id(ids.iter())).await?;
+    Ok(events.into_iter().flatten().filter(|event| event.is_shown()).max_by_key(|event| event.decided.position))
+}

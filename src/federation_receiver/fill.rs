@@ -1,0 +1,242 @@
+//! Closing a gap: fetching what is before events that wait, in bounded rounds, and where the gap is too wide, the state at it.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use ruma::{EventId, OwnedEventId};
+
+use super::{
+    ask::{self, MAX_MISSING},
+    check::{Unchecked, check},
+    deliver::{Arrival, Outcome, deliver},
+    gap::Gap,
+    helpers::Helpers,
+    schedule::GapId,
+    told_state::{absent, fetch_single, store, told_state},
+};
+use crate::{
+    error::Error,
+    room_server::{InputKind, Room, Verdict, stored::Status},
+    server::Server,
+    storage::{Key, KeyReader, Scan, Table},
+};
+
+/// So often the events before what was found so far are asked for. Servers answer with 20 at a time or more.
+const MAX_ROUNDS: usize = 20;
+
+/// For so many events the state before them is asked for in one attempt.
+const MAX_EDGES: usize = 5;
+
+/// So often, and so many events at most, are asked for that authorise others, before whole chains are.
+const MAX_AUTH_ROUNDS: usize = 5;
+const MAX_AUTH_EVENTS: usize = 200;
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// Whether anything got its place.
+    pub(super) progressed: bool,
+    /// Whether nothing waits any longer.
+    pub(super) is_closed: bool,
+}
+
+/// One attempt to place what a server has sent of a room.
+pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result<Filled, Error> {
+    let mut filling =
+        Filling { server, room, id, helpers: Helpers::of(server, room, &id.1).await?, gap: Gap::default(), placed: BTreeSet::new() };
+    filling.load().await?;
+    filling.find_missing().await?;
+    filling.place().await?;
+    filling.bridge().await?;
+    let progressed = !filling.placed.is_empty();
+    server.receiver.waiting.forget(id, |event| filling.placed.contains(event));
+    Ok(Filled { progressed, is_closed: server.receiver.waiting.is_empty(id) })
+}
+
+struct Filling<'a> {
+    server: &'a Server,
+    room: &'a Rc<Room>,
+    id: &'a GapId,
+    helpers: Helpers,
+    gap: Gap,
+    /// Events that wait no longer.
+    placed: BTreeSet<OwnedEventId>,
+}
+
+impl Filling<'_> {
+    /// Checks what waits. What turns out to be no event waits no longer.
+    async fn load(&mut self) -> Result<(), Error> {
+        let (events, rows): (Vec<_>, Vec<Key>) = self.server.receiver.waiting.read(self.id).await?.into_iter().unzip();
+        let ids: Vec<_> = events.iter().map(|raw| raw.event_id(&self.room.version)).collect();
+        let mut unfit = Vec::new();
+        for ((checked, id), row) in check(self.server, &self.room.version, events).await.into_iter().zip(ids).zip(rows) {
+            match checked {
+                Ok(event) if event.pdu().room_id == self.room.id => self.gap.insert(Arrival { event, row: Some(row) }),
+                Err(Unchecked::NoKey) => {}
+                Ok(_) | Err(Unchecked::Unfit(_)) => {
+                    self.placed.extend(id.ok());
+                    unfit.push(row);
+                }
+            }
+        }
+        self.server.receiver.waiting.delete(unfit).await
+    }
+
+    /// Asks for the events before those that wait, until something that is known is reached or there were enough rounds.
+    async fn find_missing(&mut self) -> Result<(), Error> {
+        let min_depth = first_depth(self.server, self.room).await?;
+        for _ in 0..MAX_ROUNDS {
+            let missing = self.gap.missing(self.server, self.room).await?;
+            if missing.is_empty() || self.ask_for(&missing, min_depth).await? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one server after the other until one knows some of the missing events, and returns how many there were.
+    async fn ask_for(&mut self, missing: &BTreeSet<OwnedEventId>, min_depth: u64) -> Result<usize, Error> {
+        let earliest: Vec<_> = self.room.head().extremities.iter().map(|extremity| extremity.id.clone()).collect();
+        let mut latest = self.gap.builders_on(missing);
+        latest.truncate(MAX_MISSING);
+        for peer in self.helpers.present() {
+            let answer = ask::missing_events(self.server, &peer, &self.room.id, &earliest, &latest, min_depth).await;
+            let Some(events) = self.helpers.heard(&peer, answer)? else { continue };
+            let checked = check(self.server, &self.room.version, events).await.into_iter().flatten();
+            let of_room = checked.filter(|event| event.pdu().room_id == self.room.id).collect();
+            let added = self.gap.add_missing(of_room, missing, min_depth);
+            if added > 0 {
+                return Ok(added);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Places everything before which nothing is missing.
+    async fn place(&mut self) -> Result<(), Error> {
+        let circular = self.gap.take_circular();
+        self.placed.extend(circular.iter().map(|arrival| arrival.event.pdu().event_id.clone()));
+        self.server.receiver.waiting.delete(circular.into_iter().filter_map(|arrival| arrival.row).collect()).await?;
+        let missing = self.gap.missing(self.server, self.room).await?;
+        let placeable = self.gap.take_placeable(&missing);
+        if placeable.is_empty() {
+            return Ok(());
+        }
+        self.find_auth_events(&placeable).await?;
+        for (id, outcome) in deliver(self.server, self.room, placeable.clone()).await? {
+            if outcome == Outcome::Placed {
+                self.placed.insert(id);
+            }
+        }
+        // What lacks authorising events, or failed, is tried again the next time.
+        Ok(())
+    }
+
+    /// Fetches and stores the events that authorise these, as far as they are not here and can be had.
+    async fn find_auth_events(&self, events: &[Arrival]) -> Result<(), Error> {
+        let among: BTreeSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).collect();
+        let named = events.iter().flat_map(|arrival| &arrival.event.pdu().auth_events).filter(|id| !among.contains(id));
+        let wanted = absent(self.server, self.room, &ask::unique(named.cloned())).await?;
+        if wanted.is_empty() || self.fetch_auth_events(wanted.clone()).await? {
+            return Ok(());
+        }
+        let named_by = events.iter().find(|arrival| arrival.event.pdu().auth_events.iter().any(|id| wanted.contains(id)));
+        let Some(event) = named_by else { return Ok(()) };
+        for peer in self.helpers.present() {
+            let answer = ask::event_auth(self.server, &peer, &self.room.id, &event.event.pdu().event_id).await;
+            if let Some(chain) = self.helpers.heard(&peer, answer)? {
+                return store(self.server, self.room, chain).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches events and those that authorise them, one by one. Returns whether that led to what is known.
+    async fn fetch_auth_events(&self, mut wanted: BTreeSet<OwnedEventId>) -> Result<bool, Error> {
+        let mut found = Vec::new();
+        let mut seen = wanted.clone();
+        for _ in 0..MAX_AUTH_ROUNDS {
+            if wanted.is_empty() || seen.len() > MAX_AUTH_EVENTS {
+                break;
+            }
+            let mut fetched = Vec::new();
+            for peer in self.helpers.present() {
+                fetched = fetch_single(self.server, self.room, &peer, &wanted).await;
+                if !fetched.is_empty() {
+                    break;
+                }
+            }
+            let named: Vec<_> = fetched.iter().flat_map(|raw| raw.auth_events()).filter(|id| !seen.contains(id)).collect();
+            let got: BTreeSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).collect();
+            if got.len() < wanted.len() {
+                return Ok(false);
+            }
+            found.extend(fetched);
+            wanted = absent(self.server, self.room, &ask::unique(named)).await?;
+            seen.extend(wanted.iter().cloned());
+        }
+        store(self.server, self.room, found).await?;
+        Ok(wanted.is_empty())
+    }
+
+    /// Where events before others cannot be had, goes on from the state there as others tell it.
+    async fn bridge(&mut self) -> Result<(), Error> {
+        let mut skipped = BTreeSet::new();
+        for _ in 0..MAX_EDGES {
+            let missing = self.gap.missing(self.server, self.room).await?;
+            let Some(edge) = self.gap.edge(&missing, &skipped) else { break };
+            if self.place_edge(&edge).await? {
+                self.placed.insert(edge.clone());
+                self.gap.remove(&edge);
+                self.place().await?;
+            } else {
+                skipped.insert(edge);
+            }
+            if self.gap.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Places an event before which events are missing, upon the state that a server tells.
+    async fn place_edge(&self, id: &EventId) -> Result<bool, Error> {
+        let Some(arrival) = self.gap.get(id).cloned() else { return Ok(false) };
+        self.find_auth_events(std::slice::from_ref(&arrival)).await?;
+        let own_server = arrival.event.pdu().sender.server_name().to_owned();
+        let peers = self.helpers.present_beginning_with(&own_server);
+        let mut refusals = 0;
+        for peer in &peers {
+            let told = told_state(self.server, self.room, peer, id).await;
+            let Some(state) = self.helpers.heard(peer, told)? else { continue };
+            refusals += 1;
+            // By telling a wrong state, a server could have others' events refused here for ever.
+            let is_believed = *peer == own_server || self.helpers.are_only(peer) || (refusals == peers.len() && refusals > 1);
+            let decided = self.server.rooms.transact_in(self.room, |draft| {
+                let verdict = draft.receive_told(&arrival.event, InputKind::New, &state)?;
+                let is_refused = verdict == Verdict::Stored(Status::Rejected) && !draft.is_rejected_by_itself(&arrival.event)?;
+                if is_refused && !is_believed {
+                    draft.restart();
+                    return Ok(false);
+                }
+                if let (Some(row), false) = (&arrival.row, matches!(verdict, Verdict::Missing { .. })) {
+                    draft.rows().delete(row.clone());
+                }
+                Ok(!matches!(verdict, Verdict::Missing { .. }))
+            });
+            if decided.await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The depth at which the room's history begins here. What is before it is for those to ask for who page back.
+async fn first_depth(server: &Server, room: &Room) -> Result<u64, Error> {
+    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::Timeline).number(room.number.0)).limited(1)).await?;
+    let depth = rows.first().and_then(|row| {
+        let mut key = KeyReader::new(&row.key);
+        key.number().and_then(|_| key.number())
+    });
+    Ok(depth.unwrap_or(0))
+}

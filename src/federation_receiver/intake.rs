@@ -1,0 +1,131 @@
+//! Taking in the events that a server sends: what becomes of each, and what has to wait.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
+
+use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
+
+use super::{
+    check::{Unchecked, check},
+    deliver::{Arrival, Outcome, deliver},
+    waiting::NewWaiting,
+};
+use crate::{
+    error::Error,
+    event::{RawPdu, RoomVersion},
+    residents::residents,
+    room_server::{Room, cover::has_place},
+    server::Server,
+    server_acl,
+};
+
+/// What became of events: those that this server has or keeps, and why it does not have the others.
+pub(crate) type Received = BTreeMap<OwnedEventId, Result<(), String>>;
+
+/// Takes in events of any rooms. What has no ID in the version of its room, and what is of no room, is left out.
+pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: Vec<RawPdu>) -> Result<Received, Error> {
+    let mut by_room: BTreeMap<OwnedRoomId, Vec<RawPdu>> = BTreeMap::new();
+    for raw in events {
+        if let Some(room) = raw.room_id().and_then(|room| RoomId::parse(room).ok()) {
+            by_room.entry(room).or_default().push(raw);
+        }
+    }
+    let mut received = Received::new();
+    for (room, events) in by_room {
+        received.extend(receive_in(server, origin, &room, events).await?);
+    }
+    Ok(received)
+}
+
+async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: Vec<RawPdu>) -> Result<Received, Error> {
+    let Some(room) = server.rooms.room(id).await? else { return Ok(refused_without_room(&events)) };
+    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).collect();
+    if !residents(server, &room).await?.contains_key(server.identity.server_name()) {
+        return Ok(refused(events.into_keys(), "This server is not in that room."));
+    }
+    let current = room.head().current;
+    if !server.rooms.ask(&room, |view| server_acl::allows(view, current, origin)).await? {
+        return Ok(refused(events.into_keys(), "The room shuts your server out."));
+    }
+    receive_open(server, origin, &room, events).await
+}
+
+/// What is not known as an event of a room has the ID that it says, or the one of a recent room version: enough to tell its
+/// sender of which one is spoken.
+fn refused_without_room(events: &[RawPdu]) -> Received {
+    let version = RoomVersion::parse(crate::event::DEFAULT_ROOM_VERSION.as_str());
+    let id = |raw: &RawPdu| {
+        let told = raw.field("event_id").and_then(|id| id.as_str()).and_then(|id| ruma::EventId::parse(id).ok());
+        told.or_else(|| raw.event_id(version.as_ref()?).ok())
+    };
+    refused(events.iter().filter_map(id), "This server is not in that room.")
+}
+
+fn refused(ids: impl IntoIterator<Item = OwnedEventId>, why: &str) -> Received {
+    ids.into_iter().map(|id| (id, Err(why.to_owned()))).collect()
+}
+
+async fn receive_open(
+    server: &Server,
+    origin: &ServerName,
+    room: &Rc<Room>,
+    mut events: BTreeMap<OwnedEventId, RawPdu>,
+) -> Result<Received, Error> {
+    let mut received = Received::new();
+    for id in known(server, room, events.keys().cloned().collect()).await? {
+        events.remove(&id);
+        received.insert(id, Ok(()));
+    }
+    let (ids, raw): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+    let (mut arrivals, mut waiting) = (Vec::new(), Vec::new());
+    for ((checked, id), raw) in check(server, &room.version, raw.clone()).await.into_iter().zip(ids).zip(raw) {
+        match checked {
+            Ok(event) if event.pdu().room_id == room.id => arrivals.push(Arrival { event, row: None }),
+            Ok(_) => drop(received.insert(id, Err("This is no event of that room.".into()))),
+            Err(Unchecked::Unfit(unfit)) => drop(received.insert(id, Err(unfit.to_string()))),
+            Err(Unchecked::NoKey) => waiting.push(NewWaiting::unchecked(id, &raw)),
+        }
+    }
+    let mut placed = BTreeSet::new();
+    let mut outcomes = deliver(server, room, arrivals.clone()).await?;
+    for Arrival { event, .. } in arrivals {
+        let id = event.pdu().event_id.clone();
+        match outcomes.remove(&id) {
+            Some(Outcome::Placed) => {
+                placed.insert(id.clone());
+                received.insert(id, Ok(()));
+            }
+            Some(Outcome::Missing) => waiting.push(NewWaiting::checked(&event)),
+            Some(Outcome::Failed(why)) => drop(received.insert(id, Err(why))),
+            None => drop(received.insert(id, Err("The event names others in a circle.".into()))),
+        }
+    }
+    server.receiver.placed(server.now(), &room.id, &placed);
+    received.extend(keep_waiting(server, origin, room, waiting).await?);
+    Ok(received)
+}
+
+/// Those of the events that have their place already.
+async fn known(server: &Server, room: &Room, ids: Vec<OwnedEventId>) -> Result<Vec<OwnedEventId>, Error> {
+    let found = server.rooms.ask(room, |view| view.events_by_id(ids.iter())).await?;
+    let known = ids.into_iter().zip(found).filter(|(_, event)| event.as_ref().is_some_and(|event| has_place(event)));
+    Ok(known.map(|(id, _)| id).collect())
+}
+
+async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting: Vec<NewWaiting>) -> Result<Received, Error> {
+    if waiting.is_empty() {
+        return Ok(Received::new());
+    }
+    let gap = (room.id.clone(), origin.to_owned());
+    let is_resident = residents(server, room).await?.contains_key(origin);
+    let ids: Vec<_> = waiting.iter().map(|event| event.id.clone()).collect();
+    let not_kept = server.receiver.waiting.add(&gap, waiting, is_resident).await?;
+    server.receiver.heard(server.now(), &[gap]);
+    let received = |id: OwnedEventId| {
+        let kept = if not_kept.contains(&id) { Err("Too many events of your server wait for others.".to_owned()) } else { Ok(()) };
+        (id, kept)
+    };
+    Ok(ids.into_iter().map(received).collect())
+}

@@ -1,0 +1,48 @@
+//! Keys that were found, and which of them were valid when.
+
+use std::collections::BTreeMap;
+
+use ruma::serde::Base64;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{PublicKeys, RoomVersion};
+
+/// A key, and until when what it signed counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FoundKey {
+    #[serde(rename = "k")]
+    pub(super) key: Base64,
+    /// In milliseconds since the Unix epoch.
+    #[serde(rename = "u")]
+    pub(super) valid_until: u64,
+}
+
+/// The keys of servers whose keys could be had.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FoundKeys(BTreeMap<String, BTreeMap<String, FoundKey>>);
+
+impl FoundKeys {
+    pub(super) fn new(keys: BTreeMap<String, BTreeMap<String, FoundKey>>) -> Self {
+        Self(keys)
+    }
+
+    /// Whether the server's keys could be had.
+    pub(crate) fn has_any(&self, server: &str) -> bool {
+        self.0.contains_key(server)
+    }
+
+    /// The keys that count for an event of that time, in a room of that version.
+    ///
+    /// <https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period>
+    pub(crate) fn valid_at(&self, origin_server_ts: u64, version: &RoomVersion) -> PublicKeys {
+        self.at(version.rules.enforce_key_validity.then_some(origin_server_ts))
+    }
+
+    pub(super) fn at(&self, time: Option<u64>) -> PublicKeys {
+        let is_valid = |key: &FoundKey| time.is_none_or(|time| key.valid_until >= time);
+        let of_server = |keys: &BTreeMap<String, FoundKey>| {
+            keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).collect()
+        };
+        self.0.iter().map(|(server, keys)| (server.clone(), of_server(keys))).collect()
+    }
+}

@@ -1,0 +1,254 @@
+//! Keys of other servers' users: what is kept of their device lists, and what is asked of their servers.
+//!
+//! A list is kept for users who share a room with a local one. It is filled by asking their server, follows that server's
+//! updates, and is marked stale when one of them is missing.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+
+mod ask;
+mod receive;
+
+use std::{collections::BTreeMap, pin::pin};
+
+use futures_util::future::{Either, select};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use self::receive::{Received, receive_device_list_update, receive_signing_key_update};
+use super::{
+    claim::{Claimed, Claims},
+    device_list::DeviceList,
+    query::Query,
+    signed::Signed,
+};
+use crate::{
+    error::Error,
+    federation_client::PeerError,
+    log::Output,
+    ports::{Store, TransportError},
+    rows,
+    server::Server,
+    sharing,
+    storage::{Batch, Key, Table},
+};
+
+/// So many devices of one user are kept at most; a server that tells of more is not believed.
+const MAX_DEVICES: usize = 1_000;
+
+/// How long other servers are waited for, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Patience(u64);
+
+impl Patience {
+    /// No client has others waited for longer.
+    const MAX: Self = Self(60_000);
+
+    async fn wait<T>(self, server: &Server, destination: &ServerName, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let time = server.ports.clock.sleep(self.min(Self::MAX).0);
+        match select(pin!(asking), time).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(PeerError::from(TransportError::TimedOut(destination.to_string())).into()),
+        }
+    }
+}
+
+impl Default for Patience {
+    /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
+    fn default() -> Self {
+        Self(10_000)
+    }
+}
+
+/// What is known of the devices and cross-signing keys of another server's user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RemoteDeviceList {
+    /// The last step of the list that is in it.
+    #[serde(rename = "i")]
+    pub(crate) stream_id: u64,
+    /// The last step that was heard of; the list is stale while it lags behind.
+    #[serde(rename = "h", default)]
+    heard_of: u64,
+    /// Whether a step is missing.
+    #[serde(rename = "s", default)]
+    pub(crate) is_stale: bool,
+    #[serde(rename = "d", default)]
+    pub(crate) devices: BTreeMap<String, RemoteDevice>,
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) master_key: Option<Signed>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) self_signing_key: Option<Signed>,
+}
+
+/// A device of another server's user.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RemoteDevice {
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<Signed>,
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) display_name: Option<String>,
+}
+
+/// A device list as its server tells it.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid>
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToldDeviceList {
+    user_id: OwnedUserId,
+    stream_id: u64,
+    #[serde(default)]
+    devices: Vec<ToldDevice>,
+    master_key: Option<Signed>,
+    self_signing_key: Option<Signed>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToldDevice {
+    device_id: String,
+    keys: Option<Signed>,
+    device_display_name: Option<String>,
+}
+
+impl RemoteDeviceList {
+    /// The list as its server tells it, which lags behind where that server's updates were quicker.
+    fn of_told(user: &UserId, told: ToldDeviceList, known: Option<&Self>) -> Self {
+        let heard_of = known.map_or(told.stream_id, |known| known.heard_of.max(told.stream_id));
+        let mut list = Self { stream_id: told.stream_id, heard_of, is_stale: told.stream_id < heard_of, ..Self::default() };
+        for ToldDevice { device_id, keys, device_display_name } in told.devices.into_iter().take(MAX_DEVICES) {
+            let keys = keys.filter(|keys| super::upload::check(user, &device_id, keys).is_ok());
+            list.devices.insert(device_id, RemoteDevice { keys, display_name: device_display_name });
+        }
+        list.master_key = told.master_key.filter(|key| key.is_of(user));
+        list.self_signing_key = told.self_signing_key.filter(|key| key.is_of(user));
+        list
+    }
+
+    /// The keys of the wanted devices, or of all.
+    fn keys(&self, wanted: &[String]) -> BTreeMap<String, Signed> {
+        let wanted = self.devices.iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id));
+        let keys = wanted.filter_map(|(id, device)| Some((id.clone(), device.keys.clone()?.named(device.display_name.as_deref()))));
+        keys.collect()
+    }
+}
+
+/// What is kept of a user's device list.
+pub(crate) async fn cached(store: &dyn Store, user: &UserId) -> Result<Option<RemoteDeviceList>, Error> {
+    rows::one(store, row_key(user)).await
+}
+
+/// Stores a device list as its server told it, and has clients ask again where it is another than before.
+///
+/// Not kept where the user shares no room with a local one, since that server's updates do not come here then.
+pub(crate) async fn store(server: &Server, user: &UserId, told: ToldDeviceList) -> Result<RemoteDeviceList, Error> {
+    let _lock = server.accounts.lock(user).await;
+    let known = cached(&*server.ports.store, user).await?;
+    let list = RemoteDeviceList::of_told(user, told, known.as_ref());
+    if known.as_ref() != Some(&list) && sharing::is_seen(server, user).await? {
+        write(server, user, &list).await?;
+    }
+    Ok(list)
+}
+
+/// Stores a list and has clients ask again for the user's keys.
+async fn write(server: &Server, user: &UserId, list: &RemoteDeviceList) -> Result<(), Error> {
+    let changes = DeviceList::read(&*server.ports.store, user).await?;
+    let appending = server.log.append(|positions| {
+        let mut batch = Batch::new();
+        batch.put_json(row_key(user), list);
+        let position = positions.assign(Output::RemoteDevices { user: user.to_owned() });
+        changes.tell(user, position, &mut batch);
+        batch
+    });
+    appending.await
+}
+
+/// Asks a user's server for the device list, and stores the answer: for a list that is stale or not there yet.
+pub(crate) async fn resync(server: &Server, user: &UserId) -> Result<RemoteDeviceList, Error> {
+    let told = ask::devices(server, user).await?;
+    if told.user_id != user {
+        return Err(PeerError::Malformed("these are another user's devices".into()).into());
+    }
+    store(server, user, told).await
+}
+
+/// What another server's users were found to have.
+#[derive(Debug, Default)]
+pub(crate) struct RemoteKeys {
+    pub(crate) device_keys: BTreeMap<OwnedUserId, BTreeMap<String, Signed>>,
+    pub(crate) master_keys: BTreeMap<OwnedUserId, Signed>,
+    pub(crate) self_signing_keys: BTreeMap<OwnedUserId, Signed>,
+    /// Why not all of it is there, or new.
+    pub(crate) failure: Option<Value>,
+}
+
+impl RemoteKeys {
+    fn add(&mut self, user: OwnedUserId, wanted: &[String], list: RemoteDeviceList) {
+        self.device_keys.insert(user.clone(), list.keys(wanted));
+        self.master_keys.extend(list.master_key.map(|key| (user.clone(), key)));
+        self.self_signing_keys.extend(list.self_signing_key.map(|key| (user, key)));
+    }
+}
+
+/// The keys of one server's users: what is kept of them, or else what their server says. Where it cannot be asked, what was
+/// known before is better than nothing: a server that is away gets its messages later.
+pub(crate) async fn query(server: &Server, query: Query, patience: Patience) -> Result<RemoteKeys, Error> {
+    let mut keys = RemoteKeys::default();
+    for (user, wanted) in query {
+        let known = cached(&*server.ports.store, &user).await?;
+        if let Some(list) = known.as_ref().filter(|list| !list.is_stale) {
+            keys.add(user, &wanted, list.clone());
+            continue;
+        }
+        // Who has failed to answer is not asked for each of many users.
+        let asked =
+            if keys.failure.is_none() { Some(patience.wait(server, user.server_name(), resync(server, &user)).await) } else { None };
+        match (asked, known) {
+            (Some(Ok(list)), _) => keys.add(user, &wanted, list),
+            (asked, known) => {
+                keys.failure = keys.failure.or(asked.and_then(Result::err).map(|error| failure(&error)));
+                if let Some(list) = known {
+                    keys.add(user, &wanted, list);
+                }
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Claims keys of another server's users.
+pub(crate) async fn claim(server: &Server, destination: &ServerName, claims: Claims, patience: Patience) -> Result<Claimed, Error> {
+    let mut one_time_keys = patience.wait(server, destination, ask::claim(server, destination, &claims)).await?;
+    one_time_keys.retain(|user, devices| {
+        let wanted = claims.get(user);
+        devices.retain(|device, _| wanted.is_some_and(|wanted| wanted.contains_key(device)));
+        wanted.is_some()
+    });
+    Ok(one_time_keys)
+}
+
+/// A server's failure as `failures` tells it.
+pub(crate) fn failure(error: &Error) -> Value {
+    error.body().into()
+}
+
+/// What is asked of local users, and what of other servers' users, by server.
+pub(crate) fn by_server<T>(
+    server: &Server,
+    asked: BTreeMap<OwnedUserId, T>,
+) -> (BTreeMap<OwnedUserId, T>, BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>>) {
+    let mut local = BTreeMap::new();
+    let mut remote: BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>> = BTreeMap::new();
+    for (user, what) in asked {
+        if user.server_name() == server.name() {
+            local.insert(user, what);
+        } else {
+            remote.entry(user.server_name().to_owned()).or_default().insert(user, what);
+        }
+    }
+    (local, remote)
+}
+
+fn row_key(user: &UserId) -> Key {
+    Key::new(Table::RemoteDevices).text(user.as_str())
+}

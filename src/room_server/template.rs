@@ -1,0 +1,36 @@
+//! Templates: events that another server is to sign and hand in again.
+
+use std::collections::BTreeSet;
+
+use ruma::CanonicalJsonObject;
+
+use super::{
+    auth::{allowed_by_state, select_auth_events},
+    draft::Draft,
+    view::Undecided,
+};
+use crate::{
+    error::Error,
+    event::{NewEvent, Placement},
+};
+
+impl Draft<'_> {
+    /// An event upon the room's head that its sender's server is to sign, if the room would allow it. Nothing is appended.
+    pub fn template(&self, event: NewEvent) -> Result<CanonicalJsonObject, Undecided> {
+        let (prev_events, before) = self.place_of_next()?;
+        let placement = Placement {
+            room_id: Some(self.room.id.clone()),
+            prev_events,
+            auth_events: select_auth_events(&self.view, &self.room.version, before, &event)?,
+            depth: self.head.next_depth(),
+            now: self.context.now,
+            localpart: "template".into(),
+        };
+        let (template, event) = event.template(placement, &self.room.version, self.context.identity)?;
+        for state in BTreeSet::from([before, self.head.current]) {
+            allowed_by_state(&self.view, &self.room.version.rules.authorization, event.pdu(), state)?
+                .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
+        }
+        Ok(template)
+    }
+}

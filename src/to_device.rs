@@ -1,0 +1,137 @@
+//! Messages to devices: sent, kept until their device has them, and handed over to other servers.
+//!
+//! A message to a local device stands in the device's inbox under its position in the log, and goes when a later sync shows
+//! that it was received. Messages to another server's devices are one entry of the log for each server: the log is the outbox.
+//!
+//! <https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging>
+
+mod inbox;
+mod receive;
+
+use std::collections::BTreeMap;
+
+use futures_util::lock::OwnedMutexGuard;
+use ruma::{OwnedServerName, OwnedUserId, UserId};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::{
+    inbox::{Inbox, Inboxes, forget_delivered, inbox},
+    receive::receive,
+};
+use crate::{
+    error::Error,
+    keys::remote::by_server,
+    log::{Output, Positions},
+    ports::Store,
+    room_server::Position,
+    rows,
+    server::Server,
+    storage::{Batch, Key, Scan, Table},
+};
+
+/// Contents by user and device, or by user and [`ALL_DEVICES`].
+pub(crate) type Messages = BTreeMap<OwnedUserId, BTreeMap<String, Map<String, Value>>>;
+
+/// Stands for all devices of a user.
+const ALL_DEVICES: &str = "*";
+
+/// A message as its device is told of it, and as it is stored.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    sender: &'a UserId,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    content: Map<String, Value>,
+}
+
+/// Sends messages of a local user, with other rows in the same commit.
+pub(crate) async fn send(server: &Server, sender: &UserId, kind: &str, messages: Messages, rows: Batch) -> Result<(), Error> {
+    let (local, remote) = by_server(server, messages);
+    let recipients = Recipients::of(server, local).await?;
+    let appending = server.log.append(|positions| {
+        let mut batch = rows;
+        recipients.write(sender, kind, positions, &mut batch);
+        for (destination, messages) in remote {
+            write_outgoing(server, sender, kind, destination, messages, positions, &mut batch);
+        }
+        batch
+    });
+    appending.await
+}
+
+/// The content of `m.direct_to_device`. Its ID is made of its place in this life of the database.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging>
+fn write_outgoing(
+    server: &Server,
+    sender: &UserId,
+    kind: &str,
+    destination: OwnedServerName,
+    messages: Messages,
+    positions: &mut Positions,
+    batch: &mut Batch,
+) {
+    let position = positions.assign(Output::ToDeviceRemote { destination });
+    let message_id = format!("{}.{}", server.identity.incarnation(), position.0);
+    let content = json!({ "sender": sender, "type": kind, "message_id": message_id, "messages": messages });
+    batch.put_json(outgoing_key(position), &content);
+}
+
+/// The content of the `m.direct_to_device` that an entry of the log stands for.
+pub(crate) async fn outgoing(store: &dyn Store, position: Position) -> Result<Option<Value>, Error> {
+    rows::one(store, outgoing_key(position)).await
+}
+
+/// Adds to a commit that what an entry of the log stands for was delivered, and need not be kept.
+pub(crate) fn forget_outgoing(position: Position, batch: &mut Batch) {
+    batch.delete(outgoing_key(position));
+}
+
+/// Local devices that get messages. While this is held, none of them can be deleted.
+struct Recipients {
+    devices: Vec<(OwnedUserId, String, Map<String, Value>)>,
+    _locks: Vec<OwnedMutexGuard<()>>,
+}
+
+impl Recipients {
+    /// The devices that there are of those that are named.
+    async fn of(server: &Server, messages: Messages) -> Result<Self, Error> {
+        let (mut devices, mut locks) = (Vec::new(), Vec::new());
+        // In the order of the users, so that no two requests wait for each other.
+        for (user, mut of_user) in messages {
+            locks.push(server.accounts.lock(&user).await);
+            let for_all = of_user.remove(ALL_DEVICES);
+            for device in server.accounts.devices(&user).await? {
+                if let Some(content) = of_user.remove(&device.device_id).or_else(|| for_all.clone()) {
+                    devices.push((user.clone(), device.device_id, content));
+                }
+            }
+        }
+        Ok(Self { devices, _locks: locks })
+    }
+
+    fn write(&self, sender: &UserId, kind: &str, positions: &mut Positions, batch: &mut Batch) {
+        for (user, device, content) in &self.devices {
+            let position = positions.assign(Output::ToDevice { user: user.clone(), device: device.clone() });
+            let message = Message { sender, kind, content: content.clone() };
+            batch.put_json(inbox_prefix(user, device).number(position.0), &message);
+        }
+    }
+}
+
+/// Adds to a commit that a device's messages go.
+pub(crate) async fn write_deletion(store: &dyn Store, user: &UserId, device: &str, batch: &mut Batch) -> Result<(), Error> {
+    for row in store.scan(&Scan::prefix(inbox_prefix(user, device))).await? {
+        batch.delete(Key::new(Table::ToDevice).raw(&row.key));
+    }
+    Ok(())
+}
+
+fn inbox_prefix(user: &UserId, device: &str) -> Key {
+    Key::new(Table::ToDevice).text(user.as_str()).text(device)
+}
+
+fn outgoing_key(position: Position) -> Key {
+    Key::new(Table::ToDeviceOut).number(position.0)
+}

@@ -1,0 +1,83 @@
+//! Messages that another server brings for local devices: each is taken once, however often it comes.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging>
+
+use ruma::{OwnedUserId, ServerName};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Messages, Recipients};
+use crate::{
+    error::Error,
+    keys::remote::by_server,
+    server::Server,
+    storage::{Batch, Key, KeyReader, Scan, Table},
+};
+
+/// The longest message ID that is taken: the specification allows 32 characters, of up to four bytes.
+const MAX_ID_BYTES: usize = 128;
+
+/// How long a message is remembered, in milliseconds: longer than any server, or a relay in its stead, tries to deliver it.
+const REMEMBERED: u64 = 90 * 24 * 60 * 60 * 1000;
+
+/// With each message that comes, so many old ones are forgotten at most: more than come.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
+/// The content of `m.direct_to_device`.
+#[derive(Debug, Deserialize)]
+struct DirectToDevice {
+    sender: OwnedUserId,
+    #[serde(rename = "type")]
+    kind: String,
+    message_id: String,
+    messages: Messages,
+}
+
+/// Takes messages of another server, unless they came before. What is not of that server, or malformed, is dropped.
+pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<(), Error> {
+    let Ok(DirectToDevice { sender, kind, message_id, messages }) = serde_json::from_value(content) else { return Ok(()) };
+    if sender.server_name() != origin || message_id.len() > MAX_ID_BYTES {
+        return Ok(());
+    }
+    // Held so that the same message does not come twice at once.
+    let _lock = server.accounts.lock(&sender).await;
+    let received = received_key(origin, &message_id);
+    if server.ports.store.get_many(std::slice::from_ref(&received)).await?.pop().flatten().is_some() {
+        return Ok(());
+    }
+    let (local, _) = by_server(server, messages);
+    let recipients = Recipients::of(server, local).await?;
+    if recipients.devices.is_empty() {
+        return Ok(());
+    }
+    let now = server.now();
+    let mut batch = Batch::new();
+    batch.put(received, now.to_be_bytes());
+    batch.put(age_prefix(origin).number(now).text(&message_id), []);
+    forget_old(server, origin, now, &mut batch).await?;
+    let appending = server.log.append(|positions| {
+        recipients.write(&sender, &kind, positions, &mut batch);
+        batch
+    });
+    appending.await
+}
+
+async fn forget_old(server: &Server, origin: &ServerName, now: u64, batch: &mut Batch) -> Result<(), Error> {
+    let old = Scan::range(age_prefix(origin), age_prefix(origin).number(now.saturating_sub(REMEMBERED)));
+    for row in server.ports.store.scan(&old.limited(FORGOTTEN_AT_ONCE)).await? {
+        let mut key = KeyReader::new(&row.key);
+        if let (Some(_), Some(_), Some(_), Some(message_id)) = (key.text(), key.byte(), key.number(), key.text()) {
+            batch.delete(received_key(origin, &message_id));
+        }
+        batch.delete(Key::new(Table::ToDeviceReceived).raw(&row.key));
+    }
+    Ok(())
+}
+
+fn received_key(origin: &ServerName, message_id: &str) -> Key {
+    Key::new(Table::ToDeviceReceived).text(origin.as_str()).byte(0).text(message_id)
+}
+
+fn age_prefix(origin: &ServerName) -> Key {
+    Key::new(Table::ToDeviceReceived).text(origin.as_str()).byte(1)
+}
