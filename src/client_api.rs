@@ -9,6 +9,7 @@ mod call;
 mod capabilities;
 mod create_room;
 mod cross_signing;
+mod delivery;
 mod devices;
 mod directory;
 mod events;
@@ -79,6 +80,7 @@ const ROUTES: &[&[Route]] = &[
     admin::ROUTES,
     capabilities::ROUTES,
     create_room::ROUTES,
+    delivery::ROUTES,
     cross_signing::ROUTES,
     devices::ROUTES,
     directory::ROUTES,

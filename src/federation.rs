@@ -2,7 +2,10 @@
 
 mod candidates;
 mod directory;
+mod invite;
 mod join;
+mod knock;
+mod leave;
 mod target;
 mod template;
 mod told_room;
@@ -11,9 +14,12 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
-    candidates::{Candidates, for_client},
+    candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
+    invite::invite,
     join::join,
+    knock::{helper, knock},
+    leave::leave,
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};

@@ -18,6 +18,9 @@ mod told_state;
 mod transactions;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     cell::RefCell,
     collections::BTreeSet,

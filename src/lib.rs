@@ -15,6 +15,7 @@ mod federation;
 mod federation_api;
 mod federation_client;
 mod federation_receiver;
+mod federation_sender;
 mod filter;
 mod gather;
 mod history;
@@ -41,6 +42,7 @@ mod server_acl;
 mod server_sight;
 mod sharing;
 mod sight;
+mod signal;
 pub mod storage;
 mod sync;
 mod to_device;
@@ -50,6 +52,10 @@ mod typing;
 mod visibility;
 #[cfg(target_arch = "wasm32")]
 pub mod wasm;
+
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 // The tests' host names this crate as its users do.
 #[cfg(test)]

@@ -201,8 +201,20 @@ impl Log {
         }
     }
 
+    /// The same from memory, if it is all there.
+    fn recent_from(&self, from: Position, limit: usize) -> Option<Vec<(Position, Output)>> {
+        let recent = self.recent.borrow();
+        recent.front().filter(|(first, _)| *first <= from)?;
+        let end = self.end();
+        let wanted = recent.iter().filter(|(position, _)| *position >= from && *position <= end);
+        Some(wanted.take(limit).cloned().collect())
+    }
+
     /// Entries from a position on, oldest first.
     pub async fn read(&self, from: Position, limit: usize) -> Result<Vec<(Position, Output)>, Error> {
+        if let Some(recent) = self.recent_from(from, limit) {
+            return Ok(recent);
+        }
         let key = |position: u64| Key::new(Table::Log).number(position);
         let rows = self.store.scan(&Scan::range(key(from.0), key(self.end().0 + 1)).limited(limit)).await?;
         let entry =

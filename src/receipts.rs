@@ -168,6 +168,23 @@ pub(crate) async fn changed_since(server: &Server, room: &Room, since: Position,
     Ok(content.into())
 }
 
+/// A receipt as other servers are told of it.
+pub(crate) struct Sent {
+    pub(crate) user: OwnedUserId,
+    pub(crate) event_id: OwnedEventId,
+    pub(crate) thread: Option<String>,
+    pub(crate) ts: u64,
+}
+
+/// The receipt that changed at a position, unless it has changed again since.
+pub(crate) async fn sent_at(server: &Server, room: RoomNumber, position: Position) -> Result<Option<Sent>, Error> {
+    let change = server.ports.store.get_many(&[change_key(room, position)]).await?.pop().flatten();
+    let Some(Change { user, kind, thread }) = change.map(|row| decode(&row)).transpose()? else { return Ok(None) };
+    let row = server.ports.store.get_many(&[receipt_key(room, &user, &kind, thread.as_deref())]).await?.pop().flatten();
+    let receipt: Option<StoredReceipt> = row.map(|row| decode(&row)).transpose()?;
+    Ok(receipt.map(|receipt| Sent { user, event_id: receipt.event_id, thread, ts: receipt.ts }))
+}
+
 /// The same for somebody who has been told of nothing yet.
 async fn all(server: &Server, room: &Room, upto: Position, user: &UserId) -> Result<Value, Error> {
     let tell_all = |receipts: &RoomReceipts| {

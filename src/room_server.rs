@@ -31,7 +31,7 @@ mod template;
 pub(crate) mod view;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     draft::Draft,

@@ -14,7 +14,8 @@ pub(crate) type Handler<Call> = fn(Call) -> LocalBoxFuture<'static, Result<Respo
 /// One route of an API, with what it makes of a request and who may call.
 pub(crate) struct Route<Call, Access> {
     pub(crate) method: Method,
-    /// The path, with `{name}` where a parameter stands; `{version}` stands for any version of the API under which one handler answers.
+    /// The path, with `{name}` where a parameter stands; behind the API's name, `{version}` stands for any version of it under
+    /// which one handler answers.
     pub(crate) path: &'static str,
     pub(crate) access: Access,
     pub(crate) handler: Handler<Call>,
@@ -37,7 +38,11 @@ pub(crate) type Params = Vec<String>;
 /// The versions under which clients of all ages ask for the same thing.
 const VERSIONS: [&str; 3] = ["v3", "r0", "v1"];
 
-/// The route of a request, and its parameters.
+/// Where in a path the API's version stands, counted in segments: `/_matrix/client/{version}`.
+const VERSION_PLACE: usize = 3;
+
+/// The route of a request, and its parameters. Where several answer the path, the first segment in which they differ decides:
+/// what is spelt out goes before a parameter.
 ///
 /// 404 for a path that there is not, 405 for one that has no such method.
 pub(crate) fn find<Call, Access>(
@@ -47,12 +52,16 @@ pub(crate) fn find<Call, Access>(
 ) -> Result<(&'static Route<Call, Access>, Params), Error> {
     let method = if method == Method::Head { Method::Get } else { method };
     let mut path_exists = false;
+    let mut found: Option<(&Route<Call, Access>, Vec<&str>)> = None;
     for route in routes.iter().copied().flatten() {
         let Some(params) = params(route.path, path) else { continue };
-        if route.method == method {
-            return Ok((route, params.into_iter().map(decode).collect::<Result<_, _>>()?));
-        }
         path_exists = true;
+        if route.method == method && found.as_ref().is_none_or(|(other, _)| goes_before(route.path, other.path)) {
+            found = Some((route, params));
+        }
+    }
+    if let Some((route, params)) = found {
+        return Ok((route, params.into_iter().map(decode).collect::<Result<_, _>>()?));
     }
     if path_exists {
         return Err(Error::refused(405, "M_UNRECOGNIZED", format!("{path} does not take {}.", method.as_str())));
@@ -60,14 +69,22 @@ pub(crate) fn find<Call, Access>(
     Err(Error::refused(404, "M_UNRECOGNIZED", format!("There is no {path} here.")))
 }
 
+fn goes_before(path: &str, other: &str) -> bool {
+    path.split('/').map(is_placeholder).lt(other.split('/').map(is_placeholder))
+}
+
+fn is_placeholder(part: &str) -> bool {
+    part.starts_with('{')
+}
+
 fn params<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
     let mut found = Vec::new();
     let mut segments = path.split('/');
-    for part in template.split('/') {
+    for (place, part) in template.split('/').enumerate() {
         let segment = segments.next()?;
-        if part == "{version}" {
+        if place == VERSION_PLACE && part == "{version}" {
             VERSIONS.contains(&segment).then_some(())?;
-        } else if part.starts_with('{') {
+        } else if is_placeholder(part) {
             found.push(segment);
         } else if part != segment {
             return None;
@@ -79,4 +96,76 @@ fn params<'a>(template: &str, path: &'a str) -> Option<Vec<&'a str>> {
 fn decode(segment: &str) -> Result<String, Error> {
     let text = percent_decode_str(segment).decode_utf8().map_err(|_| Error::invalid_param("The path is not UTF-8."))?;
     Ok(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const fn route(method: Method, path: &'static str) -> Route<(), ()> {
+        fn handler((): ()) -> LocalBoxFuture<'static, Result<Response, Error>> {
+            Box::pin(async { Ok(Response::empty()) })
+        }
+        Route { method, path, access: (), handler }
+    }
+
+    const VERSION: &str = "/_matrix/client/{version}/room_keys/version/{version}";
+    const KEYS: &str = "/_matrix/client/{version}/room_keys/{kind}/{roomId}";
+    const ALL: &str = "/_matrix/client/{version}/room_keys/{kind}/all";
+    const OLD: &str = "/_matrix/client/r0/room_keys/{kind}/{roomId}";
+
+    /// In whichever order the routes stand.
+    const TABLES: [&[&[Route<(), ()>]]; 2] = [
+        &[&[
+            route(Method::Get, VERSION),
+            route(Method::Put, KEYS),
+            route(Method::Get, KEYS),
+            route(Method::Get, ALL),
+            route(Method::Get, OLD),
+        ]],
+        &[&[
+            route(Method::Get, OLD),
+            route(Method::Get, ALL),
+            route(Method::Get, KEYS),
+            route(Method::Put, KEYS),
+            route(Method::Get, VERSION),
+        ]],
+    ];
+
+    #[test]
+    fn what_is_spelt_out_goes_before_a_parameter() {
+        for table in TABLES {
+            for (method, path, expected, params) in [
+                (Method::Get, "/_matrix/client/v3/room_keys/version/7", VERSION, &["7"] as &[&str]),
+                (Method::Get, "/_matrix/client/v3/room_keys/version/v1", VERSION, &["v1"]),
+                (Method::Get, "/_matrix/client/v3/room_keys/version/all", VERSION, &["all"]),
+                (Method::Head, "/_matrix/client/v1/room_keys/keys/!r", KEYS, &["keys", "!r"]),
+                (Method::Get, "/_matrix/client/v3/room_keys/keys/all", ALL, &["keys"]),
+                (Method::Get, "/_matrix/client/r0/room_keys/keys/all", OLD, &["keys", "all"]),
+                // Only a parameter's route takes this method.
+                (Method::Put, "/_matrix/client/v3/room_keys/version/7", KEYS, &["version", "7"]),
+            ] {
+                let (route, found) = find(table, method, path).unwrap_or_else(|error| panic!("{path}: {error}"));
+                assert_eq!((route.path, found.iter().map(String::as_str).collect::<Vec<_>>().as_slice()), (expected, params), "{path}");
+            }
+            let status = |method, path| find(table, method, path).err().map(|error| error.response().status);
+            assert_eq!(status(Method::Delete, "/_matrix/client/v3/room_keys/version/7"), Some(405));
+            assert_eq!(status(Method::Get, "/_matrix/client/v9/room_keys/version/7"), Some(404));
+            assert_eq!(status(Method::Get, "/_matrix/client/v3/room_keys/version"), Some(404));
+        }
+    }
+
+    /// Two routes of one shape and method could not be told apart.
+    #[test]
+    fn no_two_routes_have_one_shape() {
+        let routes: Vec<_> = crate::client_api::routes().chain(crate::federation_api::routes()).collect();
+        let shape = |path: &'static str| {
+            let parts = path.split('/').enumerate();
+            parts.map(|(place, part)| if is_placeholder(part) && place != VERSION_PLACE { "{}" } else { part }).collect::<Vec<_>>()
+        };
+        let shapes: BTreeSet<_> = routes.iter().map(|(method, path)| (*method, shape(path))).collect();
+        assert_eq!(shapes.len(), routes.len());
+    }
 }

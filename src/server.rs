@@ -19,6 +19,7 @@ use crate::{
     federation_api,
     federation_client::FederationClient,
     federation_receiver::{self, Receiver},
+    federation_sender::{self, FederationSender},
     http::{Request, Response},
     identity::{Identity, key_ring::KeyRing},
     keys::one_time::KnownCounts,
@@ -59,6 +60,7 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
@@ -94,6 +96,7 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(
                 Rc::clone(&federation_client),
@@ -104,6 +107,7 @@ impl Server {
             ),
             receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            federation_sender,
             residents: KnownResidents::default(),
             federation: Federation::default(),
             background: Background::default(),
@@ -145,6 +149,7 @@ impl Server {
 
     /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
     pub async fn run(self: Rc<Self>) {
+        self.spawn(federation_sender::run(Rc::clone(&self)));
         self.background.run().await;
     }
 

@@ -57,6 +57,7 @@ async fn create_room(call: Call) -> Result<Response, Error> {
         Ok(())
     };
     server.rooms.transact_in(&new.room, decide).await?;
+    events.invite_from_elsewhere(server, &new.room).await?;
     Ok(Response::ok(&json!({ "room_id": new.room.id })))
 }
 

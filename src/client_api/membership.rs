@@ -4,12 +4,11 @@
 
 mod content;
 mod entry;
+mod exit;
 mod intent;
 mod invitation;
 mod lists;
 mod restricted;
-
-use std::rc::Rc;
 
 use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use serde::Deserialize;
@@ -21,17 +20,11 @@ pub(crate) use self::{
     invitation::check_invitation,
     restricted::{allowed_rooms, candidates, granting_user, is_in_room},
 };
-use super::{
-    Access, Call, Route,
-    directory::{locate, room_of},
-    handler,
-    inherited_settings::inherit_settings,
-};
+use super::{Access, Call, Route, directory::locate, handler, inherited_settings::inherit_settings};
 use crate::{
     error::Error,
     federation::Located,
     http::{Method, Response},
-    room_server::Room,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -93,21 +86,17 @@ async fn join_room(call: &Call, located: Located) -> Result<Response, Error> {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>
 async fn knock(call: Call) -> Result<Response, Error> {
-    let room = room_of(&call.server, call.param(0)).await?;
-    own_change(&call, &room, Intent::Knock).await?;
-    Ok(Response::ok(&json!({ "room_id": room.id })))
+    let located = locate(&call.server, call.param(0)).await?.also_via(call.via()?);
+    let change: OwnChange = call.body()?;
+    entry::knock(&call.server, &located, call.user()?, change.reason.as_deref()).await?;
+    Ok(Response::ok(&json!({ "room_id": located.room_id })))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidleave>
 async fn leave(call: Call) -> Result<Response, Error> {
     let room = call.room(0).await?;
-    own_change(&call, &room, Intent::Leave).await
-}
-
-async fn own_change(call: &Call, room: &Rc<Room>, intent: Intent) -> Result<Response, Error> {
     let change: OwnChange = call.body()?;
-    let user = call.user()?;
-    change_membership(&call.server, room, intent, user, user, change.reason.as_deref()).await?;
+    exit::leave(&call.server, &room, call.user()?, change.reason.as_deref()).await?;
     Ok(Response::empty())
 }
 

@@ -4,6 +4,8 @@
 
 mod canonical_alias;
 
+use std::rc::Rc;
+
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 
@@ -13,8 +15,9 @@ use crate::{
     erasure::content_for,
     error::Error,
     event::NewEvent,
+    federation::{self, for_client},
     http::{Method, Response},
-    room_server::{Draft, Need, PowerLevels, Undecided, View, stored::StoredEvent},
+    room_server::{Draft, Need, PowerLevels, Room, Undecided, View, stored::StoredEvent},
 };
 
 const WITH_KEY: &str = "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}";
@@ -73,7 +76,10 @@ async fn set_state(call: Call) -> Result<Response, Error> {
     let room = call.room_of_member(0).await?;
     let change = Change { kind: call.param(1), state_key: call.param(2), content: &content };
     change.check()?;
-    let event_id = call.server.rooms.transact_in(&room, |draft| change.make(draft, &call)).await?;
+    let event_id = match change.invited().filter(|invited| invited.server_name() != call.server.name()) {
+        Some(invited) => change.make_with_server_of(&invited, &room, &call).await?,
+        None => call.server.rooms.transact_in(&room, |draft| change.make(draft, &call)).await?,
+    };
     Ok(Response::ok(&json!({ "event_id": event_id })))
 }
 
@@ -115,6 +121,22 @@ impl Change<'_> {
             membership::check_invitation(draft, user, &invited)?;
         }
         Ok(event_id)
+    }
+
+    /// Makes the invitation of another server's user, who is asked by that server.
+    async fn make_with_server_of(&self, invited: &UserId, room: &Rc<Room>, call: &Call) -> Result<OwnedEventId, Error> {
+        let user = call.user()?;
+        let decide = |draft: &mut Draft<'_>| {
+            let current = draft.state(&StateEventType::RoomMember, self.state_key)?;
+            if current.is_some_and(|current| self.repeats(&current, user)) {
+                return Ok(None);
+            }
+            Ok(Some(NewEvent::state(user.to_owned(), self.kind, self.state_key, Value::Object(self.content.clone()))))
+        };
+        match federation::invite(&call.server, room, invited, decide).await.map_err(for_client)? {
+            Some(event_id) => Ok(event_id),
+            None => call.server.rooms.transact_in(room, |draft| self.make(draft, call)).await,
+        }
     }
 
     /// What is so already, by the same hand, need not be said again.

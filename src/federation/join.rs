@@ -6,14 +6,15 @@ use std::rc::Rc;
 
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     Candidates, OwnMembership,
     candidates::{is_away, is_unrecognized},
     malformed, read,
     target::path,
-    told_room::ToldRoom,
+    template::body_of,
+    told_room::{ToldRoom, signed_by_others},
 };
 use crate::{
     error::Error,
@@ -72,7 +73,7 @@ async fn send(
 
 async fn send_to(server: &Server, event: &CheckedPdu, peer: &ServerName) -> Result<Vec<u8>, Error> {
     let pdu = event.pdu();
-    let body: Value = serde_json::from_str(pdu.json.get()).map_err(|error| Error::bug(error.to_string()))?;
+    let body = body_of(event)?;
     let parameters = [pdu.room_id.as_str(), pdu.event_id.as_str()];
     match server.federation_client.put(peer, &path("v2/send_join", &parameters), &body).await {
         Err(error) if is_unrecognized(&error) => server.federation_client.put(peer, &path("v1/send_join", &parameters), &body).await,
@@ -89,14 +90,14 @@ fn read_entry(answer: &[u8]) -> Result<Entry<'_>, Error> {
 }
 
 async fn enter(server: &Server, event: CheckedPdu, version: RoomVersion, helper: &ServerName, entry: Entry<'_>) -> Result<Rc<Room>, Error> {
-    let mut told = ToldRoom::new(&event.pdu().room_id, version);
     let event = match entry.event {
-        Some(signed) => told.signed_by_others(server, &event, signed).await?,
+        Some(signed) => signed_by_others(server, &version, &event, signed).await?,
         None if event.pdu().content_str("join_authorised_via_users_server").is_some() => {
             return Err(malformed("the server that authorises the join has not signed it"));
         }
         None => event,
     };
+    let mut told = ToldRoom::new(&event.pdu().room_id, version);
     told.add_auth_chain(&entry.auth_chain);
     if entry.members_omitted {
         let helpers = Candidates::new(server, [helper.to_owned()].into_iter().chain(entry.servers_in_room));

@@ -83,7 +83,7 @@ impl OwnMembership<'_> {
             auth_events: ids(template.auth_events).map_err(malformed)?,
             depth: template.depth,
             now: server.now(),
-            localpart: u128::from_be_bytes(server.random()).to_string(),
+            localpart: fresh_localpart(server),
         };
         let event = NewEvent::state(self.user.to_owned(), "m.room.member", self.user.as_str(), content.into());
         event.build(placement, version, &server.identity)
@@ -98,4 +98,14 @@ impl OwnMembership<'_> {
             && template.content.get("membership").and_then(Value::as_str) == Some(self.membership);
         if is_as_asked { Ok(()) } else { Err(malformed("the template is not of the event that was asked for")) }
     }
+}
+
+/// A part of an event's ID that no other event has, where the room version has IDs that are not hashes.
+pub(super) fn fresh_localpart(server: &Server) -> String {
+    u128::from_be_bytes(server.random()).to_string()
+}
+
+/// The event as the body of a request.
+pub(super) fn body_of(event: &CheckedPdu) -> Result<Value, Error> {
+    serde_json::from_str(event.pdu().json.get()).map_err(|error| Error::bug(error.to_string()))
 }

@@ -72,14 +72,6 @@ impl<'a> ToldRoom<'a> {
         Some(id)
     }
 
-    /// The event that this server has made, with the signatures that others have added to it.
-    pub(super) async fn signed_by_others(&self, server: &Server, own: &CheckedPdu, signed: &RawValue) -> Result<CheckedPdu, Error> {
-        let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
-        let keys = server.keys.find(&wanted_keys(&raw, &self.version).into_iter().collect()).await;
-        let signed = raw.check(&self.version, &keys).map_err(malformed)?;
-        if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
-    }
-
     /// Stores what was told, and enters the room by `event`, or by several commits changes nothing that anybody sees.
     pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu) -> Result<Rc<Room>, Error> {
         let create = self.create.as_ref().filter(|create| self.state.contains(*create));
@@ -145,6 +137,19 @@ impl<'a> ToldRoom<'a> {
         }
         ordered
     }
+}
+
+/// The event that this server has made, with the signatures that others have added to it.
+pub(super) async fn signed_by_others(
+    server: &Server,
+    version: &RoomVersion,
+    own: &CheckedPdu,
+    signed: &RawValue,
+) -> Result<CheckedPdu, Error> {
+    let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
+    let keys = server.keys.find(&wanted_keys(&raw, version).into_iter().collect()).await;
+    let signed = raw.check(version, &keys).map_err(malformed)?;
+    if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
 }
 
 /// Receives the event in a room that this server is in: it is one event among others, and settles nothing but itself.

@@ -131,7 +131,7 @@ pub struct Federated {
     /// Whether it is for this server to send it to the others: it was made here, or handed in here to be passed on.
     #[serde(rename = "o", default, skip_serializing_if = "std::ops::Not::not")]
     pub outgoing: bool,
-    /// The other server whose user's membership it is about.
+    /// The server of a user who is put out of the room, and need not have been in it: one who was invited, or had knocked.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub target: Option<OwnedServerName>,
     /// How many more users of other servers are joined in the current state because of it.

@@ -142,7 +142,9 @@ impl Draft<'_> {
 
     fn federated(&self, event: &StoredEvent, joined: BTreeMap<OwnedServerName, i64>) -> Box<Federated> {
         let pdu = &event.pdu;
-        let member = pdu.state_key.as_deref().filter(|_| pdu.kind == TimelineEventType::RoomMember);
+        // Whom an invitation is for gets it by a request of its own.
+        let ends = pdu.kind == TimelineEventType::RoomMember && matches!(pdu.content_str("membership").as_deref(), Some("leave" | "ban"));
+        let member = pdu.state_key.as_deref().filter(|_| ends);
         let target = member.and_then(|user| UserId::parse(user).ok()).filter(|user| !self.is_local(user));
         Box::new(Federated {
             outgoing: self.is_local(&pdu.sender) || self.passed_on.contains(&pdu.event_id),

@@ -13,6 +13,6 @@ mod receipt;
 mod redactions;
 mod resolution;
 mod resolution_oracle;
-#[path = "../../tests/support/mod.rs"]
-mod support;
-mod world;
+pub(crate) mod world;
+
+pub(crate) use crate::support;

@@ -53,6 +53,12 @@ tables! {
     RoomLog = "room_log",
     /// room/membership/user → the membership event
     Members = "members",
+    /// room/server → when another server had users in the room
+    RoomServers = "room_servers",
+    /// server → how far it has come with what is sent to it
+    Destinations = "destinations",
+    /// server/transaction id → nothing, for transactions of that server that came through a relay and are to be acknowledged
+    Acknowledgements = "acknowledgements",
     /// user/room → membership of a local user, and since when
     UserRooms = "user_rooms",
     /// room/user → the stripped state that a local user was shown of a room that this server is not in
@@ -63,6 +69,8 @@ tables! {
     Threads = "threads",
     /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
+    /// room id → the server through which this one has last knocked there
+    Helpers = "helpers",
     /// alias → room id and who made it
     Aliases = "aliases",
     /// room/alias → nothing

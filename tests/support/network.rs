@@ -8,14 +8,15 @@ use std::{
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt, future::ready};
 use inglenook::{
     Config,
     http::{Body, Request, Response},
     ports::{Answer, Clock, Destination, Reply, Transport, TransportError},
 };
+use serde_json::Value;
 
-use super::{Executor, Host, ManualClock, MemoryBlobs};
+use super::{Executor, Host, Life, ManualClock, MemoryBlobs};
 
 /// Hosts that can reach each other, by the names that the test gives them.
 pub(crate) struct Network {
@@ -23,6 +24,8 @@ pub(crate) struct Network {
     pub(crate) clock: Rc<ManualClock>,
     executor: Rc<Executor>,
     hosts: Vec<(String, Host)>,
+    /// The servers that the test plays.
+    played: Life,
 }
 
 /// A request that was carried.
@@ -32,6 +35,8 @@ pub(crate) struct Carried {
     pub(crate) to: String,
     pub(crate) method: &'static str,
     pub(crate) target: String,
+    /// The JSON body, or null where there is none.
+    pub(crate) body: Value,
 }
 
 /// What the network does to a request.
@@ -88,7 +93,19 @@ impl Network {
             (host.name(), host)
         });
         let hosts = hosts.collect();
-        Self { wires, clock, executor, hosts }
+        let played = executor.begin();
+        Self { wires, clock, executor, hosts, played }
+    }
+
+    /// Answers in the name of a server that is no host: one that the test plays itself.
+    pub(crate) fn play(&self, name: &str, answer: impl Fn(Request) -> Response + 'static) {
+        let (door, requests) = mpsc::unbounded::<(Request, oneshot::Sender<Response>)>();
+        self.wires.open(name, door);
+        self.played.spawn(requests.for_each(move |(request, sender)| {
+            // Whoever asked may have gone.
+            drop(sender.send(answer(request)));
+            ready(())
+        }));
     }
 
     /// Lets everything run that can.
@@ -186,7 +203,8 @@ impl Wires {
 
     async fn carry(&self, from: &str, to: &str, request: Request) -> Result<Reply, TransportError> {
         let unreachable = |why: &str| TransportError::Unreachable(to.to_owned(), why.to_owned());
-        let carried = Carried { from: from.into(), to: to.into(), method: request.method.as_str(), target: request.target() };
+        let body = if let Body::Bytes(bytes) = &request.body { serde_json::from_slice(bytes).unwrap_or_default() } else { Value::Null };
+        let carried = Carried { from: from.into(), to: to.into(), method: request.method.as_str(), target: request.target(), body };
         self.carried.borrow_mut().push(carried.clone());
         let treatment = self.rule.borrow_mut().as_mut().map(|rule| rule(&carried)).unwrap_or_default();
         self.wait().await;

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use ruma::{OwnedUserId, RoomAliasId, UserId};
 use serde_json::{Value, json};
@@ -15,8 +15,10 @@ use crate::{
     client_api::membership::{MemberContent, check_invitation, load_profiles},
     error::Error,
     event::NewEvent,
+    federation,
     gather::Gather,
-    room_server::{Draft, Undecided},
+    room_server::{Draft, Need, Room, Undecided},
+    server::Server,
 };
 
 /// What follows the create event.
@@ -76,16 +78,36 @@ impl InitialEvents<'_> {
     }
 
     fn add_invitations(&self, draft: &mut Draft<'_>) -> Result<(), Undecided> {
-        let invited: BTreeSet<&OwnedUserId> = self.request.invite.iter().gather();
-        for user in invited {
+        for user in self.invited().filter(|user| user.server_name() == self.creator.server_name()) {
             check_invitation(draft, self.creator, user)?;
-            let mut content = MemberContent::new("invite").with_profile(draft.view(), user)?;
-            if self.request.is_direct {
-                content = content.with("is_direct", true);
-            }
-            self.add_state(draft, "m.room.member", user.as_str(), content.into())?;
+            let content = self.invitation(draft, user)?;
+            self.add_state(draft, "m.room.member", user.as_str(), content)?;
         }
         Ok(())
+    }
+
+    /// Invites those whose own servers must ask them. The room is there by now, and stays if somebody cannot be reached: they
+    /// can be invited again.
+    pub(super) async fn invite_from_elsewhere(&self, server: &Server, room: &Rc<Room>) -> Result<(), Error> {
+        for user in self.invited().filter(|user| user.server_name() != self.creator.server_name()) {
+            let decide = |draft: &mut Draft<'_>| {
+                let content = self.invitation(draft, user)?;
+                Ok(Some(NewEvent::state(self.creator.to_owned(), "m.room.member", user.as_str(), content)))
+            };
+            if let Err(error @ (Error::Storage(_) | Error::Bug(_))) = federation::invite(server, room, user, decide).await {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn invited(&self) -> impl Iterator<Item = &OwnedUserId> {
+        self.request.invite.iter().gather::<BTreeSet<_>>().into_iter()
+    }
+
+    fn invitation(&self, draft: &Draft<'_>, user: &UserId) -> Result<Value, Need> {
+        let content = MemberContent::new("invite").with_profile(draft.view(), user)?;
+        Ok(if self.request.is_direct { content.with("is_direct", true) } else { content }.into())
     }
 
     fn add_state(&self, draft: &mut Draft<'_>, kind: &str, state_key: &str, content: Value) -> Result<(), Undecided> {

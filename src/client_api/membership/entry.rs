@@ -1,10 +1,10 @@
 //! Entering a room: by this server's own event where it is in the room, and with other servers' help where it is not.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{OwnedServerName, UserId};
 
-use super::intent::join;
+use super::intent::{Intent, change_membership, join};
 use crate::{
     error::Error,
     federation::{self, Candidates, Located, OwnMembership, for_client},
@@ -12,6 +12,7 @@ use crate::{
     room_server::{
         Room,
         commit::{UserRoom, user_room_key},
+        stored::StoredEvent,
     },
     server::Server,
 };
@@ -30,11 +31,32 @@ pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, rea
         }
     }
     if candidates.is_empty() {
-        return Err(Error::not_found("This server does not know that room, nor anybody who is in it."));
+        return Err(nobody_known());
     }
     let own = OwnMembership { room: &located.room_id, user, membership: "join", reason };
     let room = federation::join(server, own, &candidates).await.map_err(for_client)?;
     Ok((room, true))
+}
+
+/// Knocks on a room.
+pub(super) async fn knock(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
+    let room = server.rooms.room(&located.room_id).await?;
+    let candidates = candidates(server, located, room.as_deref(), user).await?;
+    if let Some(room) = room
+        && (candidates.is_empty() || is_resident(server, &room, server.identity.server_name()).await?)
+    {
+        return change_membership(server, &room, Intent::Knock, user, user, reason).await;
+    }
+    if candidates.is_empty() {
+        return Err(nobody_known());
+    }
+    let own = OwnMembership { room: &located.room_id, user, membership: "knock", reason };
+    federation::knock(server, own, &candidates).await.map_err(for_client)?;
+    Ok(())
+}
+
+fn nobody_known() -> Error {
+    Error::not_found("This server does not know that room, nor anybody who is in it.")
 }
 
 /// Whether a member of another server may be able to let the user in.
@@ -44,10 +66,11 @@ fn others_may_help(error: &Error) -> bool {
     matches!(error, Error::Refused(refusal) if matches!(&*refusal.code, "M_UNABLE_TO_GRANT_JOIN" | "M_UNABLE_TO_AUTHORISE_JOIN"))
 }
 
-/// Servers that may be in the room: those that were named, the one that has invited the user, and those that were in it when
+/// Servers that may be in the room: those that were named, those that have invited the user or taken a knock, and those that were in it when
 /// this server last was.
 pub(super) async fn candidates(server: &Server, located: &Located, room: Option<&Room>, user: &UserId) -> Result<Candidates, Error> {
     let mut names = located.servers.clone();
+    names.extend(federation::helper(server, &located.room_id).await?);
     if let Some(room) = room {
         names.extend(inviter(server, room, user).await?);
         let residents = residents(server, room).await?;
@@ -60,8 +83,12 @@ pub(super) async fn candidates(server: &Server, located: &Located, room: Option<
 
 /// The server of whoever has changed the user's membership last.
 async fn inviter(server: &Server, room: &Room, user: &UserId) -> Result<Option<OwnedServerName>, Error> {
+    Ok(last_change(server, room, user).await?.map(|event| event.pdu.sender.server_name().to_owned()))
+}
+
+/// The event by which a local user is in the room what they are, also where this server is not in it.
+pub(super) async fn last_change(server: &Server, room: &Room, user: &UserId) -> Result<Option<Arc<StoredEvent>>, Error> {
     let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
     let Some(row) = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()) else { return Ok(None) };
-    let events = server.rooms.events(room, &[row.event]).await?;
-    Ok(events.first().map(|event| event.pdu.sender.server_name().to_owned()))
+    Ok(server.rooms.events(room, &[row.event]).await?.pop())
 }

@@ -8,6 +8,7 @@ use super::{MemberContent, check_invitation, restricted};
 use crate::{
     error::Error,
     event::NewEvent,
+    federation::{self, for_client},
     room_server::{
         Draft, Room, Undecided,
         commit::{UserRoom, user_room_key},
@@ -71,16 +72,33 @@ pub(crate) async fn change_membership(
     target: &UserId,
     reason: Option<&str>,
 ) -> Result<(), Error> {
-    server.rooms.transact_in(room, |draft| decide(draft, intent, sender, target, reason)).await
+    if intent == Intent::Invite && target.server_name() != server.identity.server_name() {
+        let decide = |draft: &mut Draft<'_>| event(draft, intent, sender, target, reason);
+        return federation::invite(server, room, target, decide).await.map(drop).map_err(for_client);
+    }
+    let decide = |draft: &mut Draft<'_>| {
+        if let Some(event) = event(draft, intent, sender, target, reason)? {
+            draft.add(event, None)?;
+        }
+        Ok(())
+    };
+    server.rooms.transact_in(room, decide).await
 }
 
-fn decide(draft: &mut Draft<'_>, intent: Intent, sender: &UserId, target: &UserId, reason: Option<&str>) -> Result<(), Undecided> {
+/// The event to make, or `None` where there is nothing left to do.
+fn event(
+    draft: &mut Draft<'_>,
+    intent: Intent,
+    sender: &UserId,
+    target: &UserId,
+    reason: Option<&str>,
+) -> Result<Option<NewEvent>, Undecided> {
     if sender != target && draft.membership(sender)?.as_deref() != Some("join") {
         return Err(Error::forbidden("You are not in this room.").into());
     }
     let membership = draft.membership(target)?;
     if intent.is_done(membership.as_deref()) {
-        return Ok(());
+        return Ok(None);
     }
     intent.check_target(membership.as_deref())?;
     if intent == Intent::Invite {
@@ -90,8 +108,7 @@ fn decide(draft: &mut Draft<'_>, intent: Intent, sender: &UserId, target: &UserI
     if intent.shows_profile() {
         content = content.with_profile(draft.view(), target)?;
     }
-    draft.add(member_event(sender, target, content), None)?;
-    Ok(())
+    Ok(Some(member_event(sender, target, content)))
 }
 
 /// Joins a room, as the user was invited, as anybody may, or as a member of another room that opens this one. Returns whether

@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::{
     account_data,
     error::Error,
-    ports::TransportError,
     room_server::{Draft, Undecided},
 };
 
@@ -15,7 +14,8 @@ use crate::{
 /// <https://spec.matrix.org/v1.19/client-server-api/#invite-permission>
 pub(crate) fn check_invitation(draft: &Draft<'_>, sender: &UserId, invited: &UserId) -> Result<(), Undecided> {
     if invited.server_name() != sender.server_name() {
-        return Err(Error::from(TransportError::NoRoute(invited.server_name().to_string())).into());
+        // That user's own server asks them.
+        return Ok(());
     }
     let config = account_data::content_in(draft.view(), invited, "m.invite_permission_config")?;
     if config.is_some_and(|config| config.get("default_action").and_then(Value::as_str) == Some("block")) {

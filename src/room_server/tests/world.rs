@@ -7,7 +7,6 @@ use std::{
     sync::Arc,
 };
 
-use futures_executor::block_on;
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, UserId, events::StateEventType, serde::Base64};
 use serde_json::{Value, json};
@@ -29,25 +28,25 @@ use crate::{
 };
 
 /// The servers of the world. Rooms are created by the first.
-pub(super) const SERVERS: [&str; 3] = ["a.example", "b.example", "c.example"];
+pub(crate) const SERVERS: [&str; 3] = ["a.example", "b.example", "c.example"];
 
-pub(super) const ALICE: &str = "@alice:a.example";
-pub(super) const BOB: &str = "@bob:b.example";
-pub(super) const CAROL: &str = "@carol:c.example";
-pub(super) const DAVE: &str = "@dave:b.example";
+pub(crate) const ALICE: &str = "@alice:a.example";
+pub(crate) const BOB: &str = "@bob:b.example";
+pub(crate) const CAROL: &str = "@carol:c.example";
+pub(crate) const DAVE: &str = "@dave:b.example";
 
 /// When the world begins.
 const BEGINNING: u64 = 1_700_000_000_000;
 
 /// A state as tests compare it: event IDs by type and key.
-pub(super) type State = BTreeMap<(String, String), OwnedEventId>;
+pub(crate) type State = BTreeMap<(String, String), OwnedEventId>;
 
-pub(super) struct World {
-    pub(super) version: RoomVersion,
-    pub(super) keys: PublicKeys,
+pub(crate) struct World {
+    pub(crate) version: RoomVersion,
+    pub(crate) keys: PublicKeys,
     identities: BTreeMap<String, Rc<Identity>>,
     /// Where events are made: a server that knows them all.
-    pub(super) workshop: Peer,
+    pub(crate) workshop: Peer,
     events: RefCell<BTreeMap<OwnedEventId, CheckedPdu>>,
     /// Event IDs in the order in which they were made.
     made: RefCell<Vec<OwnedEventId>>,
@@ -55,17 +54,17 @@ pub(super) struct World {
 }
 
 /// A server with a database of its own.
-pub(super) struct Peer {
-    pub(super) rooms: RoomServer,
-    pub(super) room: Rc<Room>,
-    pub(super) log: Rc<Log>,
-    pub(super) store: Rc<dyn Store>,
-    pub(super) identity: Rc<Identity>,
+pub(crate) struct Peer {
+    pub(crate) rooms: RoomServer,
+    pub(crate) room: Rc<Room>,
+    pub(crate) log: Rc<Log>,
+    pub(crate) store: Rc<dyn Store>,
+    pub(crate) identity: Rc<Identity>,
 }
 
 /// An event to be made.
 #[derive(Clone, Debug)]
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     event: NewEvent,
     after: Option<Vec<OwnedEventId>>,
     authorised_by: Option<Vec<OwnedEventId>>,
@@ -75,57 +74,57 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    pub(super) fn state(sender: &str, kind: &str, state_key: &str, content: Value) -> Self {
+    pub(crate) fn state(sender: &str, kind: &str, state_key: &str, content: Value) -> Self {
         Self::of(NewEvent::state(user(sender), kind, state_key, content))
     }
 
-    pub(super) fn member(sender: &str, target: &str, membership: &str) -> Self {
+    pub(crate) fn member(sender: &str, target: &str, membership: &str) -> Self {
         Self::state(sender, "m.room.member", target, json!({ "membership": membership }))
     }
 
-    pub(super) fn topic(sender: &str, topic: &str) -> Self {
+    pub(crate) fn topic(sender: &str, topic: &str) -> Self {
         Self::state(sender, "m.room.topic", "", json!({ "topic": topic }))
     }
 
-    pub(super) fn message(sender: &str, body: &str) -> Self {
+    pub(crate) fn message(sender: &str, body: &str) -> Self {
         Self::of(NewEvent::message(user(sender), "m.room.message", json!({ "msgtype": "m.text", "body": body })))
     }
 
-    pub(super) fn redaction(sender: &str, target: &EventId) -> Self {
+    pub(crate) fn redaction(sender: &str, target: &EventId) -> Self {
         let event = NewEvent::message(user(sender), "m.room.redaction", json!({ "reason": "a test" }));
         Self::of(NewEvent { redacts: Some(target.to_owned()), ..event })
     }
 
-    pub(super) fn of(event: NewEvent) -> Self {
+    pub(crate) fn of(event: NewEvent) -> Self {
         Self { event, after: None, authorised_by: None, authorised_as_after: None, forged_with: None, at: None }
     }
 
     /// Upon these events instead of the workshop's extremities.
-    pub(super) fn after(mut self, events: &[&OwnedEventId]) -> Self {
+    pub(crate) fn after(mut self, events: &[&OwnedEventId]) -> Self {
         self.after = Some(events.iter().copied().cloned().collect());
         self
     }
 
     /// Authorised by these events instead of those that the state before it gives.
-    pub(super) fn authorised_by(mut self, events: &[&OwnedEventId]) -> Self {
+    pub(crate) fn authorised_by(mut self, events: &[&OwnedEventId]) -> Self {
         self.authorised_by = Some(events.iter().copied().cloned().collect());
         self
     }
 
     /// Authorised by the events that the state after this event gives, wherever it is in the graph.
-    pub(super) fn authorised_as_after(mut self, event: &OwnedEventId) -> Self {
+    pub(crate) fn authorised_as_after(mut self, event: &OwnedEventId) -> Self {
         self.authorised_as_after = Some(event.clone());
         self
     }
 
     /// Authorised by this event as well, in the place of the one of its type and key, whether that is right or not.
-    pub(super) fn forged_with(mut self, event: &OwnedEventId) -> Self {
+    pub(crate) fn forged_with(mut self, event: &OwnedEventId) -> Self {
         self.forged_with = Some(event.clone());
         self
     }
 
     /// So many milliseconds after the beginning, instead of one after the last event.
-    pub(super) fn at(mut self, millis: u64) -> Self {
+    pub(crate) fn at(mut self, millis: u64) -> Self {
         self.at = Some(millis);
         self
     }
@@ -133,11 +132,11 @@ impl Recipe {
 
 impl World {
     /// A world with a room that Alice has created; nobody has joined it.
-    pub(super) fn empty(version: &str) -> Self {
+    pub(crate) fn empty(version: &str) -> Self {
         Self::created_with(version, json!({}))
     }
 
-    pub(super) fn created_with(version: &str, more: Value) -> Self {
+    pub(crate) fn created_with(version: &str, more: Value) -> Self {
         let version = RoomVersion::parse(version).unwrap();
         let identities: BTreeMap<_, _> = (1..).zip(SERVERS).map(|(seed, name)| (name.to_owned(), identity(seed, name))).collect();
         let keys = identities.iter().map(|(name, identity)| (name.clone(), key_of(identity))).collect();
@@ -151,7 +150,7 @@ impl World {
     }
 
     /// A world with a public room: Alice has created and joined it and has all power; levels for moderation are the defaults.
-    pub(super) fn new(version: &str) -> Self {
+    pub(crate) fn new(version: &str) -> Self {
         let world = Self::empty(version);
         world.make(Recipe::member(ALICE, ALICE, "join"));
         world.make(Recipe::state(ALICE, "m.room.power_levels", "", world.power_levels(&[])));
@@ -159,8 +158,20 @@ impl World {
         world
     }
 
+    /// One of the servers goes by this identity from here on.
+    pub(crate) fn adopt(&mut self, identity: Rc<Identity>) {
+        let name = identity.server_name().to_string();
+        self.keys.insert(name.clone(), key_of(&identity));
+        self.identities.insert(name, identity);
+    }
+
+    /// The identity of a server.
+    pub(crate) fn identity(&self, server: &str) -> Rc<Identity> {
+        Rc::clone(&self.identities[server])
+    }
+
     /// The content of a power levels event in which these users have a level beside Alice.
-    pub(super) fn power_levels(&self, users: &[(&str, i64)]) -> Value {
+    pub(crate) fn power_levels(&self, users: &[(&str, i64)]) -> Value {
         let mut levels: BTreeMap<&str, i64> = users.iter().copied().collect();
         if !self.version.rules.authorization.explicitly_privilege_room_creators {
             levels.insert(ALICE, 100);
@@ -168,37 +179,37 @@ impl World {
         json!({ "users": levels })
     }
 
-    pub(super) fn power(&self, sender: &str, users: &[(&str, i64)]) -> Recipe {
+    pub(crate) fn power(&self, sender: &str, users: &[(&str, i64)]) -> Recipe {
         Recipe::state(sender, "m.room.power_levels", "", self.power_levels(users))
     }
 
     /// The create event.
-    pub(super) fn create(&self) -> OwnedEventId {
+    pub(crate) fn create(&self) -> OwnedEventId {
         self.made.borrow()[0].clone()
     }
 
     /// A create event of the same room and creator that is not the room's.
-    pub(super) fn another_create(&self) -> CheckedPdu {
+    pub(crate) fn another_create(&self) -> CheckedPdu {
         create_event(&self.version, &self.identities[SERVERS[0]], "another", json!({ "another": true }))
     }
 
     /// Makes an event, which the workshop must accept.
     #[track_caller]
-    pub(super) fn make(&self, recipe: Recipe) -> OwnedEventId {
+    pub(crate) fn make(&self, recipe: Recipe) -> OwnedEventId {
         let (id, verdict) = self.try_make(recipe);
         assert_eq!(verdict, Verdict::Stored(Status::Accepted), "{}", self.event(&id).pdu().json);
         id
     }
 
     /// Makes an event whatever the workshop says to it.
-    pub(super) fn try_make(&self, recipe: Recipe) -> (OwnedEventId, Verdict) {
+    pub(crate) fn try_make(&self, recipe: Recipe) -> (OwnedEventId, Verdict) {
         let event = self.build(recipe);
         let verdict = self.workshop.receive(&event, InputKind::New);
         (self.remember(event), verdict)
     }
 
     /// Builds an event without anybody receiving it.
-    pub(super) fn build(&self, recipe: Recipe) -> CheckedPdu {
+    pub(crate) fn build(&self, recipe: Recipe) -> CheckedPdu {
         let identity = &self.identities[recipe.event.sender.server_name().as_str()];
         let serial = self.serial.replace(self.serial.get() + 1);
         let placed = self.workshop.transact(|draft| {
@@ -228,7 +239,49 @@ impl World {
         recipe.event.build(placed.unwrap(), &self.version, identity).unwrap()
     }
 
-    pub(super) fn remember(&self, event: CheckedPdu) -> OwnedEventId {
+    /// Builds an event after one that nobody knows, authorised as at the head.
+    pub(crate) fn build_after_unknown(&self, recipe: Recipe, unknown: &OwnedEventId) -> CheckedPdu {
+        let head = self.workshop.extremities();
+        let placed = self.build(recipe.clone().after(&head.iter().collect::<Vec<_>>()));
+        self.build_at(recipe, &[unknown], &placed.pdu().auth_events, placed.pdu().depth + 1, None)
+    }
+
+    /// An ID as the first room versions spell it, before there is an event.
+    pub(crate) fn spelt(&self, sender: &str, localpart: &str) -> OwnedEventId {
+        EventId::parse(format!("${localpart}:{}", user(sender).server_name())).unwrap()
+    }
+
+    /// Builds an event of the first room versions under this ID, after others that need not be there, authorised as after `at`.
+    pub(crate) fn circular(&self, recipe: Recipe, id: &OwnedEventId, at: &[&OwnedEventId]) -> CheckedPdu {
+        let placed = self.build(recipe.clone().after(at));
+        let prev_events = recipe.after.clone().unwrap();
+        let localpart = id.as_str().trim_start_matches('$').split(':').next().unwrap().to_owned();
+        let prev_events: Vec<_> = prev_events.iter().collect();
+        self.build_at(recipe, &prev_events, &placed.pdu().auth_events, placed.pdu().depth, Some(localpart))
+    }
+
+    fn build_at(
+        &self,
+        recipe: Recipe,
+        prev_events: &[&OwnedEventId],
+        auth_events: &[OwnedEventId],
+        depth: u64,
+        localpart: Option<String>,
+    ) -> CheckedPdu {
+        let identity = &self.identities[recipe.event.sender.server_name().as_str()];
+        let serial = self.serial.replace(self.serial.get() + 1);
+        let placement = Placement {
+            room_id: Some(self.workshop.room.id.clone()),
+            prev_events: prev_events.iter().map(|id| (*id).clone()).collect(),
+            auth_events: auth_events.to_vec(),
+            depth,
+            now: BEGINNING + serial,
+            localpart: localpart.unwrap_or_else(|| serial.to_string()),
+        };
+        recipe.event.build(placement, &self.version, identity).unwrap()
+    }
+
+    pub(crate) fn remember(&self, event: CheckedPdu) -> OwnedEventId {
         let id = event.pdu().event_id.clone();
         if self.events.borrow_mut().insert(id.clone(), event).is_none() {
             self.made.borrow_mut().push(id.clone());
@@ -237,32 +290,32 @@ impl World {
     }
 
     /// An event as it was made.
-    pub(super) fn event(&self, id: &EventId) -> CheckedPdu {
+    pub(crate) fn event(&self, id: &EventId) -> CheckedPdu {
         self.events.borrow()[id].clone()
     }
 
     /// All events in the order in which they were made.
-    pub(super) fn made(&self) -> Vec<OwnedEventId> {
+    pub(crate) fn made(&self) -> Vec<OwnedEventId> {
         self.made.borrow().clone()
     }
 
     /// A server that knows nothing of the room yet.
-    pub(super) fn peer(&self) -> Peer {
+    pub(crate) fn peer(&self) -> Peer {
         Peer::new(&self.version, self.workshop.room.id.clone(), identity(99, "peer.example"))
     }
 
     /// The same by the name of one of the world's servers, so that some of the users are its own.
-    pub(super) fn peer_of(&self, server: &str) -> Peer {
+    pub(crate) fn peer_of(&self, server: &str) -> Peer {
         Peer::new(&self.version, self.workshop.room.id.clone(), Rc::clone(&self.identities[server]))
     }
 
     /// A server that has received everything that was made so far, in that order.
-    pub(super) fn informed_peer(&self) -> Peer {
+    pub(crate) fn informed_peer(&self) -> Peer {
         self.informed_peer_of(self.made().iter())
     }
 
     /// The same but for one event.
-    pub(super) fn informed_peer_but(&self, unknown: &EventId) -> Peer {
+    pub(crate) fn informed_peer_but(&self, unknown: &EventId) -> Peer {
         self.informed_peer_of(self.made().iter().filter(|id| *id != unknown))
     }
 
@@ -273,17 +326,17 @@ impl World {
     }
 
     /// An event sent over the wire: parsed and checked anew.
-    pub(super) fn checked(&self, json: &Value) -> Result<CheckedPdu, crate::event::Unfit> {
+    pub(crate) fn checked(&self, json: &Value) -> Result<CheckedPdu, crate::event::Unfit> {
         RawPdu::parse(json.to_string().as_bytes())?.check(&self.version, &self.keys)
     }
 }
 
 impl Peer {
-    pub(super) fn new(version: &RoomVersion, room_id: OwnedRoomId, identity: Rc<Identity>) -> Self {
+    pub(crate) fn new(version: &RoomVersion, room_id: OwnedRoomId, identity: Rc<Identity>) -> Self {
         Self::over(Rc::new(MemoryStore::new()), version, room_id, identity)
     }
 
-    pub(super) fn over(store: Rc<dyn Store>, version: &RoomVersion, room_id: OwnedRoomId, identity: Rc<Identity>) -> Self {
+    pub(crate) fn over(store: Rc<dyn Store>, version: &RoomVersion, room_id: OwnedRoomId, identity: Rc<Identity>) -> Self {
         let log = Rc::new(block_on(Log::open(Rc::clone(&store))).unwrap());
         let rooms = block_on(RoomServer::open(Rc::clone(&store), Rc::clone(&log), Rc::clone(&identity), Rc::new(StandingClock))).unwrap();
         let room = block_on(rooms.room(&room_id)).unwrap().unwrap_or_else(|| rooms.new_room(room_id, version.clone()));
@@ -291,40 +344,40 @@ impl Peer {
     }
 
     /// The same server after a restart.
-    pub(super) fn reopened(&self) -> Self {
+    pub(crate) fn reopened(&self) -> Self {
         Self::over(Rc::clone(&self.store), &self.room.version, self.room.id.clone(), Rc::clone(&self.identity))
     }
 
-    pub(super) fn transact<T>(&self, decide: impl FnMut(&mut Draft<'_>) -> Result<T, Undecided>) -> Result<T, Error> {
+    pub(crate) fn transact<T>(&self, decide: impl FnMut(&mut Draft<'_>) -> Result<T, Undecided>) -> Result<T, Error> {
         block_on(self.rooms.transact_in(&self.room, decide))
     }
 
-    pub(super) fn receive(&self, event: &CheckedPdu, kind: InputKind) -> Verdict {
+    pub(crate) fn receive(&self, event: &CheckedPdu, kind: InputKind) -> Verdict {
         self.receive_input(&Input { event: event.clone(), kind, state_before: None })
     }
 
-    pub(super) fn receive_input(&self, input: &Input) -> Verdict {
+    pub(crate) fn receive_input(&self, input: &Input) -> Verdict {
         self.transact(|draft| draft.receive(input)).unwrap()
     }
 
-    pub(super) fn server_name(&self) -> String {
+    pub(crate) fn server_name(&self) -> String {
         self.identity.server_name().to_string()
     }
 
-    pub(super) fn find(&self, id: &EventId) -> Option<Arc<StoredEvent>> {
+    pub(crate) fn find(&self, id: &EventId) -> Option<Arc<StoredEvent>> {
         block_on(self.rooms.event_by_id(&self.room, id)).unwrap()
     }
 
     #[track_caller]
-    pub(super) fn stored(&self, id: &EventId) -> Arc<StoredEvent> {
+    pub(crate) fn stored(&self, id: &EventId) -> Arc<StoredEvent> {
         self.find(id).unwrap_or_else(|| panic!("{id} is not stored"))
     }
 
-    pub(super) fn status(&self, id: &EventId) -> Status {
+    pub(crate) fn status(&self, id: &EventId) -> Status {
         self.stored(id).decided.status
     }
 
-    pub(super) fn state(&self, snapshot: Snapshot) -> State {
+    pub(crate) fn state(&self, snapshot: Snapshot) -> State {
         let entries = block_on(self.rooms.ask(&self.room, |view| {
             let entries = snapshot.entries(view)?;
             let events = view.events(entries.iter().map(|entry| entry.event))?;
@@ -338,31 +391,31 @@ impl Peer {
     }
 
     /// The state before an event.
-    pub(super) fn before(&self, id: &EventId) -> State {
+    pub(crate) fn before(&self, id: &EventId) -> State {
         self.state(self.stored(id).decided.before)
     }
 
     /// The room's current state.
-    pub(super) fn current(&self) -> State {
+    pub(crate) fn current(&self) -> State {
         self.state(self.room.head().current)
     }
 
     /// The current event of that type and key.
-    pub(super) fn current_event(&self, kind: &str, state_key: &str) -> Option<OwnedEventId> {
+    pub(crate) fn current_event(&self, kind: &str, state_key: &str) -> Option<OwnedEventId> {
         self.current().remove(&(kind.to_owned(), state_key.to_owned()))
     }
 
-    pub(super) fn membership(&self, user: &str) -> Option<String> {
+    pub(crate) fn membership(&self, user: &str) -> Option<String> {
         let kind = StateEventType::RoomMember;
         self.transact(|draft| Ok(draft.state(&kind, user)?.and_then(|event| event.pdu.content_str("membership")))).unwrap()
     }
 
-    pub(super) fn extremities(&self) -> BTreeSet<OwnedEventId> {
+    pub(crate) fn extremities(&self) -> BTreeSet<OwnedEventId> {
         self.room.head().extremities.iter().map(|extremity| extremity.id.clone()).collect()
     }
 
     /// The state that the states after these events resolve to.
-    pub(super) fn resolved_after(&self, events: &[OwnedEventId]) -> State {
+    pub(crate) fn resolved_after(&self, events: &[OwnedEventId]) -> State {
         let snapshot = self.transact(|draft| {
             let events = draft.view.events_by_id(events.iter())?;
             let states = events.iter().flatten().map(|event| event.decided.after).collect();
@@ -376,17 +429,17 @@ impl Peer {
     }
 
     /// The content of a stored event.
-    pub(super) fn content(&self, id: &EventId) -> Value {
+    pub(crate) fn content(&self, id: &EventId) -> Value {
         serde_json::from_str(self.stored(id).pdu.content.get()).unwrap()
     }
 }
 
-pub(super) fn user(id: &str) -> OwnedUserId {
+pub(crate) fn user(id: &str) -> OwnedUserId {
     UserId::parse(id).unwrap()
 }
 
 /// The identity of a server whose key is made of this byte.
-pub(super) fn identity(seed: u8, name: &str) -> Rc<Identity> {
+pub(crate) fn identity(seed: u8, name: &str) -> Rc<Identity> {
     Rc::new(Identity::make(&SameBytes(seed), Some(name)).unwrap())
 }
 
@@ -415,7 +468,7 @@ impl Entropy for SameBytes {
 }
 
 /// A clock that is never moved: what is built here has its time from its recipe.
-pub(super) struct StandingClock;
+pub(crate) struct StandingClock;
 
 impl Clock for StandingClock {
     fn now(&self) -> u64 {
@@ -425,4 +478,9 @@ impl Clock for StandingClock {
     fn sleep(&self, _: u64) -> LocalBoxFuture<'_, ()> {
         futures_util::future::pending().boxed_local()
     }
+}
+
+/// Runs what a store in memory lets run to its end, also within a test's executor.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("a store in memory answers at once")
 }

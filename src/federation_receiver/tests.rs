@@ -1,0 +1,7 @@
+//! Tests of the federation receiver from within: one server, and others that the test plays, honestly or not.
+
+mod edus;
+mod gaps;
+mod keys;
+mod lies;
+mod scene;

@@ -1,0 +1,79 @@
+//! Typing and receipts of other servers' users.
+
+use serde_json::{Value, json};
+
+use super::scene::{A, B, Scene};
+use crate::room_server::tests::world::{ALICE, BOB, Recipe};
+
+fn typing(scene: &Scene) -> Vec<String> {
+    let users = scene.server().typing.borrow().changed_since(scene.room().number, 0);
+    users.unwrap_or_default().into_iter().map(Into::into).collect()
+}
+
+fn typing_edu(scene: &Scene, user: &str, typing: bool) -> Value {
+    json!({ "room_id": scene.room().id, "user_id": user, "typing": typing })
+}
+
+#[test]
+fn users_type_for_their_own_server_and_for_a_while() {
+    let scene = Scene::new("12");
+    scene.send_edu(A, "m.typing", typing_edu(&scene, ALICE, true), 0);
+    assert_eq!(typing(&scene), [ALICE]);
+    scene.send_edu(B, "m.typing", typing_edu(&scene, ALICE, false), 0);
+    scene.send_edu(A, "m.typing", typing_edu(&scene, BOB, true), 0);
+    scene.send_edu(A, "m.typing", typing_edu(&scene, "@nobody:a.example", true), 0);
+    assert_eq!(typing(&scene), [ALICE], "servers speak for their own users, and of those in the room");
+    scene.network.advance(60_000);
+    scene.server().typing.borrow_mut().expire(scene.now());
+    assert_eq!(typing(&scene), [""; 0]);
+}
+
+#[test]
+fn what_was_typed_a_minute_ago_is_no_news() {
+    let scene = Scene::new("12");
+    scene.send_edu(A, "m.typing", typing_edu(&scene, ALICE, true), 60_001);
+    assert_eq!(typing(&scene), [""; 0]);
+}
+
+#[test]
+fn a_server_that_is_shut_out_says_nothing() {
+    let scene = Scene::new("12");
+    let acl = scene.make(Recipe::state(ALICE, "m.room.server_acl", "", json!({ "allow": ["*"], "deny": [B] })));
+    scene.send(A, &[&acl]);
+    scene.send_edu(B, "m.typing", typing_edu(&scene, BOB, true), 0);
+    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &[acl.as_str()]), 0);
+    assert_eq!(typing(&scene), [""; 0]);
+    assert_eq!(receipts(&scene), json!({}));
+    let message = scene.make(Recipe::message(BOB, "x"));
+    assert!(scene.send(B, &[&message])["pdus"][message.as_str()]["error"].is_string());
+    assert_eq!((scene.status(&message), scene.waiting()), (None, 0));
+    scene.send(A, &[&message]);
+    scene.assert_accepted(&[&message]);
+}
+
+fn receipt(scene: &Scene, user: &str, events: &[&str]) -> Value {
+    json!({ scene.room().id.as_str(): { "m.read": { user: { "event_ids": events, "data": { "ts": 1234 } } } } })
+}
+
+fn receipts(scene: &Scene) -> Value {
+    let (server, room) = (scene.server(), scene.room());
+    let reader = ruma::UserId::parse("@carol:c.example").unwrap();
+    scene
+        .host()
+        .block_on(async { crate::receipts::changed_since(&server, &room, Default::default(), server.log.end(), &reader).await.unwrap() })
+}
+
+#[test]
+fn receipts_move_forward_and_are_of_their_senders() {
+    let scene = Scene::new("12");
+    let (first, second) = (scene.message("first"), scene.message("second"));
+    scene.send(A, &[&first, &second]);
+    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &[second.as_str()]), 40 * 24 * 60 * 60 * 1000);
+    let read = json!({ second.as_str(): { "m.read": { BOB: { "ts": 1234 } } } });
+    assert_eq!(receipts(&scene), read);
+    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &[first.as_str()]), 0);
+    scene.send_edu(B, "m.receipt", receipt(&scene, ALICE, &[second.as_str()]), 0);
+    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &["$unknown"]), 0);
+    scene.send_edu(B, "m.receipt", json!({ "!x:y": 5 }), 0);
+    assert_eq!(receipts(&scene), read);
+}

@@ -1,0 +1,201 @@
+//! The federation sender: a reader of the log that tells other servers what they may see, each from its own place on.
+//!
+//! The outbox is the log itself. Nothing is written for a destination when an event is made; what is written is how far a
+//! destination has come, once it has come further. All destinations that lack nothing share one place in the log, so that the
+//! log is read once for them. A destination that lacks something has a row with a place of its own, and nothing is ever given
+//! up: it is tried for as long as it takes, and gets every event that it may see, in order.
+//!
+//! Rows are committed with relaxed durability. What is lost with the power makes the sender repeat itself, which does no
+//! harm: it cannot make a destination seem to have come further than it has, for a row is written after what it tells of.
+
+mod audience;
+mod backoff;
+pub(crate) mod delivery;
+mod destination;
+mod progress;
+mod reader;
+pub(crate) mod received;
+mod room_servers;
+mod sending;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
+
+use futures_util::{
+    FutureExt,
+    future::{select, select_all},
+};
+use ruma::{OwnedServerName, ServerName};
+use serde::{Deserialize, Serialize};
+
+use self::{destination::Destination, progress::Progress, room_servers::RoomServers};
+use crate::{
+    error::Error,
+    log::Log,
+    ports::{Store, StoreError},
+    room_server::Position,
+    server::Server,
+    signal::Signal,
+    storage::{Batch, Key, KeyReader, Scan, Table},
+};
+
+/// The name of the row that holds the shared place.
+const ROW: &str = "federation_sender";
+
+/// After storage has failed it is tried again in so many milliseconds.
+const STORAGE_PAUSE_MILLIS: u64 = 5_000;
+
+/// The shared place is written again when it has moved so far, so that a restart reads no more than that again.
+const MAX_UNWRITTEN: u64 = 512;
+
+/// What the sender knows.
+pub(crate) struct FederationSender {
+    destinations: RefCell<BTreeMap<OwnedServerName, Destination>>,
+    room_servers: RefCell<RoomServers>,
+    /// How far the log was read for all.
+    read_upto: Cell<Position>,
+    /// How far the index of rooms and servers was folded.
+    indexed_upto: Cell<Position>,
+    /// The shared place, as it is stored.
+    stored_place: Cell<Place>,
+    /// Raised when something may be sent, or has come back.
+    woken: Signal,
+    /// Raised when the delivery of something has come further.
+    pub(crate) deliveries: Signal,
+}
+
+/// The place of all destinations that lack nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Place {
+    /// Up to here, everything was told to everybody who has no place of their own.
+    #[serde(rename = "t")]
+    told_upto: Position,
+    /// Up to here, the index of rooms and servers was folded.
+    #[serde(rename = "i")]
+    indexed_upto: Position,
+}
+
+impl FederationSender {
+    /// Reads how far the destinations have come.
+    pub(crate) async fn open(store: &dyn Store, log: &Log) -> Result<Self, Error> {
+        let end = log.end();
+        let row = store.get_many(&[place_key()]).await?.pop().flatten();
+        let place: Place = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
+        let mut destinations = BTreeMap::new();
+        for row in store.scan(&Scan::prefix(Key::new(Table::Destinations))).await? {
+            let name = KeyReader::new(&row.key).text().and_then(|name| ServerName::parse(name).ok());
+            let name = name.ok_or_else(|| Error::bug("a stored destination has no name"))?;
+            let progress: Progress = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("{name}: {error}")))?;
+            destinations.insert(name, Destination::restored(progress, end));
+        }
+        Ok(Self {
+            destinations: RefCell::new(destinations),
+            room_servers: RefCell::default(),
+            // What was read, but lost with the power since, is read when it is there again.
+            read_upto: Cell::new(place.told_upto.min(place.indexed_upto).min(end)),
+            indexed_upto: Cell::new(place.indexed_upto.min(end)),
+            stored_place: Cell::new(place),
+            woken: Signal::default(),
+            deliveries: Signal::default(),
+        })
+    }
+
+    /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back.
+    pub(crate) fn heard_from(&self, name: &ServerName) {
+        if self.with(name, Destination::wake).unwrap_or_default() {
+            self.woken.raise();
+        }
+    }
+
+    /// The network is back: every server is tried at once.
+    pub(crate) fn network_is_back(&self) {
+        self.destinations.borrow_mut().values_mut().for_each(|destination| drop(destination.wake()));
+        self.woken.raise();
+    }
+
+    fn with<T>(&self, name: &ServerName, act: impl FnOnce(&mut Destination) -> T) -> Option<T> {
+        self.destinations.borrow_mut().get_mut(name).map(act)
+    }
+
+    /// The shared place: before the first thing that waits for a destination without a place of its own.
+    fn told_upto(&self) -> Position {
+        let destinations = self.destinations.borrow();
+        let held_back = destinations.values().filter_map(Destination::holds_back).min();
+        held_back.map_or(self.read_upto.get(), |first| Position(first.0 - 1))
+    }
+
+    fn deadline(&self, now: u64) -> Option<u64> {
+        self.destinations.borrow().values().filter_map(|destination| destination.deadline(now)).min()
+    }
+}
+
+fn place_key() -> Key {
+    Key::new(Table::Meta).text(ROW)
+}
+
+/// Sends what there is to send, for the server's life.
+pub(crate) async fn run(server: Rc<Server>) {
+    while !server.is_stopping() {
+        let sender = &server.federation_sender;
+        let (grown, woken) = (server.log.changed(), sender.woken.raised());
+        let pause = match turn(&server).await {
+            Ok(()) => sender.deadline(server.now()).map(|deadline| deadline.saturating_sub(server.now())),
+            Err(Error::Storage(error)) if *error == StoreError::Superseded => return,
+            // The reader stays where it is and tries again; it skips nothing.
+            Err(_) => Some(STORAGE_PAUSE_MILLIS),
+        };
+        let news = select_all([grown.boxed_local(), woken.boxed_local()]);
+        match pause {
+            Some(millis) => drop(select(news, server.ports.clock.sleep(millis)).await),
+            None => drop(news.await),
+        }
+    }
+}
+
+/// Reads what is new, begins what is due, writes how far everybody has come, and only then sends.
+async fn turn(server: &Rc<Server>) -> Result<(), Error> {
+    while reader::read_on(server).await? {}
+    let begun = sending::begin_all(server).await?;
+    if let Err(error) = write(server).await {
+        begun.into_iter().for_each(|transaction| transaction.abandon(server));
+        return Err(error);
+    }
+    for transaction in begun {
+        server.spawn(transaction.send(Rc::clone(server)));
+    }
+    Ok(())
+}
+
+async fn write(server: &Server) -> Result<(), Error> {
+    let sender = &server.federation_sender;
+    let place = Place { told_upto: sender.told_upto(), indexed_upto: sender.indexed_upto.get() };
+    let stored = sender.stored_place.get();
+    let mut batch = Batch::relaxed();
+    sender.room_servers.borrow().write(&mut batch);
+    let mut written = Vec::new();
+    for (name, destination) in sender.destinations.borrow_mut().iter_mut().filter(|(_, destination)| destination.has_changed) {
+        batch.put_json(Key::new(Table::Destinations).text(name.as_str()), &destination.progress);
+        destination.has_changed = false;
+        written.push(name.clone());
+    }
+    if batch.is_empty() && place.told_upto.0 < stored.told_upto.0 + MAX_UNWRITTEN {
+        return Ok(());
+    }
+    batch.put_json(place_key(), &place);
+    if let Err(error) = server.ports.store.commit(batch).await {
+        for name in written {
+            sender.with(&name, |destination| destination.has_changed = true);
+        }
+        return Err(error.into());
+    }
+    sender.room_servers.borrow_mut().is_written();
+    sender.stored_place.set(place);
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! A destination: what waits for it, whether something is under way, and when it is tried next. A pure state machine.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use super::{
+    backoff::Backoff,
+    progress::{Delivery, InFlight, Progress, Refused, Stretch},
+};
+use crate::{log::Output, room_server::Position};
+
+/// The most events of one transaction.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#transactions>
+pub(crate) const MAX_ITEMS: usize = 50;
+
+/// So much of what a destination is to get waits in memory: enough to go on at once while one transaction is under way. What is
+/// behind that is read from the log again.
+const MAX_WAITING: usize = 2 * MAX_ITEMS;
+
+/// A destination that answers has had so long to acknowledge what a relay keeps for it, in milliseconds since it last did so:
+/// then the relay has lost it.
+const GRACE_MILLIS: u64 = 10 * 60_000;
+
+/// One entry of the log that the destination is told of.
+pub(crate) type Item = (Position, Rc<Output>);
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The destination has taken it.
+    Delivered,
+    /// A relay keeps it.
+    Kept,
+    /// Nobody answered, or with something that passes. The destination asks to be left alone for so many milliseconds.
+    Failed(u64),
+    /// The destination will never take it as it is.
+    Refused(String),
+}
+
+/// A server that is told of events.
+#[derive(Default)]
+pub(crate) struct Destination {
+    pub(crate) progress: Progress,
+    backoff: Backoff,
+    /// What is behind the frontier, up to `collected`.
+    waiting: VecDeque<Item>,
+    collected: Position,
+    /// Whether everything is collected that the sender has read, so that what it reads next can be added.
+    is_current: bool,
+    /// The positions of the items that are under way.
+    under_way: Option<Vec<Position>>,
+    /// How many items a transaction may have: few where something among them is not taken.
+    most: Option<usize>,
+    /// Since when the destination answers for itself without acknowledging what relays keep for it.
+    answering_since: Option<u64>,
+    /// Whether the row must be written.
+    pub(crate) has_changed: bool,
+}
+
+impl Destination {
+    /// A destination that has got everything up to a position.
+    pub(crate) fn current_at(position: Position) -> Self {
+        Self { progress: Progress::at(position), collected: position, is_current: true, ..Self::default() }
+    }
+
+    /// A destination as it was when the server stopped, after which the log ended at `end`.
+    pub(crate) fn restored(mut progress: Progress, end: Position) -> Self {
+        progress.clip(end);
+        Self { is_current: !progress.is_behind, collected: progress.frontier(), progress, ..Self::default() }
+    }
+
+    /// The sender has read an entry that the destination is to be told of.
+    pub(crate) fn push(&mut self, item: &Item) {
+        if !self.is_current || item.0 <= self.collected {
+            return;
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            self.is_current = false;
+            return;
+        }
+        self.collected = item.0;
+        self.waiting.push_back(item.clone());
+    }
+
+    /// From where on the log must be read for this destination, if it must.
+    pub(crate) fn wants_reading(&self) -> Option<Position> {
+        (!self.is_current && self.waiting.len() < MAX_ITEMS).then_some(self.collected)
+    }
+
+    /// Takes what was read for this destination up to a position, which may be all that there is.
+    pub(crate) fn collect(&mut self, items: Vec<Item>, upto: Position, is_all: bool) {
+        self.waiting.extend(items);
+        self.collected = upto;
+        self.is_current = is_all;
+        if self.waiting.is_empty() && self.under_way.is_none() && self.progress.in_flight.is_none() {
+            self.settle();
+        }
+    }
+
+    /// Whether there is anything to send.
+    pub(crate) fn has_work(&self) -> bool {
+        self.progress.in_flight.is_some() || self.progress.next_part().1.is_some() || !self.waiting.is_empty() || !self.is_current
+    }
+
+    /// Whether something may be sent now.
+    pub(crate) fn is_ready(&self, now: u64) -> bool {
+        self.under_way.is_none() && self.backoff.deadline(now).is_none()
+    }
+
+    /// Whether a transaction is under way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Whether the destination has failed since it last answered.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.backoff.is_failing()
+    }
+
+    /// Something here is wrong, and may be right later.
+    pub(crate) fn stumble(&mut self, now: u64) {
+        self.backoff.fail(now, 0, 0);
+    }
+
+    /// The transaction that was begun is not sent after all.
+    pub(crate) fn abandon(&mut self) {
+        self.under_way = None;
+    }
+
+    /// What is behind the frontier, for the next transaction.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Item> {
+        self.waiting.iter()
+    }
+
+    /// How many items the next transaction may have.
+    pub(crate) fn most(&self) -> usize {
+        self.most.unwrap_or(MAX_ITEMS)
+    }
+
+    /// A transaction with these items is under way.
+    pub(crate) fn begin(&mut self, in_flight: InFlight, positions: Vec<Position>) {
+        if self.progress.in_flight.as_ref() != Some(&in_flight) {
+            self.progress.in_flight = Some(in_flight);
+            self.progress.is_behind = true;
+            self.has_changed = true;
+        }
+        self.under_way = Some(positions);
+    }
+
+    /// There is nothing for the destination in this part of the log.
+    pub(crate) fn skip(&mut self, after: Position, upto: Position) {
+        self.progress.in_flight = None;
+        self.hand_over(&Stretch { after, upto, start: String::new() }, |progress, part| progress.receive(part.after, part.upto));
+    }
+
+    /// The transaction that is under way has come to something.
+    pub(crate) fn finish(&mut self, now: u64, random: u64, outcome: Outcome) {
+        let positions = self.under_way.take().unwrap_or_default();
+        let Some(InFlight { stretch, .. }) = self.progress.in_flight.clone() else { return };
+        match outcome {
+            Outcome::Failed(at_least) => {
+                self.answering_since = None;
+                self.backoff.fail(now, at_least, random);
+                return;
+            }
+            Outcome::Kept => {
+                self.answering_since = None;
+                self.hand_over(&stretch, |progress, stretch| progress.keep(stretch, now));
+            }
+            Outcome::Delivered => {
+                self.most = self.most.map(|most| most * 2).filter(|most| *most < MAX_ITEMS);
+                self.answered(now);
+                self.hand_over(&stretch, |progress, stretch| progress.receive(stretch.after, stretch.upto));
+            }
+            Outcome::Refused(reason) => {
+                self.answered(now);
+                match positions.as_slice() {
+                    [_, _, ..] => self.most = Some(positions.len() / 2),
+                    alone => {
+                        for position in alone {
+                            self.progress.refuse(Refused { position: *position, reason: reason.clone() });
+                        }
+                        self.hand_over(&stretch, |progress, stretch| progress.receive(stretch.after, stretch.upto));
+                    }
+                }
+            }
+        }
+        self.backoff.reset();
+        self.progress.in_flight = None;
+        self.has_changed = true;
+        self.settle();
+    }
+
+    fn answered(&mut self, now: u64) {
+        self.progress.answered_at = now;
+        self.answering_since.get_or_insert(now);
+    }
+
+    fn hand_over(&mut self, stretch: &Stretch, how: impl FnOnce(&mut Progress, &Stretch)) {
+        how(&mut self.progress, stretch);
+        let frontier = self.progress.frontier();
+        self.collected = self.collected.max(frontier);
+        while self.waiting.front().is_some_and(|(position, _)| *position <= frontier) {
+            self.waiting.pop_front();
+        }
+        self.has_changed = true;
+    }
+
+    /// Where all is told, the destination needs no place of its own in the log.
+    fn settle(&mut self) {
+        let is_behind = self.has_work() || self.progress.has_kept();
+        if self.progress.is_behind != is_behind {
+            self.progress.is_behind = is_behind;
+            self.has_changed = true;
+        }
+    }
+
+    /// The destination was heard from, or the network came back: it is tried at once.
+    pub(crate) fn wake(&mut self) -> bool {
+        let was_failing = self.backoff.is_failing();
+        self.backoff.reset();
+        was_failing
+    }
+
+    /// The destination acknowledges what relays kept for it.
+    pub(crate) fn acknowledge(&mut self, now: u64, stretch: &Stretch) -> bool {
+        let is_news = self.progress.acknowledge(stretch);
+        if is_news {
+            self.answering_since = self.answering_since.map(|_| now);
+            self.has_changed = true;
+            self.settle();
+        }
+        is_news
+    }
+
+    /// Queues again what relays seem to have lost. Returns whether that is anything.
+    pub(crate) fn requeue_lost(&mut self, now: u64) -> bool {
+        let expired = self.progress.requeue_expired(now);
+        let lost = self.answering_since.filter(|since| since + GRACE_MILLIS <= now);
+        let lost = lost.is_some_and(|since| self.progress.requeue_kept_before(since + 1));
+        self.has_changed |= expired || lost;
+        expired || lost
+    }
+
+    /// When something is due for this destination.
+    pub(crate) fn deadline(&self, now: u64) -> Option<u64> {
+        let retry = self.backoff.deadline(now).filter(|_| self.under_way.is_none() && self.has_work());
+        let lost = self.answering_since.filter(|_| self.progress.has_kept()).map(|since| since + GRACE_MILLIS);
+        // What was lost at this moment has been queued already.
+        let lost = lost.filter(|at| *at > now);
+        [retry, lost, self.progress.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// What holds back the place where all are that lack nothing: the first item of a destination that has no row to say so.
+    pub(crate) fn holds_back(&self) -> Option<Position> {
+        self.waiting.front().filter(|_| !self.progress.is_behind).map(|(position, _)| *position)
+    }
+
+    /// What has become of what is at a position that the sender has read, and that the destination is to be told of.
+    pub(crate) fn delivery(&self, position: Position) -> Delivery {
+        let waits = || self.waiting.iter().any(|(waiting, _)| *waiting == position);
+        if position > self.progress.frontier() && self.is_current && !waits() {
+            return Delivery::Delivered;
+        }
+        self.progress.delivery(position)
+    }
+}

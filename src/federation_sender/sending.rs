@@ -1,0 +1,226 @@
+//! Making transactions of what waits, sending them, and judging what comes back.
+
+use std::rc::Rc;
+
+use ruma::{OwnedServerName, ServerName};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    destination::{Destination, Item, MAX_ITEMS, Outcome},
+    progress::{InFlight, Stretch},
+    reader,
+    transaction::{Content, id_of},
+};
+use crate::{
+    error::Error,
+    federation_client::{PeerError, read},
+    http::{Body, Method, Response},
+    ports::{Reply, TransportError},
+    room_server::Position,
+    server::Server,
+};
+
+/// So many transactions are under way at a time, for all destinations together.
+const MAX_UNDER_WAY: usize = 16;
+
+/// So many of them may be for destinations that have failed: those that hang until they time out must not hold up the others.
+const MAX_UNDER_WAY_TO_FAILING: usize = 8;
+
+/// Entries that are read at a time for a stretch that is sent again.
+const CHUNK: usize = 256;
+
+/// A transaction that is ready to be sent.
+pub(super) struct Ready {
+    to: OwnedServerName,
+    target: String,
+    body: Value,
+}
+
+/// Makes the transactions that are due.
+pub(super) async fn begin_all(server: &Server) -> Result<Vec<Ready>, Error> {
+    let mut begun = Vec::new();
+    for name in due(server) {
+        match begin(server, &name).await {
+            Ok(ready) => begun.extend(ready),
+            Err(error @ Error::Storage(_)) => return Err(error),
+            // Whatever is wrong with what is stored for one destination, the others go on.
+            Err(_) => drop(server.federation_sender.with(&name, |destination| destination.stumble(server.now()))),
+        }
+    }
+    Ok(begun)
+}
+
+/// The destinations whose turn it is, those that answer first.
+fn due(server: &Server) -> Vec<OwnedServerName> {
+    let (sender, now) = (&server.federation_sender, server.now());
+    let mut destinations = sender.destinations.borrow_mut();
+    for destination in destinations.values_mut() {
+        destination.requeue_lost(now);
+    }
+    let is_due = |destination: &Destination| destination.has_work() && destination.is_ready(now);
+    let of_kind = |failing: bool, most: usize| {
+        let under_way = |all: bool| destinations.values().filter(|each| each.is_under_way() && (all || each.is_failing())).count();
+        let free = most.saturating_sub(under_way(!failing));
+        let due = destinations.iter().filter(|(_, each)| each.is_failing() == failing && is_due(each));
+        due.take(free).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    let mut due = of_kind(false, MAX_UNDER_WAY);
+    due.extend(of_kind(true, MAX_UNDER_WAY_TO_FAILING));
+    due
+}
+
+/// Makes the next transaction of a destination, if there is anything to tell.
+async fn begin(server: &Server, name: &ServerName) -> Result<Option<Ready>, Error> {
+    let sender = &server.federation_sender;
+    loop {
+        reader::catch_up(server, name).await?;
+        let Some(plan) = sender.with(name, |destination| Plan::of(destination)).flatten() else {
+            let has_more = sender.with(name, |destination| destination.wants_reading()).flatten().is_some();
+            if has_more {
+                // The rest of the log is read in the next turn.
+                sender.woken.raise();
+            }
+            return Ok(None);
+        };
+        let items = plan.items(server, name).await?;
+        let content = Content::of(server, &items.items).await?;
+        if content.is_empty() {
+            let upto = items.upto;
+            sender.with(name, |destination| destination.skip(plan.after, upto));
+            continue;
+        }
+        let last = content.positions.last().copied().unwrap_or(items.upto);
+        let upto = if content.is_cut || plan.upto.is_none() { last } else { items.upto };
+        let repeated = plan.repeated.clone().filter(|in_flight| in_flight.stretch.upto == upto);
+        let in_flight = repeated.unwrap_or_else(|| InFlight {
+            stretch: Stretch { after: plan.after, upto, start: server.boot.clone() },
+            made_at: server.now(),
+        });
+        return Ok(Some(ready(server, name, in_flight, content)));
+    }
+}
+
+fn ready(server: &Server, name: &ServerName, in_flight: InFlight, content: Content) -> Ready {
+    let positions = content.positions.clone();
+    let id = id_of(&in_flight.stretch, &server.identity);
+    let body = content.body(&in_flight, server.identity.server_name());
+    server.federation_sender.with(name, |destination| destination.begin(in_flight, positions));
+    Ready { to: name.to_owned(), target: format!("/_matrix/federation/v1/send/{id}"), body }
+}
+
+/// What the next transaction is to tell.
+struct Plan {
+    after: Position,
+    /// The end of a stretch that is told again.
+    upto: Option<Position>,
+    /// The transaction that is repeated as it was.
+    repeated: Option<InFlight>,
+    /// What waits in memory, for a transaction about what is new.
+    waiting: Option<Vec<Item>>,
+    most: usize,
+}
+
+struct Items {
+    items: Vec<Item>,
+    upto: Position,
+}
+
+impl Plan {
+    fn of(destination: &Destination) -> Option<Self> {
+        let repeated = destination.progress.in_flight.clone();
+        let next = destination.progress.next_part();
+        let (after, upto) = repeated.as_ref().map_or(next, |in_flight| (in_flight.stretch.after, Some(in_flight.stretch.upto)));
+        let most = if repeated.is_some() { MAX_ITEMS } else { destination.most() };
+        let is_new = after == destination.progress.frontier();
+        let wanted = |item: &&Item| item.0 > after && upto.is_none_or(|upto| item.0 <= upto);
+        let waiting = is_new.then(|| destination.waiting().filter(wanted).take(most).cloned().collect::<Vec<_>>());
+        if upto.is_none() && waiting.as_ref().is_none_or(Vec::is_empty) {
+            return None;
+        }
+        Some(Self { after, upto, repeated, waiting, most })
+    }
+
+    async fn items(&self, server: &Server, name: &ServerName) -> Result<Items, Error> {
+        if let Some(waiting) = &self.waiting {
+            let last = waiting.last().map(|(position, _)| *position);
+            return Ok(Items { items: waiting.clone(), upto: self.upto.or(last).unwrap_or(self.after) });
+        }
+        let end = self.upto.unwrap_or(self.after);
+        let (mut items, mut upto) = (Vec::new(), self.after);
+        while upto < end && items.len() < self.most {
+            let (more, reached) = reader::read_for(server, name, upto, end, CHUNK).await?;
+            items.extend(more);
+            upto = reached;
+        }
+        if items.len() > self.most {
+            items.truncate(self.most);
+        }
+        if items.len() == self.most {
+            upto = items.last().map_or(upto, |(position, _)| *position);
+        }
+        Ok(Items { items, upto })
+    }
+}
+
+impl Ready {
+    /// It will not be sent now.
+    pub(super) fn abandon(self, server: &Server) {
+        server.federation_sender.with(&self.to, Destination::abandon);
+    }
+
+    /// Sends it and takes note of what becomes of it.
+    pub(super) async fn send(self, server: Rc<Server>) {
+        let outcome = self.outcome(&server).await;
+        let random = u64::from_le_bytes(server.random());
+        let sender = &server.federation_sender;
+        sender.with(&self.to, |destination| destination.finish(server.now(), random, outcome));
+        sender.deliveries.raise();
+        sender.woken.raise();
+    }
+
+    async fn outcome(&self, server: &Server) -> Outcome {
+        let client = &server.federation_client;
+        let request = match client.signed(&self.to, Method::Put, &self.target, Some(&self.body)) {
+            Ok(request) => request,
+            Err(error) => return Outcome::Refused(error.to_string()),
+        };
+        judge(client.send(&self.to, request).await)
+    }
+}
+
+fn judge(reply: Result<Reply, TransportError>) -> Outcome {
+    match reply {
+        Err(_) => Outcome::Failed(0),
+        Ok(Reply::Kept { .. }) => Outcome::Kept,
+        Ok(Reply::Answered(response)) => {
+            let pause = asked_pause(&response);
+            match read(response) {
+                Ok(_) => Outcome::Delivered,
+                Err(PeerError::Refused { status, code, message }) if is_final(status) => {
+                    Outcome::Refused(format!("{status} {code}: {message}"))
+                }
+                Err(_) => Outcome::Failed(pause),
+            }
+        }
+    }
+}
+
+/// Whether a status will be the same however often the same request is made. The rest passes: a record that is out of date, a
+/// quota, a server that is ill.
+fn is_final(status: u16) -> bool {
+    (400..500).contains(&status) && !matches!(status, 401 | 404 | 408 | 429)
+}
+
+/// How long a server that is asked too much wants to be left alone, within reason.
+fn asked_pause(response: &Response) -> u64 {
+    const MAX_PAUSE_MILLIS: u64 = 3_600_000;
+    #[derive(Deserialize)]
+    struct Limited {
+        retry_after_ms: Option<u64>,
+    }
+    let Body::Bytes(bytes) = &response.body else { return 0 };
+    let of_body = serde_json::from_slice::<Limited>(bytes).ok().and_then(|limited| limited.retry_after_ms);
+    let of_header = || response.headers.get("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).map(|seconds| seconds * 1000);
+    of_body.or_else(of_header).unwrap_or(0).min(MAX_PAUSE_MILLIS)
+}

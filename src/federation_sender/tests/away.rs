@@ -1,0 +1,139 @@
+//! Destinations that are away for a while.
+
+use serde_json::json;
+
+use super::scene::{Mood, Scene, server_name};
+
+const BOB: &str = "@bob:b.example";
+
+fn texts(of: std::ops::Range<usize>) -> Vec<String> {
+    of.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn a_month_away_and_every_event_arrives_once_and_in_order() {
+    let mut scene = Scene::new(&["b.example"]);
+    let (room, later) = (scene.room(), scene.room());
+    scene.member(&room, BOB, "join", true);
+    scene.set_mood("b.example", Mood::Away);
+    let mut expected = Vec::new();
+    for day in 0..30 {
+        for number in 0..20 {
+            scene.say(&room, &format!("{day}/{number}"));
+            expected.push(format!("{day}/{number}"));
+            scene.say(&later, &format!("{day}/{number} elsewhere"));
+            if day >= 20 {
+                expected.push(format!("{day}/{number} elsewhere"));
+            }
+        }
+        if day == 19 {
+            // It was away and joined nevertheless: by another server of the room, as it looked from there.
+            scene.member(&later, BOB, "join", true);
+        }
+        scene.tens_of_minutes(24 * 6);
+        if day % 10 == 5 {
+            scene.network[0].restart();
+        }
+    }
+    let attempts = scene.with_inbox("b.example", |inbox| inbox.requests);
+    assert!((500..3_100).contains(&attempts), "four attempts an hour at most, and never none: {attempts}");
+    scene.set_mood("b.example", Mood::Well);
+    scene.tens_of_minutes(2);
+    assert_eq!(scene.received("b.example"), expected);
+    let transactions = scene.with_inbox("b.example", |inbox| inbox.transactions.len());
+    assert!(transactions <= 1 + expected.len() / 50 + 2, "in large transactions: {transactions}");
+}
+
+#[test]
+fn a_destination_that_is_away_costs_nothing_for_an_event() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.set_mood("b.example", Mood::Away);
+    scene.say(&room, "lost");
+    let before = scene.host().store.relaxed_commits();
+    for number in 0..300 {
+        scene.say(&room, &number.to_string());
+    }
+    assert_eq!(scene.host().store.relaxed_commits(), before);
+}
+
+#[test]
+fn a_sign_of_life_or_of_the_network_ends_the_wait() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    for (number, sign) in [0, 1].into_iter().enumerate() {
+        scene.set_mood("b.example", Mood::Away);
+        scene.say(&room, &number.to_string());
+        scene.tens_of_minutes(30);
+        scene.set_mood("b.example", Mood::Well);
+        scene.seconds(1);
+        assert_eq!(scene.received("b.example"), texts(0..number), "it waits");
+        match sign {
+            0 => scene.host().server().federation_sender.heard_from(&server_name("b.example")),
+            _ => scene.host().server().federation_sender.network_is_back(),
+        }
+        scene.network.run();
+        assert_eq!(scene.received("b.example"), texts(0..number + 1));
+    }
+}
+
+#[test]
+fn one_transaction_is_under_way_at_a_time_and_the_rest_follows_together() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.network.delay(1_000);
+    for number in 0..120 {
+        scene.host().send(&scene.alice, &room, &number.to_string());
+    }
+    scene.seconds(20);
+    assert_eq!(scene.received("b.example"), texts(0..120));
+    let sizes = scene.with_inbox("b.example", |inbox| {
+        let size = |(_, body): &(String, serde_json::Value)| body["pdus"].as_array().unwrap().len();
+        inbox.transactions.iter().map(size).collect::<Vec<_>>()
+    });
+    assert_eq!(sizes, [1, 50, 50, 19]);
+}
+
+#[test]
+fn others_do_not_wait_for_those_that_hang() {
+    let dead: Vec<String> = (0..40).map(|number| format!("d{number}.example")).collect();
+    let names: Vec<&str> = dead.iter().map(String::as_str).chain(["z.example"]).collect();
+    let scene = Scene::new(&names);
+    let room = scene.room();
+    for name in &names {
+        scene.member(&room, &format!("@user:{name}"), "join", false);
+    }
+    for name in &dead {
+        scene.set_mood(name, Mood::Away);
+    }
+    scene.say(&room, "first");
+    scene.network.delay(50_000);
+    scene.seconds(100);
+    scene.network.delay(0);
+    for number in 0..10 {
+        scene.network.delay(0);
+        scene.say(&room, &number.to_string());
+    }
+    assert_eq!(scene.received("z.example").last().map(String::as_str), Some("9"));
+}
+
+#[test]
+fn what_a_receipt_said_meanwhile_is_told_once() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.set_mood("b.example", Mood::Away);
+    let events: Vec<_> = (0..10).map(|number| scene.say(&room, &number.to_string())).collect();
+    for event in &events {
+        scene.post(&room, &format!("receipt/m.read/{event}"), json!({}));
+    }
+    scene.set_mood("b.example", Mood::Well);
+    scene.tens_of_minutes(2);
+    assert_eq!(scene.received("b.example"), texts(0..10));
+    let edus = scene.edus("b.example");
+    assert_eq!(edus.len(), 1, "the latest takes the place of older ones: {edus:?}");
+    assert_eq!(edus[0]["content"][&room]["m.read"][&scene.alice.id]["event_ids"], json!([events[9]]));
+}
