@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
+    gather::Gather,
     http::{Method, Response},
 };
 
@@ -67,5 +68,5 @@ fn answer(received: &Received) -> Value {
         };
         (id.to_string(), result)
     });
-    json!({ "pdus": results.collect::<Map<_, _>>() })
+    json!({ "pdus": results.gather::<Map<_, _>>() })
 }

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     error::Error,
     event::{RawPdu, RoomVersion},
+    gather::Gather,
     residents::residents,
     room_server::{Room, cover::has_place},
     server::Server,
@@ -41,7 +42,7 @@ pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: V
 
 async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: Vec<RawPdu>) -> Result<Received, Error> {
     let Some(room) = server.rooms.room(id).await? else { return Ok(refused_without_room(&events)) };
-    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).collect();
+    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
     if !residents(server, &room).await?.contains_key(server.identity.server_name()) {
         return Ok(refused(events.into_keys(), "This server is not in that room."));
     }

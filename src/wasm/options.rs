@@ -38,6 +38,6 @@ impl Options {
             ..RateLimits::default()
         });
         let registration = if self.registration_closed { Registration::Closed } else { Registration::Open };
-        Config { server_name: self.server_name.clone(), base_url: self.base_url.clone(), registration, rate_limits }
+        Config { server_name: self.server_name.clone(), base_url: self.base_url.clone(), registration, rate_limits, ..Config::default() }
     }
 }
