@@ -62,5 +62,8 @@ pub(crate) async fn answer(server: &Rc<Server>, request: Request) -> Response {
 async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Error> {
     let (route, params) = route::find(ROUTES, request.method, &request.path)?;
     let call = Call::new(Rc::clone(server), request, params)?.authenticate(route.access).await?;
+    if let Ok(origin) = call.origin() {
+        server.federation_sender.heard_from(server.now(), origin);
+    }
     (route.handler)(call).await
 }

@@ -12,19 +12,22 @@ mod audience;
 mod backoff;
 pub(crate) mod delivery;
 mod destination;
+mod greeting;
+mod notes;
 mod progress;
 mod reader;
 pub(crate) mod received;
 mod room_servers;
 mod sending;
 mod transaction;
+mod typing;
 
 #[cfg(test)]
 mod tests;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
@@ -35,7 +38,9 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
-use self::{destination::Destination, progress::Progress, room_servers::RoomServers};
+use self::{
+    destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
+};
 use crate::{
     error::Error,
     log::Log,
@@ -44,6 +49,7 @@ use crate::{
     server::Server,
     signal::Signal,
     storage::{Batch, Key, KeyReader, Scan, Table},
+    to_device,
 };
 
 /// The name of the row that holds the shared place.
@@ -55,6 +61,9 @@ const STORAGE_PAUSE_MILLIS: u64 = 5_000;
 /// The shared place is written again when it has moved so far, so that a restart reads no more than that again.
 const MAX_UNWRITTEN: u64 = 512;
 
+/// So many servers that were heard of for the first time are looked at before the next turn.
+const MAX_STRANGERS: usize = 100;
+
 /// What the sender knows.
 pub(crate) struct FederationSender {
     destinations: RefCell<BTreeMap<OwnedServerName, Destination>>,
@@ -65,6 +74,12 @@ pub(crate) struct FederationSender {
     indexed_upto: Cell<Position>,
     /// The shared place, as it is stored.
     stored_place: Cell<Place>,
+    typing: RefCell<TypingTold>,
+    /// Servers that have sent something and are no destinations yet.
+    strangers: RefCell<BTreeSet<OwnedServerName>>,
+    /// Whether this server may have missed something, and is to greet those with which it shares rooms.
+    is_returning: Cell<bool>,
+    notes: Cell<u64>,
     /// Raised when something may be sent, or has come back.
     woken: Signal,
     /// Raised when the delivery of something has come further.
@@ -95,29 +110,56 @@ impl FederationSender {
             let progress: Progress = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("{name}: {error}")))?;
             destinations.insert(name, Destination::restored(progress, end));
         }
+        let read_upto = place.told_upto.min(place.indexed_upto).min(end);
+        for row in store.scan(&Scan::prefix(Key::new(Table::Acknowledgements))).await? {
+            let mut key = KeyReader::new(&row.key);
+            let name = key.text().and_then(|name| ServerName::parse(name).ok());
+            let (Some(name), Some(id)) = (name, key.text()) else { return Err(Error::bug("a stored acknowledgement")) };
+            let destination = destinations.entry(name).or_insert_with(|| Destination::current_at(read_upto));
+            destination.note(|notes| drop(notes.acknowledged.insert(id)));
+        }
         Ok(Self {
             destinations: RefCell::new(destinations),
             room_servers: RefCell::default(),
             // What was read, but lost with the power since, is read when it is there again.
-            read_upto: Cell::new(place.told_upto.min(place.indexed_upto).min(end)),
+            read_upto: Cell::new(read_upto),
             indexed_upto: Cell::new(place.indexed_upto.min(end)),
             stored_place: Cell::new(place),
+            typing: RefCell::default(),
+            strangers: RefCell::default(),
+            is_returning: Cell::new(true),
+            notes: Cell::new(0),
             woken: Signal::default(),
             deliveries: Signal::default(),
         })
     }
 
     /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back.
-    pub(crate) fn heard_from(&self, name: &ServerName) {
-        if self.with(name, Destination::wake).unwrap_or_default() {
+    pub(crate) fn heard_from(&self, now: u64, name: &ServerName) {
+        let is_news = self.with(name, |destination| destination.hear(now));
+        let mut strangers = self.strangers.borrow_mut();
+        let is_stranger = is_news.is_none() && strangers.len() < MAX_STRANGERS && strangers.insert(name.to_owned());
+        if is_stranger || is_news == Some(true) {
             self.woken.raise();
         }
     }
 
-    /// The network is back: every server is tried at once.
+    /// The network is back: every server is tried at once, and some are asked by a greeting what was missed.
     pub(crate) fn network_is_back(&self) {
         self.destinations.borrow_mut().values_mut().for_each(|destination| drop(destination.wake()));
+        self.is_returning.set(true);
         self.woken.raise();
+    }
+
+    fn next_notes(&self) -> u64 {
+        self.notes.set(self.notes.get() + 1);
+        self.notes.get()
+    }
+
+    /// A server as a destination, from now on if it was none.
+    fn with_new<T>(&self, name: &ServerName, act: impl FnOnce(&mut Destination) -> T) -> T {
+        let mut destinations = self.destinations.borrow_mut();
+        act(destinations.entry(name.to_owned()).or_insert_with(|| Destination::current_at(self.read_upto.get())))
     }
 
     fn with<T>(&self, name: &ServerName, act: impl FnOnce(&mut Destination) -> T) -> Option<T> {
@@ -132,7 +174,14 @@ impl FederationSender {
     }
 
     fn deadline(&self, now: u64) -> Option<u64> {
-        self.destinations.borrow().values().filter_map(|destination| destination.deadline(now)).min()
+        let destinations = self.destinations.borrow();
+        let of_destinations = destinations.values().filter_map(|destination| destination.deadline(now));
+        of_destinations.chain(self.typing.borrow().deadline()).min()
+    }
+
+    /// When any destination last answered, in milliseconds since the Unix epoch.
+    fn last_answer(&self) -> u64 {
+        self.destinations.borrow().values().map(|destination| destination.progress.answered_at).max().unwrap_or_default()
     }
 }
 
@@ -162,6 +211,8 @@ pub(crate) async fn run(server: Rc<Server>) {
 /// Reads what is new, begins what is due, writes how far everybody has come, and only then sends.
 async fn turn(server: &Rc<Server>) -> Result<(), Error> {
     while reader::read_on(server).await? {}
+    meet(server).await?;
+    typing::note(server).await?;
     let begun = sending::begin_all(server).await?;
     if let Err(error) = write(server).await {
         begun.into_iter().for_each(|transaction| transaction.abandon(server));
@@ -173,15 +224,50 @@ async fn turn(server: &Rc<Server>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Messages to devices go when their server has them.
+async fn forget_mail(server: &Server, batch: &mut Batch) -> Result<(), Error> {
+    let of_mail = |(name, destination): (&OwnedServerName, &Destination)| {
+        let is_due = destination.has_changed && destination.has_mail;
+        is_due.then(|| (name.clone(), destination.progress.acknowledged()))
+    };
+    let due: Vec<_> = server.federation_sender.destinations.borrow().iter().filter_map(of_mail).collect();
+    for (name, upto) in due {
+        to_device::forget_outgoing(&*server.ports.store, &name, upto, batch).await?;
+    }
+    Ok(())
+}
+
+/// Notes whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
+/// heard of for the first time.
+async fn meet(server: &Server) -> Result<(), Error> {
+    let sender = &server.federation_sender;
+    if sender.is_returning.replace(false) && sender.last_answer() + SILENCE_MILLIS <= server.now() {
+        for name in greeting::neighbours(server).await? {
+            sender.with_new(&name, |destination| destination.greet(Greeting::All));
+        }
+    }
+    let strangers = sender.strangers.take();
+    for name in strangers {
+        if greeting::shares_room(server, &name).await? {
+            sender.with_new(&name, |destination| destination.greet(Greeting::WhatOthersSent));
+        }
+    }
+    Ok(())
+}
+
 async fn write(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
     let place = Place { told_upto: sender.told_upto(), indexed_upto: sender.indexed_upto.get() };
     let stored = sender.stored_place.get();
     let mut batch = Batch::relaxed();
     sender.room_servers.borrow().write(&mut batch);
+    forget_mail(server, &mut batch).await?;
     let mut written = Vec::new();
     for (name, destination) in sender.destinations.borrow_mut().iter_mut().filter(|(_, destination)| destination.has_changed) {
         batch.put_json(Key::new(Table::Destinations).text(name.as_str()), &destination.progress);
+        for id in &destination.acknowledgements_told {
+            batch.delete(received::acknowledgement_key(name, id));
+        }
         destination.has_changed = false;
         written.push(name.clone());
     }
@@ -190,12 +276,15 @@ async fn write(server: &Server) -> Result<(), Error> {
     }
     batch.put_json(place_key(), &place);
     if let Err(error) = server.ports.store.commit(batch).await {
-        for name in written {
-            sender.with(&name, |destination| destination.has_changed = true);
+        for name in &written {
+            sender.with(name, |destination| destination.has_changed = true);
         }
         return Err(error.into());
     }
     sender.room_servers.borrow_mut().is_written();
+    for name in written {
+        sender.with(&name, Destination::is_written);
+    }
     sender.stored_place.set(place);
     Ok(())
 }

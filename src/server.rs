@@ -166,6 +166,11 @@ impl Server {
         self.log.wake();
     }
 
+    /// The machine has a network again: other servers are tried at once.
+    pub fn network_is_back(&self) {
+        self.federation_sender.network_is_back();
+    }
+
     /// Whether [`Server::stop`] was called.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.get()

@@ -11,7 +11,7 @@ mod receive;
 use std::collections::BTreeMap;
 
 use futures_util::lock::OwnedMutexGuard;
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -72,20 +72,24 @@ fn write_outgoing(
     positions: &mut Positions,
     batch: &mut Batch,
 ) {
-    let position = positions.assign(Output::ToDeviceRemote { destination });
+    let position = positions.assign(Output::ToDeviceRemote { destination: destination.clone() });
     let message_id = format!("{}.{}", server.identity.incarnation(), position.0);
     let content = json!({ "sender": sender, "type": kind, "message_id": message_id, "messages": messages });
-    batch.put_json(outgoing_key(position), &content);
+    batch.put_json(outgoing_prefix(&destination).number(position.0), &content);
 }
 
 /// The content of the `m.direct_to_device` that an entry of the log stands for.
-pub(crate) async fn outgoing(store: &dyn Store, position: Position) -> Result<Option<Value>, Error> {
-    rows::one(store, outgoing_key(position)).await
+pub(crate) async fn outgoing(store: &dyn Store, destination: &ServerName, position: Position) -> Result<Option<Value>, Error> {
+    rows::one(store, outgoing_prefix(destination).number(position.0)).await
 }
 
-/// Adds to a commit that what an entry of the log stands for was delivered, and need not be kept.
-pub(crate) fn forget_outgoing(position: Position, batch: &mut Batch) {
-    batch.delete(outgoing_key(position));
+/// Adds to a commit that what entries up to a position stand for was delivered to a server, and need not be kept.
+pub(crate) async fn forget_outgoing(store: &dyn Store, destination: &ServerName, upto: Position, batch: &mut Batch) -> Result<(), Error> {
+    let prefix = || outgoing_prefix(destination);
+    for row in store.scan(&Scan::range(prefix(), prefix().number(upto.0 + 1))).await? {
+        batch.delete(Key::new(Table::ToDeviceOut).raw(&row.key));
+    }
+    Ok(())
 }
 
 /// Local devices that get messages. While this is held, none of them can be deleted.
@@ -132,6 +136,6 @@ fn inbox_prefix(user: &UserId, device: &str) -> Key {
     Key::new(Table::ToDevice).text(user.as_str()).text(device)
 }
 
-fn outgoing_key(position: Position) -> Key {
-    Key::new(Table::ToDeviceOut).number(position.0)
+fn outgoing_prefix(destination: &ServerName) -> Key {
+    Key::new(Table::ToDeviceOut).text(destination.as_str())
 }

@@ -55,6 +55,11 @@ impl Typing {
         self.rooms.values().flat_map(|room| room.users.values()).min().copied()
     }
 
+    /// Everybody who types, and until when.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (RoomNumber, &OwnedUserId, u64)> {
+        self.rooms.iter().flat_map(|(room, typing)| typing.users.iter().map(|(user, until)| (*room, user, *until)))
+    }
+
     /// The serial number of the last change anywhere.
     pub(crate) fn serial(&self) -> u64 {
         self.serial

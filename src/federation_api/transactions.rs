@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
+    federation_sender::received::{MAILBOX, note},
     gather::Gather,
     http::{Method, Response},
 };
@@ -33,7 +34,17 @@ struct Transaction {
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
+///
+/// What came out of a relay's mailbox is acknowledged to its origin, each time that it comes: the last acknowledgement may be lost.
 async fn send(call: Call) -> Result<Response, Error> {
+    let answer = take(&call).await?;
+    if call.request.header(MAILBOX).is_some() {
+        note(&call.server, call.origin()?, call.param(0)).await?;
+    }
+    Ok(answer)
+}
+
+async fn take(call: &Call) -> Result<Response, Error> {
     let (server, origin, id) = (&call.server, call.origin()?, call.param(0));
     let transaction: Transaction = call.body()?;
     if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {

@@ -11,7 +11,13 @@ use ruma::{OwnedUserId, RoomId, ServerName, UserId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{error::Error, room_server::Room, server::Server, server_acl};
+use crate::{
+    error::Error,
+    federation_sender::{self, received::RECEIVED},
+    room_server::Room,
+    server::Server,
+    server_acl,
+};
 
 /// After so long nobody types any more who was said to. A relay may have kept the word for longer.
 const TYPING_LIFETIME_MILLIS: u64 = 60_000;
@@ -33,6 +39,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         let received = match edu_type.as_str() {
             "m.typing" if age <= TYPING_LIFETIME_MILLIS => typing::receive(server, origin, content).await,
             "m.receipt" => receipts::receive(server, origin, content).await,
+            RECEIVED => federation_sender::received::receive(server, origin, &content),
             _ => Ok(false),
         };
         match received {

@@ -2,54 +2,54 @@
 
 use std::collections::BTreeSet;
 
-use ruma::{OwnedServerName, ServerName};
+use ruma::{OwnedServerName, ServerName, UserId};
 
-use super::room_servers::RoomServers;
+use super::{reader::load, room_servers::RoomServers};
 use crate::{
+    error::Error,
     log::Output,
     room_server::{Position, RoomNumber},
+    server::Server,
+    sharing,
 };
 
-/// The servers that an entry of the log is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Audience {
-    /// No other server.
-    Nobody,
-    /// Those that were in the room just before it, and one more.
-    Room(RoomNumber, Option<OwnedServerName>),
+/// The servers that an entry of the log is for: those that were in one of the rooms just before it, and one more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Audience {
+    rooms: Vec<RoomNumber>,
+    also: Option<OwnedServerName>,
 }
 
 impl Audience {
-    /// The audience of an entry, as a server of this name tells it.
-    pub(crate) fn of(output: &Output, own_name: &ServerName) -> Self {
-        match output {
-            Output::Event { room, federated, .. } if federated.outgoing => Self::Room(*room, federated.target.clone()),
-            Output::Receipt { room, user, private: false } if user.server_name() == own_name => Self::Room(*room, None),
-            _ => Self::Nobody,
+    /// The audience of an entry; the servers of its rooms are in memory after that.
+    pub(crate) async fn of(server: &Server, output: &Output) -> Result<Self, Error> {
+        let audience = match output {
+            Output::Event { room, federated, .. } if federated.outgoing => Self { rooms: vec![*room], also: federated.target.clone() },
+            Output::Receipt { room, user, private: false } if is_local(server, user) => Self { rooms: vec![*room], also: None },
+            Output::Devices { user, .. } | Output::SigningKeys { user } => {
+                Self { rooms: sharing::joined_rooms(server, user).await?, also: None }
+            }
+            Output::ToDeviceRemote { destination } => Self { rooms: Vec::new(), also: Some(destination.clone()) },
+            _ => Self::default(),
+        };
+        for room in &audience.rooms {
+            load(server, *room).await?;
         }
-    }
-
-    /// The room whose servers must be known.
-    pub(crate) fn room(&self) -> Option<RoomNumber> {
-        match self {
-            Self::Nobody => None,
-            Self::Room(room, _) => Some(*room),
-        }
+        Ok(audience)
     }
 
     /// All of the servers, for an entry at this position.
     pub(crate) fn servers(&self, index: &RoomServers, position: Position) -> BTreeSet<OwnedServerName> {
-        match self {
-            Self::Nobody => BTreeSet::new(),
-            Self::Room(room, also) => index.at(*room, position).into_iter().chain(also.clone()).collect(),
-        }
+        let in_rooms = self.rooms.iter().flat_map(|room| index.at(*room, position));
+        in_rooms.chain(self.also.clone()).collect()
     }
 
     /// Whether this server is among them.
     pub(crate) fn includes(&self, index: &RoomServers, server: &ServerName, position: Position) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::Room(room, also) => also.as_deref() == Some(server) || index.was_in(*room, server, position),
-        }
+        self.also.as_deref() == Some(server) || self.rooms.iter().any(|room| index.was_in(*room, server, position))
     }
+}
+
+fn is_local(server: &Server, user: &UserId) -> bool {
+    user.server_name() == server.identity.server_name()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::OwnedServerName;
 use serde::Serialize;
 
-use super::{audience::Audience, progress::Delivery, reader};
+use super::{audience::Audience, progress::Delivery};
 use crate::{
     error::Error,
     log::Output,
@@ -27,10 +27,7 @@ pub(crate) async fn of_event(server: &Server, event: &StoredEvent) -> Result<BTr
     let position = event.decided.position;
     let entry = server.log.read(position, 1).await?.pop().filter(|(at, _)| *at == position && position > Position(0));
     let Some((_, output @ Output::Event { .. })) = entry else { return Ok(BTreeMap::new()) };
-    let audience = Audience::of(&output, server.identity.server_name());
-    if let Some(room) = audience.room() {
-        reader::load(server, room).await?;
-    }
+    let audience = Audience::of(server, &output).await?;
     let sender = &server.federation_sender;
     let servers = audience.servers(&sender.room_servers.borrow(), position);
     let servers = servers.into_iter().filter(|name| name != server.identity.server_name());

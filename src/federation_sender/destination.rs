@@ -4,6 +4,8 @@ use std::{collections::VecDeque, rc::Rc};
 
 use super::{
     backoff::Backoff,
+    greeting::SILENCE_MILLIS,
+    notes::{Greeting, Notes},
     progress::{Delivery, InFlight, Progress, Refused, Stretch},
 };
 use crate::{log::Output, room_server::Position};
@@ -53,6 +55,16 @@ pub(crate) struct Destination {
     most: Option<usize>,
     /// Since when the destination answers for itself without acknowledging what relays keep for it.
     answering_since: Option<u64>,
+    /// What it is told beside the log.
+    notes: Notes,
+    /// The part of that which is under way.
+    notes_under_way: Option<Notes>,
+    /// When it last sent something by itself, in milliseconds since the Unix epoch.
+    heard_at: u64,
+    /// Acknowledgements that it has got, and that need not be stored any more.
+    pub(crate) acknowledgements_told: Vec<String>,
+    /// Whether messages to its devices may be stored that it has received.
+    pub(crate) has_mail: bool,
     /// Whether the row must be written.
     pub(crate) has_changed: bool,
 }
@@ -66,11 +78,12 @@ impl Destination {
     /// A destination as it was when the server stopped, after which the log ended at `end`.
     pub(crate) fn restored(mut progress: Progress, end: Position) -> Self {
         progress.clip(end);
-        Self { is_current: !progress.is_behind, collected: progress.frontier(), progress, ..Self::default() }
+        Self { is_current: !progress.is_behind, collected: progress.frontier(), progress, has_mail: true, ..Self::default() }
     }
 
     /// The sender has read an entry that the destination is to be told of.
     pub(crate) fn push(&mut self, item: &Item) {
+        self.has_mail |= matches!(*item.1, Output::ToDeviceRemote { .. });
         if !self.is_current || item.0 <= self.collected {
             return;
         }
@@ -104,12 +117,12 @@ impl Destination {
 
     /// Whether something may be sent now.
     pub(crate) fn is_ready(&self, now: u64) -> bool {
-        self.under_way.is_none() && self.backoff.deadline(now).is_none()
+        !self.is_under_way() && self.backoff.deadline(now).is_none()
     }
 
     /// Whether a transaction is under way.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.under_way.is_some()
+        self.under_way.is_some() || self.notes_under_way.is_some()
     }
 
     /// Whether the destination has failed since it last answered.
@@ -125,6 +138,56 @@ impl Destination {
     /// The transaction that was begun is not sent after all.
     pub(crate) fn abandon(&mut self) {
         self.under_way = None;
+        self.notes_under_way = None;
+    }
+
+    /// Whether there is anything to tell beside the log.
+    pub(crate) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
+    /// Adds to what the destination is told beside the log.
+    pub(crate) fn note(&mut self, add: impl FnOnce(&mut Notes)) {
+        add(&mut self.notes);
+    }
+
+    /// Whether it would be told at once of what is worth nothing later.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.backoff.is_failing() && !self.progress.has_kept() && self.progress.answered_at > 0
+    }
+
+    /// A transaction of notes is under way.
+    pub(crate) fn begin_notes(&mut self) -> Notes {
+        let next = self.notes.next();
+        self.notes_under_way = Some(next.clone());
+        next
+    }
+
+    /// The notes that were begun say nothing.
+    pub(crate) fn forget_notes(&mut self) {
+        if let Some(notes) = self.notes_under_way.take() {
+            self.notes.finish(&notes, &Outcome::Delivered);
+        }
+    }
+
+    /// The notes that are under way have come to something.
+    pub(crate) fn finish_notes(&mut self, now: u64, random: u64, outcome: &Outcome) {
+        let Some(told) = self.notes_under_way.take() else { return };
+        self.notes.finish(&told, outcome);
+        match outcome {
+            Outcome::Failed(at_least) => return self.fail(now, *at_least, random),
+            Outcome::Kept => self.answering_since = None,
+            Outcome::Delivered | Outcome::Refused(_) => self.answered(now),
+        }
+        self.backoff.reset();
+        self.progress.record_told = told.node_record.unwrap_or(self.progress.record_told);
+        self.acknowledgements_told.extend(told.acknowledged);
+        self.has_changed = true;
+    }
+
+    fn fail(&mut self, now: u64, at_least: u64, random: u64) {
+        self.answering_since = None;
+        self.backoff.fail(now, at_least, random);
     }
 
     /// What is behind the frontier, for the next transaction.
@@ -158,11 +221,7 @@ impl Destination {
         let positions = self.under_way.take().unwrap_or_default();
         let Some(InFlight { stretch, .. }) = self.progress.in_flight.clone() else { return };
         match outcome {
-            Outcome::Failed(at_least) => {
-                self.answering_since = None;
-                self.backoff.fail(now, at_least, random);
-                return;
-            }
+            Outcome::Failed(at_least) => return self.fail(now, at_least, random),
             Outcome::Kept => {
                 self.answering_since = None;
                 self.hand_over(&stretch, |progress, stretch| progress.keep(stretch, now));
@@ -192,6 +251,9 @@ impl Destination {
     }
 
     fn answered(&mut self, now: u64) {
+        if self.backoff.is_failing() {
+            self.greet(Greeting::WhatOthersSent);
+        }
         self.progress.answered_at = now;
         self.answering_since.get_or_insert(now);
     }
@@ -215,11 +277,29 @@ impl Destination {
         }
     }
 
-    /// The destination was heard from, or the network came back: it is tried at once.
+    /// The destination has sent something: it is tried at once. Returns whether that changes anything.
+    pub(crate) fn hear(&mut self, now: u64) -> bool {
+        let was_silent = self.heard_at.max(self.progress.answered_at) + SILENCE_MILLIS <= now;
+        self.heard_at = now;
+        if was_silent {
+            self.greet(Greeting::WhatOthersSent);
+        }
+        self.wake() || was_silent
+    }
+
+    /// There is reason to think that the destination would answer: it is tried at once.
     pub(crate) fn wake(&mut self) -> bool {
         let was_failing = self.backoff.is_failing();
+        if was_failing {
+            self.greet(Greeting::WhatOthersSent);
+        }
         self.backoff.reset();
         was_failing
+    }
+
+    /// Shows the destination where the rooms have come to.
+    pub(crate) fn greet(&mut self, greeting: Greeting) {
+        self.notes.greeting = self.notes.greeting.max(Some(greeting));
     }
 
     /// The destination acknowledges what relays kept for it.
@@ -242,9 +322,20 @@ impl Destination {
         expired || lost
     }
 
+    /// The row was committed, and with it what need not be stored any more.
+    pub(crate) fn is_written(&mut self) {
+        if self.has_changed {
+            return;
+        }
+        self.acknowledgements_told.clear();
+        if !self.progress.is_behind {
+            self.has_mail = false;
+        }
+    }
+
     /// When something is due for this destination.
     pub(crate) fn deadline(&self, now: u64) -> Option<u64> {
-        let retry = self.backoff.deadline(now).filter(|_| self.under_way.is_none() && self.has_work());
+        let retry = self.backoff.deadline(now).filter(|_| !self.is_under_way() && (self.has_work() || self.has_notes()));
         let lost = self.answering_since.filter(|_| self.progress.has_kept()).map(|since| since + GRACE_MILLIS);
         // What was lost at this moment has been queued already.
         let lost = lost.filter(|at| *at > now);

@@ -90,6 +90,13 @@ pub(crate) struct Progress {
     /// When the destination last answered, in milliseconds since the Unix epoch.
     #[serde(rename = "l", default)]
     pub(crate) answered_at: u64,
+    /// The sequence number of this server's node record that the destination was told last.
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
+    pub(crate) record_told: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What has become of an event on its way to a destination.
@@ -120,6 +127,11 @@ impl Progress {
         self.segments.retain(|segment| std::mem::replace(&mut after, segment.upto) < segment.upto);
         self.in_flight = self.in_flight.take().filter(|in_flight| in_flight.stretch.upto <= end);
         self.refused.retain(|refused| refused.position <= end);
+    }
+
+    /// The position up to which the destination has everything.
+    pub(crate) fn acknowledged(&self) -> Position {
+        self.acknowledged
     }
 
     /// The position up to which everything was handed over once.

@@ -43,11 +43,11 @@ pub(super) async fn read_on(server: &Server) -> Result<bool, Error> {
 
 async fn take(server: &Server, position: Position, output: Output) -> Result<(), Error> {
     let sender = &server.federation_sender;
-    let audience = Audience::of(&output, server.identity.server_name());
+    let audience = Audience::of(server, &output).await?;
     let joined = if let Output::Event { room, federated, .. } = &output { Some((*room, federated)) } else { None };
     let joined = joined.filter(|(_, federated)| !federated.joined.is_empty());
-    for room in audience.room().into_iter().chain(joined.as_ref().map(|(room, _)| *room)) {
-        load(server, room).await?;
+    if let Some((room, _)) = &joined {
+        load(server, *room).await?;
     }
     let servers = audience.servers(&sender.room_servers.borrow(), position);
     if let Some((room, federated)) = joined
@@ -95,10 +95,7 @@ pub(super) async fn read_for(
     let end = if entries.len() < limit { upto } else { entries.last().map_or(upto, |(position, _)| *position).min(upto) };
     let mut items = Vec::new();
     for (position, output) in entries.into_iter().filter(|(position, _)| *position <= upto) {
-        let audience = Audience::of(&output, server.identity.server_name());
-        if let Some(room) = audience.room() {
-            load(server, room).await?;
-        }
+        let audience = Audience::of(server, &output).await?;
         if audience.includes(&server.federation_sender.room_servers.borrow(), name, position) {
             items.push((position, Rc::new(output)));
         }

@@ -6,7 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::transaction::stretch_of;
-use crate::{error::Error, server::Server};
+use crate::{
+    error::Error,
+    server::Server,
+    storage::{Batch, Key, Table},
+};
+
+/// The header of a request that a relay has kept.
+pub(crate) const MAILBOX: &str = "inglenook-mailbox";
 
 /// The EDU's type.
 pub(crate) const RECEIVED: &str = "im.inglenook.received";
@@ -17,8 +24,8 @@ struct Received {
 }
 
 /// Another server acknowledges transactions of this one.
-pub(crate) async fn receive(server: &Server, origin: &ServerName, content: &Value) -> Result<(), Error> {
-    let Ok(Received { transactions }) = Received::deserialize(content) else { return Ok(()) };
+pub(crate) fn receive(server: &Server, origin: &ServerName, content: &Value) -> Result<bool, Error> {
+    let Ok(Received { transactions }) = Received::deserialize(content) else { return Ok(false) };
     let (sender, now) = (&server.federation_sender, server.now());
     let stretches: Vec<_> = transactions.iter().filter_map(|id| stretch_of(id, &server.identity)).collect();
     let acknowledging = |destination: &mut super::Destination| {
@@ -28,5 +35,22 @@ pub(crate) async fn receive(server: &Server, origin: &ServerName, content: &Valu
         sender.deliveries.raise();
         sender.woken.raise();
     }
+    Ok(true)
+}
+
+/// A transaction of another server came through a relay, and is done: it is to be acknowledged.
+///
+/// What is lost with the power is made up for: the other server sends again what stays without acknowledgement.
+pub(crate) async fn note(server: &Server, origin: &ServerName, id: &str) -> Result<(), Error> {
+    let mut batch = Batch::relaxed();
+    batch.put(acknowledgement_key(origin, id), []);
+    server.ports.store.commit(batch).await?;
+    let sender = &server.federation_sender;
+    sender.with_new(origin, |destination| destination.note(|notes| drop(notes.acknowledged.insert(id.to_owned()))));
+    sender.woken.raise();
     Ok(())
+}
+
+pub(super) fn acknowledgement_key(origin: &ServerName, id: &str) -> Key {
+    Key::new(Table::Acknowledgements).text(origin.as_str()).text(id)
 }

@@ -10,7 +10,7 @@ use super::{
     destination::{Destination, Item, MAX_ITEMS, Outcome},
     progress::{InFlight, Stretch},
     reader,
-    transaction::{Content, id_of},
+    transaction::{self, Content, id_of, id_of_notes},
 };
 use crate::{
     error::Error,
@@ -35,6 +35,7 @@ pub(super) struct Ready {
     to: OwnedServerName,
     target: String,
     body: Value,
+    is_of_notes: bool,
 }
 
 /// Makes the transactions that are due.
@@ -58,7 +59,7 @@ fn due(server: &Server) -> Vec<OwnedServerName> {
     for destination in destinations.values_mut() {
         destination.requeue_lost(now);
     }
-    let is_due = |destination: &Destination| destination.has_work() && destination.is_ready(now);
+    let is_due = |destination: &Destination| (destination.has_work() || destination.has_notes()) && destination.is_ready(now);
     let of_kind = |failing: bool, most: usize| {
         let under_way = |all: bool| destinations.values().filter(|each| each.is_under_way() && (all || each.is_failing())).count();
         let free = most.saturating_sub(under_way(!failing));
@@ -80,8 +81,9 @@ async fn begin(server: &Server, name: &ServerName) -> Result<Option<Ready>, Erro
             if has_more {
                 // The rest of the log is read in the next turn.
                 sender.woken.raise();
+                return Ok(None);
             }
-            return Ok(None);
+            return begin_notes(server, name).await;
         };
         let items = plan.items(server, name).await?;
         let content = Content::of(server, &items.items).await?;
@@ -101,12 +103,36 @@ async fn begin(server: &Server, name: &ServerName) -> Result<Option<Ready>, Erro
     }
 }
 
+/// What is to be told beside the log, once nothing of the log is to be sent.
+async fn begin_notes(server: &Server, name: &ServerName) -> Result<Option<Ready>, Error> {
+    let sender = &server.federation_sender;
+    let Some(notes) = sender.with(name, |destination| destination.has_notes().then(|| destination.begin_notes())).flatten() else {
+        return Ok(None);
+    };
+    let content = match notes.content(server, name).await {
+        Ok(content) => content,
+        Err(error) => {
+            sender.with(name, Destination::abandon);
+            return Err(error);
+        }
+    };
+    let (pdus, edus) = content;
+    if pdus.is_empty() && edus.is_empty() {
+        sender.with(name, Destination::forget_notes);
+        return Ok(None);
+    }
+    let serial = sender.next_notes();
+    let target = format!("/_matrix/federation/v1/send/{}", id_of_notes(server, serial));
+    let body = transaction::body(server.identity.server_name(), server.now(), pdus, edus);
+    Ok(Some(Ready { to: name.to_owned(), target, body, is_of_notes: true }))
+}
+
 fn ready(server: &Server, name: &ServerName, in_flight: InFlight, content: Content) -> Ready {
     let positions = content.positions.clone();
     let id = id_of(&in_flight.stretch, &server.identity);
     let body = content.body(&in_flight, server.identity.server_name());
     server.federation_sender.with(name, |destination| destination.begin(in_flight, positions));
-    Ready { to: name.to_owned(), target: format!("/_matrix/federation/v1/send/{id}"), body }
+    Ready { to: name.to_owned(), target: format!("/_matrix/federation/v1/send/{id}"), body, is_of_notes: false }
 }
 
 /// What the next transaction is to tell.
@@ -174,7 +200,11 @@ impl Ready {
         let outcome = self.outcome(&server).await;
         let random = u64::from_le_bytes(server.random());
         let sender = &server.federation_sender;
-        sender.with(&self.to, |destination| destination.finish(server.now(), random, outcome));
+        let finish = |destination: &mut Destination| match self.is_of_notes {
+            true => destination.finish_notes(server.now(), random, &outcome),
+            false => destination.finish(server.now(), random, outcome),
+        };
+        sender.with(&self.to, finish);
         sender.deliveries.raise();
         sender.woken.raise();
     }

@@ -17,11 +17,13 @@ use super::{
 use crate::{
     error::Error,
     identity::Identity,
+    keys::told,
     log::Output,
     receipts,
     room_server::{EventNumber, Position, Room, RoomNumber, commit::read_room_log_row},
     server::Server,
     storage::{Key, Scan, Table},
+    to_device,
 };
 
 /// A transaction has so many bytes of events at most, but for one that is larger by itself: a relay takes no larger requests.
@@ -40,6 +42,11 @@ pub(crate) fn stretch_of(id: &str, identity: &Identity) -> Option<Stretch> {
     let position = |text: &str| text.parse().ok().map(Position);
     let stretch = Stretch { start: start.into(), after: position(after)?, upto: position(upto)? };
     incarnation.filter(|_| parts.next().is_none()).map(|_| stretch)
+}
+
+/// The ID of a transaction that has no place in the log, and is made anew where it fails.
+pub(crate) fn id_of_notes(server: &Server, serial: u64) -> String {
+    format!("{}.{}.n{serial}", server.identity.incarnation(), server.boot)
 }
 
 /// What a transaction says.
@@ -79,12 +86,17 @@ impl Content {
 
     /// The request's body.
     pub(crate) fn body(self, in_flight: &InFlight, origin: &ServerName) -> Value {
-        let mut body = json!({ "origin": origin, "origin_server_ts": in_flight.made_at, "pdus": self.pdus });
-        if let (false, Some(body)) = (self.edus.is_empty(), body.as_object_mut()) {
-            body.insert("edus".into(), self.edus.into());
-        }
-        body
+        body(origin, in_flight.made_at, self.pdus, self.edus)
     }
+}
+
+/// A transaction as it is sent.
+pub(crate) fn body(origin: &ServerName, made_at: u64, pdus: Vec<Value>, edus: Vec<Value>) -> Value {
+    let mut body = json!({ "origin": origin, "origin_server_ts": made_at, "pdus": pdus });
+    if let (false, Some(body)) = (edus.is_empty(), body.as_object_mut()) {
+        body.insert("edus".into(), edus.into());
+    }
+    body
 }
 
 enum Part {
@@ -103,8 +115,21 @@ async fn part(server: &Server, position: Position, output: &Output) -> Result<Op
     match output {
         Output::Event { room, event, .. } => Ok(Some(Part::Pdu(pdu(server, *room, *event).await?))),
         Output::Receipt { room, .. } => Ok(receipt(server, *room, position).await?.map(Part::Edu)),
+        Output::Devices { user, device, prev } => {
+            let content = told::device_list_update(server, user, device, position, *prev).await?;
+            Ok(Some(edu("m.device_list_update", content)))
+        }
+        Output::SigningKeys { user } => Ok(Some(edu("m.signing_key_update", told::signing_key_update(server, user).await?))),
+        Output::ToDeviceRemote { destination } => {
+            let content = to_device::outgoing(&*server.ports.store, destination, position).await?;
+            Ok(content.map(|content| edu("m.direct_to_device", content)))
+        }
         _ => Ok(None),
     }
+}
+
+fn edu(kind: &str, content: Value) -> Part {
+    Part::Edu(json!({ "edu_type": kind, "content": content }))
 }
 
 async fn pdu(server: &Server, room: RoomNumber, event: EventNumber) -> Result<Value, Error> {
@@ -122,7 +147,8 @@ async fn receipt(server: &Server, room: RoomNumber, position: Position) -> Resul
     Ok(Some(receipt_edu(&room.id, sent)))
 }
 
-async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<Rc<Room>>, Error> {
+/// The room of a number, by its last event.
+pub(super) async fn room_of_number(server: &Server, number: RoomNumber) -> Result<Option<Rc<Room>>, Error> {
     let last = Scan::prefix(Key::new(Table::RoomLog).number(number.0)).reversed().limited(1);
     let rows = server.ports.store.scan(&last).await?;
     let Some((event, _)) = rows.first().and_then(|row| read_room_log_row(&row.value)) else { return Ok(None) };

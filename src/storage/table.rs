@@ -101,7 +101,7 @@ tables! {
     RemoteDevices = "remote_devices",
     /// user/device/position → a message to a local device
     ToDevice = "to_device",
-    /// position → messages to another server's devices, as they are sent
+    /// server/position → messages to another server's devices, as they are sent
     ToDeviceOut = "to_device_out",
     /// server/0/message id → when messages came from there; server/1/time/message id → nothing
     ToDeviceReceived = "to_device_received",

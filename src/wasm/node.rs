@@ -70,6 +70,12 @@ impl Node {
         self.inner.server.stop();
     }
 
+    /// Tries other servers at once: to be called when the browser is online again.
+    #[wasm_bindgen(js_name = networkIsBack)]
+    pub fn network_is_back(&self) {
+        self.inner.server.network_is_back();
+    }
+
     /// The server's name.
     pub fn name(&self) -> String {
         self.inner.server.name().into()

@@ -184,6 +184,12 @@ impl Host {
         self.executor.block_on(future)
     }
 
+    /// The network of the machine came back.
+    pub(crate) fn network_is_back(&self) {
+        self.server().network_is_back();
+        self.run();
+    }
+
     /// Lets everything run that can.
     pub(crate) fn run(&self) {
         self.executor.run();

@@ -53,7 +53,7 @@ pub(crate) enum Treatment {
     Repeat,
     /// It is answered so instead.
     Answer(Response),
-    /// A relay says that it keeps it.
+    /// A relay keeps it until [`Network::deliver_mail`].
     Keep,
 }
 
@@ -69,6 +69,8 @@ pub(crate) struct Wires {
     cut: RefCell<BTreeSet<(String, String)>>,
     latency: Cell<u64>,
     carried: RefCell<Vec<Carried>>,
+    /// What a relay keeps: origin, destination, request.
+    mail: RefCell<Vec<(String, String, Request)>>,
     rule: RefCell<Option<Rule>>,
 }
 
@@ -160,6 +162,28 @@ impl Network {
         self.wires.carried.take()
     }
 
+    /// The relay hands over what it keeps for a host, one after the other, and forgets what was taken.
+    pub(crate) fn deliver_mail(&self, to: usize) {
+        let name = &self.hosts[to].0;
+        let (mail, rest) = self.wires.mail.take().into_iter().partition(|(_, destination, _)| destination == name);
+        *self.wires.mail.borrow_mut() = rest;
+        for (number, (from, to, mut request)) in Vec::into_iter(mail).enumerate() {
+            request.headers.insert("inglenook-mailbox".into(), number.to_string());
+            let kept = (from.clone(), to.clone(), request.clone());
+            let taken = self.executor.block_on(self.wires.deliver(&from, &to, request));
+            if taken.is_ok_and(|response| response.status == 200) {
+                continue;
+            }
+            self.wires.mail.borrow_mut().push(kept);
+        }
+        self.run();
+    }
+
+    /// The relay loses everything.
+    pub(crate) fn lose_mail(&self) {
+        self.wires.mail.borrow_mut().clear();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.hosts.len()
     }
@@ -187,6 +211,7 @@ impl Wires {
             cut: RefCell::default(),
             latency: Cell::new(0),
             carried: RefCell::default(),
+            mail: RefCell::default(),
             rule: RefCell::default(),
         }
     }
@@ -217,7 +242,10 @@ impl Wires {
             }
             Treatment::Repeat => drop(self.deliver(from, to, request.clone()).await),
             Treatment::Answer(response) => return Ok(Reply::Answered(response)),
-            Treatment::Keep => return Ok(Reply::Kept { relays: vec!["https://relay.example".into()] }),
+            Treatment::Keep => {
+                self.mail.borrow_mut().push((from.to_owned(), to.to_owned(), request));
+                return Ok(Reply::Kept { relays: vec!["https://relay.example".into()] });
+            }
         }
         let answer = self.deliver(from, to, request).await.map_err(|why| unreachable(why))?;
         self.wait().await;

@@ -141,11 +141,21 @@ impl Scene {
         self.network.run();
     }
 
-    /// What a server has received: the texts of messages, and what else there is, in order and each once.
+    /// What a server has received of the log: the texts of messages, and what else there is, in order and each once.
     pub(super) fn received(&self, name: &str) -> Vec<String> {
+        self.pdus(name, false)
+    }
+
+    /// What a server was shown when it was met again.
+    pub(super) fn shown(&self, name: &str) -> Vec<String> {
+        self.pdus(name, true)
+    }
+
+    fn pdus(&self, name: &str, of_notes: bool) -> Vec<String> {
         let inboxes = self.others.inboxes.borrow();
         let mut texts = Vec::new();
-        for (_, body) in inboxes.get(name).iter().flat_map(|inbox| &inbox.transactions) {
+        let transactions = inboxes.get(name).into_iter().flat_map(|inbox| &inbox.transactions);
+        for (_, body) in transactions.filter(|(id, _)| is_of_notes(id) == of_notes) {
             for text in body["pdus"].as_array().unwrap().iter().map(told) {
                 if !texts.contains(&text) {
                     texts.push(text);
@@ -187,6 +197,11 @@ impl Scene {
 
 pub(super) fn server_name(name: &str) -> OwnedServerName {
     ServerName::parse(name).unwrap()
+}
+
+/// Whether a transaction of that ID tells something beside the log.
+pub(super) fn is_of_notes(id: &str) -> bool {
+    id.contains(".n")
 }
 
 /// How a test calls an event.

@@ -1,0 +1,272 @@
+//! What one server tells another: live, after a partition, through a relay, and beside the log.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{
+    Host, Network, User, encode,
+    network::{Carried, Treatment},
+    room_path,
+};
+
+/// Hosts whose users are in a room of the first.
+struct Scene {
+    network: Network,
+    users: Vec<User>,
+    room: String,
+}
+
+impl Scene {
+    fn new(count: u64) -> Self {
+        let network = Network::of_keys(count);
+        let names = ["alice", "bob", "carol"];
+        let users: Vec<_> = (0..network.len()).map(|at| network[at].register(names[at])).collect();
+        let room = network[0].create_room(&users[0], json!({ "preset": "public_chat", "name": "Hall" }));
+        let scene = Self { network, users, room };
+        for at in 1..scene.network.len() {
+            let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&scene.room), encode(&scene.network[0].name()));
+            scene.network[at].post(&scene.users[at], &target, json!({})).ok();
+            scene.network.run();
+        }
+        scene
+    }
+
+    fn say(&self, at: usize, text: &str) -> String {
+        let id = self.network[at].send(&self.users[at], &self.room, text);
+        self.network.run();
+        id
+    }
+
+    /// The texts of the messages that a user sees.
+    fn seen(&self, at: usize) -> Vec<String> {
+        let messages = self.network[at].get(&self.users[at], &room_path(&self.room, "messages?dir=f&limit=500")).ok().body;
+        let messages = messages["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "m.room.message");
+        messages.map(|event| event["content"]["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn delivery(&self, at: usize, event: &str) -> Value {
+        let target = format!("/_inglenook/rooms/{}/delivery?event_id={}", encode(&self.room), encode(event));
+        self.network[at].get(&self.users[at], &target).ok().body
+    }
+
+    fn state(&self, at: usize, event: &str, to: usize) -> String {
+        let answer = self.delivery(at, event);
+        let state = &answer["events"][event]["destinations"][self.network[to].name()]["state"];
+        state.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    fn post(&self, at: usize, below: &str, body: Value) {
+        self.network[at].post(&self.users[at], &room_path(&self.room, below), body).ok();
+        self.network.run();
+    }
+}
+
+fn is_transaction(carried: &Carried) -> bool {
+    carried.target.contains("/send/")
+}
+
+fn ephemeral(host: &Host, user: &User, room: &str, kind: &str) -> Value {
+    let sync = host.sync(user, None);
+    let events = sync["rooms"]["join"][room]["ephemeral"]["events"].as_array().cloned().unwrap_or_default();
+    events.into_iter().find(|event| event["type"] == kind).unwrap_or_default()["content"].clone()
+}
+
+#[test]
+fn messages_go_both_ways() {
+    let scene = Scene::new(2);
+    let event = scene.say(0, "hello");
+    scene.say(1, "hi");
+    assert_eq!(scene.seen(0), ["hello", "hi"]);
+    assert_eq!(scene.seen(1), ["hello", "hi"]);
+    assert_eq!(scene.state(0, &event, 1), "delivered");
+    let event = scene.say(1, "and you");
+    assert_eq!(scene.state(1, &event, 0), "delivered");
+    assert_eq!(scene.delivery(0, &event)["events"][&event]["destinations"], json!({}), "it is not for this server to send it");
+}
+
+#[test]
+fn after_a_partition_both_sides_have_everything() {
+    let scene = Scene::new(3);
+    scene.network.cut(0, 1);
+    for number in 0..60 {
+        scene.say(0, &format!("a{number}"));
+        scene.say(1, &format!("b{number}"));
+    }
+    scene.network.heal(0, 1);
+    scene.network.advance_in_steps(60_000, 20);
+    for at in 0..3 {
+        let mut seen = scene.seen(at);
+        seen.sort();
+        let mut all: Vec<_> = (0..60).flat_map(|number| [format!("a{number}"), format!("b{number}")]).collect();
+        all.sort();
+        assert_eq!(seen, all, "{at}");
+    }
+}
+
+#[test]
+fn through_a_relay_it_is_at_the_relay_until_the_destination_has_acknowledged() {
+    let scene = Scene::new(2);
+    let bob = scene.network[1].name();
+    let to = bob.clone();
+    scene.network.treat(move |carried| if carried.to == to { Treatment::Keep } else { Treatment::Carry });
+    let events: Vec<_> = (0..5).map(|number| scene.say(0, &number.to_string())).collect();
+    assert!(events.iter().all(|event| scene.state(0, event, 1) == "at_relay"));
+    assert!(scene.seen(1).is_empty());
+    scene.network.treat_well();
+    scene.network.deliver_mail(1);
+    assert_eq!(scene.seen(1), ["0", "1", "2", "3", "4"]);
+    assert!(events.iter().all(|event| scene.state(0, event, 1) == "delivered"));
+}
+
+#[test]
+fn an_acknowledgement_outlives_the_death_of_who_owes_it() {
+    let mut scene = Scene::new(2);
+    let bob = scene.network[1].name();
+    let to = bob.clone();
+    scene.network.treat(move |carried| if carried.to == to { Treatment::Keep } else { Treatment::Lose });
+    let event = scene.say(0, "hello");
+    scene.network.deliver_mail(1);
+    scene.network[1].restart();
+    scene.network.run();
+    assert_eq!(scene.state(0, &event, 1), "at_relay");
+    scene.network.treat_well();
+    scene.network.advance_in_steps(60_000, 3);
+    assert_eq!(scene.state(0, &event, 1), "delivered");
+    let before = scene.network.carried().len();
+    scene.network[1].restart();
+    scene.network.advance_in_steps(60_000, 3);
+    let acknowledged_again = scene.network.carried().into_iter().filter(|carried| carried.body.to_string().contains("received")).count();
+    assert!(before > 0 && acknowledged_again == 0, "it is acknowledged once");
+}
+
+#[test]
+fn mail_that_a_relay_has_lost_is_sent_again() {
+    let scene = Scene::new(2);
+    let to = scene.network[1].name();
+    scene.network.treat(move |carried| if carried.to == to { Treatment::Keep } else { Treatment::Carry });
+    let lost = scene.say(0, "lost");
+    scene.network.lose_mail();
+    scene.network.treat_well();
+    scene.say(0, "live");
+    scene.network.advance_in_steps(60_000, 15);
+    assert_eq!(scene.state(0, &lost, 1), "delivered");
+    assert_eq!(scene.seen(1).len(), 2);
+}
+
+#[test]
+fn who_types_is_seen_elsewhere_and_not_for_ever() {
+    let scene = Scene::new(2);
+    scene.say(0, "hello");
+    let put = |typing: bool| {
+        let target = room_path(&scene.room, &format!("typing/{}", encode(&scene.users[0].id)));
+        scene.network[0].put(&scene.users[0], &target, json!({ "typing": typing, "timeout": 100_000 })).ok();
+        scene.network.run();
+    };
+    let typing = || ephemeral(&scene.network[1], &scene.users[1], &scene.room, "m.typing")["user_ids"].clone();
+    put(true);
+    assert_eq!(typing(), json!([scene.users[0].id]));
+    scene.network.advance_in_steps(10_000, 9);
+    assert_eq!(typing(), json!([scene.users[0].id]), "who goes on is told again");
+    scene.network.advance_in_steps(10_000, 2);
+    assert_ne!(typing(), json!([scene.users[0].id]));
+    put(true);
+    put(false);
+    assert_ne!(typing(), json!([scene.users[0].id]));
+}
+
+#[test]
+fn nobody_is_told_later_who_was_typing() {
+    let scene = Scene::new(2);
+    scene.say(0, "hello");
+    scene.network.cut(0, 1);
+    let target = room_path(&scene.room, &format!("typing/{}", encode(&scene.users[0].id)));
+    scene.network[0].put(&scene.users[0], &target, json!({ "typing": true, "timeout": 5_000 })).ok();
+    scene.network.run();
+    scene.network.advance(6_000);
+    scene.network.carried();
+    scene.network.heal(0, 1);
+    scene.network.advance_in_steps(10_000, 100);
+    let carried = scene.network.carried();
+    assert!(carried.iter().all(|carried| !carried.body.to_string().contains("\"typing\":true")), "{carried:?}");
+}
+
+#[test]
+fn receipts_are_seen_elsewhere() {
+    let scene = Scene::new(2);
+    let event = scene.say(0, "hello");
+    scene.post(1, &format!("receipt/m.read/{}", encode(&event)), json!({}));
+    let receipts = ephemeral(&scene.network[0], &scene.users[0], &scene.room, "m.receipt");
+    assert!(receipts[&event]["m.read"][&scene.users[1].id]["ts"].is_u64(), "{receipts}");
+}
+
+#[test]
+fn a_message_to_a_device_is_sent_and_then_kept_no_longer() {
+    let scene = Scene::new(2);
+    let body = json!({ "messages": { &scene.users[1].id: { &scene.users[1].device: { "secret": "s" } } } });
+    scene.network.cut(0, 1);
+    scene.network[0].put(&scene.users[0], "/_matrix/client/v3/sendToDevice/m.test/1", body).ok();
+    scene.network.run();
+    let rows = || {
+        let usage = scene.network[0].get(&scene.users[0], "/_inglenook/status").ok().body;
+        usage["tables"].as_array().unwrap().iter().find(|table| table["name"] == "to_device_out").unwrap()["rows"].clone()
+    };
+    assert_eq!(rows(), 1);
+    scene.network.heal(0, 1);
+    scene.network.carried();
+    scene.network.advance_in_steps(1_000, 5);
+    let sent = scene.network.carried().into_iter().filter(is_transaction).find(|carried| carried.body["edus"].is_array()).unwrap();
+    assert_eq!(sent.body["edus"][0]["edu_type"], "m.direct_to_device");
+    assert_eq!(sent.body["edus"][0]["content"]["messages"][&scene.users[1].id][&scene.users[1].device]["secret"], "s");
+    assert_eq!(rows(), 0);
+}
+
+#[test]
+fn a_new_device_is_told_to_servers_that_share_a_room() {
+    let scene = Scene::new(2);
+    scene.network.carried();
+    let second = scene.network[0].log_in(&scene.users[0]);
+    scene.network.run();
+    let carried = scene.network.carried();
+    let update = carried.iter().filter(|carried| is_transaction(carried)).find_map(|carried| {
+        let edus = carried.body["edus"].as_array()?;
+        edus.iter().find(|edu| edu["edu_type"] == "m.device_list_update" && edu["content"]["device_id"] == second.device.as_str()).cloned()
+    });
+    let update = update.unwrap_or_else(|| panic!("{carried:?}"));
+    assert!(update["content"]["stream_id"].is_u64());
+}
+
+/// Alice's server has told one of the others and is gone; the others meet again, and nobody says anything new.
+#[test]
+fn rooms_converge_without_another_message() {
+    let scene = Scene::new(3);
+    for at in 0..3 {
+        scene.say(at, "hello");
+    }
+    scene.network.cut(1, 2);
+    scene.network.cut(0, 2);
+    scene.say(0, "last words");
+    scene.network.cut(0, 1);
+    scene.network.advance_in_steps(600_000, 6);
+    assert!(!scene.seen(2).contains(&"last words".to_owned()));
+    scene.network.heal(1, 2);
+    scene.network[2].network_is_back();
+    scene.network.advance_in_steps(60_000, 20);
+    assert!(scene.seen(2).contains(&"last words".to_owned()), "{:?}", scene.seen(2));
+}
+
+#[test]
+fn a_client_can_wait_for_a_delivery() {
+    let scene = Scene::new(2);
+    scene.network.cut(0, 1);
+    let event = scene.say(0, "hello");
+    let serial = scene.delivery(0, &event)["serial"].as_str().unwrap().to_owned();
+    let target =
+        format!("/_inglenook/rooms/{}/delivery?event_id={}&since={}&timeout=60000", encode(&scene.room), encode(&event), encode(&serial));
+    let mut pending = scene.network[0].begin(inglenook::http::Method::Get, &target, Some(&scene.users[0].token), None);
+    assert!(pending.answer().is_none());
+    scene.network.heal(0, 1);
+    scene.network.advance_in_steps(1_000, 3);
+    let answer = pending.answer().expect("something has changed").ok().body;
+    assert_eq!(answer["events"][&event]["destinations"][scene.network[1].name()]["state"], "delivered");
+}
