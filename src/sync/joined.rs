@@ -29,7 +29,7 @@ pub(crate) async fn joined_room(
     window: &Window,
     room: &RoomOfUser,
     account_data: &[ChangedAccountData],
-    rules: &Value,
+    rules: &Rc<Value>,
 ) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
     let (of_user, room) = (room, &room.room);
