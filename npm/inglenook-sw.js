@@ -1,7 +1,7 @@
 // The service worker: runs the node, answers its requests, replaces it after a panic, and keeps the page for offline.
 //
 // A classic script, since module workers are not to be had everywhere. Settings come with its URL, as it must know them
-// when it is woken with no page at hand: ?database=…&serverName=…&burst=…&perSecond=…&baseUrl=https://other.example
+// when it is woken with no page at hand: ?database=…&serverName=…&burst=…&perSecond=…&relay=https://relay.example&baseUrl=https://other.example
 
 /* global inglenookNode -- from inglenook-node.js: makes a fresh copy of the wasm's JavaScript, with an instance of its own. */
 "use strict";
@@ -118,7 +118,7 @@
     const burst = Number(settings.get("burst"));
     const perSecond = Number(settings.get("perSecond"));
     const rateLimits = burst && perSecond ? { burst, perSecond } : undefined;
-    return { database, serverName: settings.get("serverName") ?? undefined, rateLimits };
+    return { database, serverName: settings.get("serverName") ?? undefined, relays: settings.getAll("relay"), rateLimits };
   }
 
   let module;
@@ -305,6 +305,9 @@
     if (target === "/_inglenook/worker") return status();
     return answer(request, target);
   }
+
+  /** Relays that could not be reached are dialled at once when the network is back. */
+  self.addEventListener("online", () => current?.node?.online());
 
   self.addEventListener("fetch", (event) => {
     const { request } = event;

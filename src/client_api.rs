@@ -17,12 +17,14 @@ pub(crate) mod filters;
 mod inglenook;
 mod inherited_settings;
 mod interactive_auth;
+mod key_backup;
 mod keys;
 mod limits;
 mod login;
 mod media;
 mod membership;
 mod openid;
+mod presence;
 mod profile;
 mod public_rooms;
 mod published_rooms_chunk;
@@ -33,6 +35,7 @@ mod receipts;
 mod redaction;
 mod registration;
 mod relations;
+mod relays;
 mod reports;
 mod room_summary;
 mod sending;
@@ -54,7 +57,11 @@ use std::rc::Rc;
 
 pub(crate) use self::{
     call::{Access, Call},
-    membership::{allowed_rooms, candidates, granting_user},
+    membership::{allowed_rooms, candidates, granting_user, join_located},
+    public_rooms::PublicRoomsQuery,
+    room_summary::RoomSummary,
+    spaces::SpaceChildren,
+    timestamp::closest,
 };
 pub(crate) use crate::route::handler;
 use crate::{
@@ -87,11 +94,13 @@ const ROUTES: &[&[Route]] = &[
     events::ROUTES,
     filters::ROUTES,
     inglenook::ROUTES,
+    key_backup::ROUTES,
     keys::ROUTES,
     login::ROUTES,
     media::ROUTES,
     membership::ROUTES,
     openid::ROUTES,
+    presence::ROUTES,
     profile::ROUTES,
     public_rooms::ROUTES,
     push_rules::ROUTES,
@@ -100,6 +109,7 @@ const ROUTES: &[&[Route]] = &[
     redaction::ROUTES,
     registration::ROUTES,
     relations::ROUTES,
+    relays::ROUTES,
     reports::ROUTES,
     room_summary::ROUTES,
     sending::ROUTES,

@@ -11,6 +11,8 @@ pub struct Config {
     pub base_url: Option<String>,
     /// Servers that are asked about the keys of others that cannot be asked themselves; two must agree.
     pub notaries: Vec<OwnedServerName>,
+    /// The base URLs of the relays that it uses until its owner chooses others.
+    pub relays: Vec<String>,
     /// Who may make an account.
     pub registration: Registration,
     /// Whether and how fast clients are slowed down; `None` switches the limits off.

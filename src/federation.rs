@@ -1,11 +1,15 @@
 //! What this server asks of others for its users: to be let into rooms and out of them, and what it does not have itself.
 
+mod backfill;
 mod candidates;
 mod directory;
 mod invite;
 mod join;
 mod knock;
 mod leave;
+mod media;
+mod profile;
+mod public_rooms;
 mod target;
 mod template;
 mod told_room;
@@ -14,12 +18,16 @@ use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedRoomId, RoomId};
 
 pub(crate) use self::{
+    backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
-    invite::invite,
+    invite::{exchange_third_party_invite, invite},
     join::join,
     knock::{helper, knock},
     leave::leave,
+    media::download,
+    profile::profile,
+    public_rooms::public_rooms,
     template::OwnMembership,
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};
@@ -28,12 +36,18 @@ use crate::{error::Error, federation_client::PeerError, locks::Locks};
 #[derive(Default)]
 pub(crate) struct Federation {
     entering: Locks<OwnedRoomId>,
+    backfilling: Locks<OwnedRoomId>,
 }
 
 impl Federation {
     /// The right to bring this server into a room: two users of it who come at once must not both bring it in.
     pub(crate) async fn entering(&self, room: &RoomId) -> OwnedMutexGuard<()> {
         self.entering.lock(&room.to_owned()).await
+    }
+
+    /// Whether this server is being brought into a room.
+    pub(crate) fn is_entering(&self, room: &RoomId) -> bool {
+        self.entering.any_in_use(|entering| *entering == room)
     }
 }
 

@@ -7,21 +7,32 @@ mod auth_chain;
 mod backfill;
 mod call;
 mod devices;
+mod discovery;
 mod events;
 mod handshake;
+mod hierarchy;
 mod invites;
 mod joins;
 mod keys;
 mod knocks;
 mod leaves;
+mod media;
+mod node_records;
+mod openid;
 mod pdus;
+mod public_rooms;
+mod queries;
 mod restricted;
+mod third_party_invites;
 mod transactions;
 mod version;
 
 use std::rc::Rc;
 
-pub(crate) use self::call::{Access, Call};
+pub(crate) use self::{
+    call::{Access, Call},
+    keys::signed_keys,
+};
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
@@ -39,13 +50,21 @@ const ROUTES: &[&[Route]] = &[
     auth_chain::ROUTES,
     backfill::ROUTES,
     devices::ROUTES,
+    discovery::ROUTES,
     events::ROUTES,
+    hierarchy::ROUTES,
     invites::ROUTES,
     joins::ROUTES,
     keys::ROUTES,
     knocks::ROUTES,
     leaves::ROUTES,
+    media::ROUTES,
+    openid::ROUTES,
+    public_rooms::ROUTES,
+    queries::ROUTES,
+    third_party_invites::ROUTES,
     transactions::ROUTES,
+    node_records::ROUTES,
     version::ROUTES,
 ];
 

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use inglenook_protocol::x_matrix::SignedParts;
+use inglenook_protocol::{key_name::public_key_of, x_matrix::SignedParts};
 use ruma::{CanonicalJsonValue, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::{
     http::{Body, Method, Request, Response},
     identity::Identity,
     ports::{Clock, Destination, Reply, Transport, TransportError},
+    relays::{NodeRecords, OwnRelays},
 };
 
 /// How long another server may take to answer: longer than a slow join of a large room, shorter than people wait.
@@ -29,6 +30,13 @@ pub(crate) struct FederationClient {
     transport: Rc<dyn Transport>,
     clock: Rc<dyn Clock>,
     identity: Rc<Identity>,
+    relays: Relays,
+}
+
+/// Where others are found, and where this server is.
+pub(crate) struct Relays {
+    pub(crate) own: Rc<OwnRelays>,
+    pub(crate) records: Rc<NodeRecords>,
 }
 
 /// Why another server did not do what it was asked.
@@ -61,8 +69,8 @@ struct StandardError {
 }
 
 impl FederationClient {
-    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>) -> Self {
-        Self { transport, clock, identity }
+    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>, relays: Relays) -> Self {
+        Self { transport, clock, identity, relays }
     }
 
     /// `GET`s a target, a path with an optional query, and returns the body.
@@ -89,8 +97,13 @@ impl FederationClient {
     }
 
     /// Sends a request that [`FederationClient::signed`] made.
-    pub(crate) async fn send(&self, to: &ServerName, request: Request) -> Result<Reply, TransportError> {
-        let to = Destination { name: to.to_owned(), relays: Vec::new() };
+    pub(crate) async fn send(&self, to: &ServerName, mut request: Request) -> Result<Reply, TransportError> {
+        // A record that cannot be read now is one that is not known: another way may lead there.
+        let relays = self.relays.records.relays_of(to).await.unwrap_or_default();
+        if public_key_of(to).is_some() {
+            request.headers.extend(self.relays.own.header());
+        }
+        let to = Destination { name: to.to_owned(), relays };
         match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(TransportError::TimedOut(to.name.to_string())),
@@ -128,7 +141,7 @@ pub(crate) fn read(response: Response) -> Result<Vec<u8>, PeerError> {
         Body::Empty => Vec::new(),
         Body::Bytes(bytes) if bytes.len() <= MAX_ANSWER_BYTES => bytes,
         Body::Bytes(_) => return Err(PeerError::Malformed("it is too large".into())),
-        Body::Incoming(_) | Body::Stored { .. } => return Err(PeerError::Malformed("it is a file".into())),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(PeerError::Malformed("it is a file".into())),
     };
     if (200..300).contains(&response.status) {
         return Ok(bytes);

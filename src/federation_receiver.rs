@@ -13,6 +13,7 @@ mod gap;
 mod helpers;
 mod intake;
 mod order;
+mod outside;
 mod schedule;
 mod told_state;
 mod transactions;
@@ -32,8 +33,11 @@ use futures_util::future::{Either, select};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
 pub(crate) use self::{
+    check::{Unchecked, check},
     edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
+    order::in_order,
+    told_state::told_state,
 };
 use self::{
     fill::{Filled, fill},

@@ -38,6 +38,8 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::backoff::Backoff;
+pub(crate) use self::notes::NODE_RECORD;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
 };
@@ -116,7 +118,7 @@ impl FederationSender {
             let name = key.text().and_then(|name| ServerName::parse(name).ok());
             let (Some(name), Some(id)) = (name, key.text()) else { return Err(Error::bug("a stored acknowledgement")) };
             let destination = destinations.entry(name).or_insert_with(|| Destination::current_at(read_upto));
-            destination.note(|notes| drop(notes.acknowledged.insert(id)));
+            destination.note(|notes| notes.acknowledged.extend([id]));
         }
         Ok(Self {
             destinations: RefCell::new(destinations),
@@ -146,7 +148,9 @@ impl FederationSender {
 
     /// The network is back: every server is tried at once, and some are asked by a greeting what was missed.
     pub(crate) fn network_is_back(&self) {
-        self.destinations.borrow_mut().values_mut().for_each(|destination| drop(destination.wake()));
+        self.destinations.borrow_mut().values_mut().for_each(|destination| {
+            destination.wake();
+        });
         self.is_returning.set(true);
         self.woken.raise();
     }
@@ -193,14 +197,14 @@ fn place_key() -> Key {
 pub(crate) async fn run(server: Rc<Server>) {
     while !server.is_stopping() {
         let sender = &server.federation_sender;
-        let (grown, woken) = (server.log.changed(), sender.woken.raised());
+        let (grown, woken, moved) = (server.log.changed(), sender.woken.raised(), server.own_relays.changed.raised());
         let pause = match turn(&server).await {
             Ok(()) => sender.deadline(server.now()).map(|deadline| deadline.saturating_sub(server.now())),
             Err(Error::Storage(error)) if *error == StoreError::Superseded => return,
             // The reader stays where it is and tries again; it skips nothing.
             Err(_) => Some(STORAGE_PAUSE_MILLIS),
         };
-        let news = select_all([grown.boxed_local(), woken.boxed_local()]);
+        let news = select_all([grown.boxed_local(), woken.boxed_local(), moved.boxed_local()]);
         match pause {
             Some(millis) => drop(select(news, server.ports.clock.sleep(millis)).await),
             None => drop(news.await),
@@ -237,7 +241,7 @@ async fn forget_mail(server: &Server, batch: &mut Batch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
+/// Notes who lacks this server's node record, and whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
 /// heard of for the first time.
 async fn meet(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
@@ -246,6 +250,8 @@ async fn meet(server: &Server) -> Result<(), Error> {
             sender.with_new(&name, |destination| destination.greet(Greeting::All));
         }
     }
+    let seq = server.own_relays.seq();
+    sender.destinations.borrow_mut().values_mut().for_each(|destination| destination.tell_record(seq));
     let strangers = sender.strangers.take();
     for name in strangers {
         if greeting::shares_room(server, &name).await? {

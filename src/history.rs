@@ -14,7 +14,7 @@ use crate::{
         view::collect,
     },
     server::Server,
-    sight::Sight,
+    sight::Looker,
     storage::{Key, KeyReader, Row, Scan},
     tokens::{Token, TopologicalToken},
 };
@@ -116,7 +116,7 @@ impl Range {
 pub(crate) async fn page(
     server: &Server,
     room: &Room,
-    sight: &Sight<'_>,
+    sight: &dyn Looker,
     range: Range,
     filter: &EventFilter,
     limit: usize,
@@ -156,7 +156,7 @@ fn clamp(range: Range, end: TopologicalToken) -> Range {
 async fn seen(
     server: &Server,
     room: &Room,
-    sight: &Sight<'_>,
+    sight: &dyn Looker,
     filter: &EventFilter,
     places: &[TopologicalToken],
 ) -> Result<Vec<Option<Arc<StoredEvent>>>, Error> {

@@ -62,6 +62,8 @@ pub enum Body {
         /// The byte after the last.
         end: u64,
     },
+    /// Several response bodies, one behind the other.
+    Parts(Vec<Body>),
 }
 
 /// Header names are lower case.

@@ -85,6 +85,12 @@ impl Identity {
         &self.incarnation
     }
 
+    /// Whether this server has signed the message.
+    pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        let signature = ed25519_dalek::Signature::from_slice(signature);
+        signature.is_ok_and(|signature| self.key.verifying_key().verify_strict(message, &signature).is_ok())
+    }
+
     /// The public half of the signing key, 32 bytes.
     pub fn public_key(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()

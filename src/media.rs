@@ -2,6 +2,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
+mod awaiting;
+pub(crate) mod disposition;
+mod remote;
 mod reservations;
 mod thumbnails;
 mod uploads;
@@ -12,8 +15,10 @@ use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use self::{
+    awaiting::uploaded,
+    remote::remote,
     reservations::reserve,
-    thumbnails::{Method, Size, thumbnail},
+    thumbnails::{Method, thumbnail},
     uploads::{NewContent, upload, upload_reserved},
 };
 use crate::{
@@ -38,6 +43,8 @@ pub(crate) struct MediaInMemory {
     incoming: RefCell<BTreeSet<String>>,
     /// Held while a thumbnail is made, by its blob.
     thumbnails: Locks<String>,
+    /// Held while a file of another server is fetched.
+    fetching: Locks<String>,
 }
 
 /// A medium as it is stored.

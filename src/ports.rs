@@ -72,6 +72,9 @@ pub trait Blobs {
     /// How many bytes the blob has, or `None` where there is none.
     fn size<'a>(&'a self, id: &'a str) -> Answer<'a, Option<u64>, BlobError>;
 
+    /// Reads bytes `start..end` of a blob; fewer where it ends before.
+    fn read<'a>(&'a self, id: &'a str, start: u64, end: u64) -> Answer<'a, Vec<u8>, BlobError>;
+
     /// Makes a scaled copy of the image `id` and stores it as `thumbnail`; returns its size and content type.
     fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError>;
 

@@ -2,11 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
-
-use ruma::OwnedUserId;
 
 use crate::{
     accounts::Accounts,
@@ -17,7 +14,7 @@ use crate::{
     error::Error,
     federation::Federation,
     federation_api,
-    federation_client::FederationClient,
+    federation_client::{FederationClient, Relays},
     federation_receiver::{self, Receiver},
     federation_sender::{self, FederationSender},
     http::{Request, Response},
@@ -25,13 +22,18 @@ use crate::{
     keys::one_time::KnownCounts,
     log::Log,
     media::MediaInMemory,
+    notary::Notary,
+    pending_joins::{self, PendingJoins},
     ports::{Blobs, Clock, Entropy, Store, Transport},
+    presence::LocalPresence,
     push::unread::UnreadCounts,
     rate_limits::Buckets,
     receipts::KeptReceipts,
     recent_requests::RecentRequests,
+    relays::{NodeRecords, OwnRelays},
     residents::KnownResidents,
     room_server::RoomServer,
+    signal::Signal,
     to_device::Inboxes,
     transactions::Transactions,
     typing::Typing,
@@ -60,19 +62,24 @@ pub struct Server {
     pub(crate) log: Rc<Log>,
     pub(crate) rooms: RoomServer,
     pub(crate) federation_client: Rc<FederationClient>,
+    pub(crate) own_relays: Rc<OwnRelays>,
+    pub(crate) records: Rc<NodeRecords>,
+    /// Raised when what relays keep for this server has changed.
+    pub(crate) deposits_changed: Signal,
     pub(crate) federation_sender: FederationSender,
     pub(crate) keys: KeyRing,
     pub(crate) receiver: Receiver,
     pub(crate) residents: KnownResidents,
+    pub(crate) notary: Notary,
     pub(crate) federation: Federation,
+    pub(crate) pending_joins: PendingJoins,
     background: Background,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
     pub(crate) recent_requests: RefCell<RecentRequests>,
     pub(crate) rate_limits: RefCell<Buckets>,
-    /// When each user was last noted as active, and whether they were syncing.
-    pub(crate) active: RefCell<BTreeMap<OwnedUserId, (u64, bool)>>,
+    pub(crate) presence: LocalPresence,
     pub(crate) unread: RefCell<UnreadCounts>,
     pub(crate) receipts: Rc<RefCell<KeptReceipts>>,
     pub(crate) key_counts: KnownCounts,
@@ -95,7 +102,10 @@ impl Server {
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity)));
+        let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
+        let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays).await?);
+        let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
+        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(
@@ -107,9 +117,14 @@ impl Server {
             ),
             receiver: Receiver::open(Rc::clone(&ports.store)).await?,
             federation_client,
+            own_relays,
+            records,
+            deposits_changed: Signal::default(),
             federation_sender,
             residents: KnownResidents::default(),
+            notary: Notary::default(),
             federation: Federation::default(),
+            pending_joins: PendingJoins::open(&*ports.store).await?,
             background: Background::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
@@ -124,7 +139,7 @@ impl Server {
             log,
             rooms,
             typing: RefCell::default(),
-            active: RefCell::default(),
+            presence: LocalPresence::default(),
             unread: RefCell::default(),
             receipts: Rc::default(),
             key_counts: KnownCounts::default(),
@@ -134,6 +149,7 @@ impl Server {
             stopping: Cell::new(false),
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
+        server.spawn(pending_joins::run(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -161,8 +177,10 @@ impl Server {
     /// Ends waiting polls at once, so that another instance can take over.
     pub fn stop(&self) {
         self.stopping.set(true);
+        self.own_relays.changed.raise();
         self.background.close();
         self.receiver.wake();
+        self.pending_joins.wake();
         self.log.wake();
     }
 

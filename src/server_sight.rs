@@ -9,6 +9,8 @@ use ruma::{OwnedServerName, OwnedUserId, UserId, events::StateEventType};
 use crate::{
     erasure::is_kept_from_server,
     room_server::{Need, Room, View, snapshot::Snapshot, stored::StoredEvent},
+    sight::Looker,
+    tokens::TopologicalToken,
     visibility::{is_visible, is_visible_to_members},
 };
 
@@ -26,7 +28,7 @@ impl ServerSight {
     }
 
     /// Whether the server may see the event.
-    pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+    pub(crate) fn may_see(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
         if is_kept_from_server(view, event, || Ok(self.users(view)?.to_vec()))? {
             return Ok(false);
         }
@@ -50,5 +52,15 @@ impl ServerSight {
         let users = members.filter_map(|entry| UserId::parse(entry.state_key).ok());
         let users = users.filter(|user| user.server_name() == self.name).collect();
         Ok(self.users.get_or_init(|| users))
+    }
+}
+
+impl Looker for ServerSight {
+    fn end(&self) -> TopologicalToken {
+        TopologicalToken::END
+    }
+
+    fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+        Ok(event.is_shown() && self.may_see(view, event)?)
     }
 }

@@ -27,6 +27,15 @@ use crate::{
 /// leave, ban, invite and knock take each other's place.
 const MAX_MEMBERSHIPS: usize = 20;
 
+/// Who looks through a room's history.
+pub(crate) trait Looker {
+    /// Where in the timeline that ends what is seen.
+    fn end(&self) -> TopologicalToken;
+
+    /// Whether the event is seen.
+    fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need>;
+}
+
 /// A user's sight of a room.
 pub(crate) struct Sight<'a> {
     user: &'a UserId,
@@ -45,6 +54,16 @@ struct Stay {
 }
 
 const STILL_JOINED: Stay = Stay { until: Position(u64::MAX), end: TopologicalToken::END };
+
+impl Looker for Sight<'_> {
+    fn end(&self) -> TopologicalToken {
+        self.end()
+    }
+
+    fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
+        self.sees(view, event)
+    }
+}
 
 impl<'a> Sight<'a> {
     /// What the user sees, by the room's current state.

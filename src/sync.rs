@@ -11,6 +11,7 @@ mod handler;
 mod initial;
 mod joined;
 mod left;
+mod presence;
 mod rooms;
 mod state;
 mod summary;

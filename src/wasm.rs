@@ -13,7 +13,8 @@ mod options;
 mod panic;
 mod request;
 mod response;
+mod sockets;
 mod thumbnail;
-mod transport;
+mod web_socket;
 
 pub use self::{blobs::BrowserBlobs, bodies::Bodies, indexed_db::IndexedDbStore, node::Node};

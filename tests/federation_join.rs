@@ -63,12 +63,6 @@ fn an_alias_leads_to_the_room_and_to_who_is_in_it() {
     let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
     let room = network[0].create_room(&alice, json!({ "preset": "public_chat", "room_alias_name": "hall" }));
     let alias = encode("#hall:alpha.example");
-    let led = json!({ "room_id": room, "servers": ["alpha.example"] });
-    network.treat(move |carried: &Carried| match carried.target.contains("query/directory") {
-        true if carried.target.contains("hall") => Treatment::Answer(Response::ok(&led)),
-        true => Treatment::Answer(Response::json(404, &json!({ "errcode": "M_NOT_FOUND", "error": "There is no such alias." }))),
-        false => Treatment::Carry,
-    });
     let found = network[1].get(&bob, &format!("/_matrix/client/v3/directory/room/{alias}")).ok().body;
     assert_eq!(found, json!({ "room_id": room, "servers": ["alpha.example"] }));
     let answer = network[1].post(&bob, &format!("/_matrix/client/v3/join/{alias}"), json!({})).ok();
@@ -133,7 +127,6 @@ fn a_room_is_joined_again_and_what_was_missed_can_be_read() {
     join_via(&network[1], &bob, &room, &[network[0].name()]).ok();
     network[1].send(&bob, &room, "while Bob was here");
     network[1].leave(&bob, &room);
-    network[0].post(&alice, &room_path(&room, "kick"), json!({ "user_id": bob.id })).ok();
     for number in 0..3 {
         network[0].send(&alice, &room, &format!("missed {number}"));
     }
@@ -169,4 +162,111 @@ fn a_peer_that_lies_about_a_room_changes_nothing() {
     }
     network.treat_well();
     join_via(&network[1], &bob, &room, &[network[0].name()]).ok();
+}
+
+#[test]
+fn a_large_room_is_joined_in_pieces() {
+    let (network, alice, bob, room) = two_with_room("11");
+    for number in 0..500 {
+        network[0].put_state(
+            &alice,
+            &room,
+            "m.room.member",
+            &format!("@u{number}:{}", network[0].name()),
+            json!({ "membership": "invite" }),
+        );
+    }
+    for number in 0..2_000 {
+        network[0].put_state(&alice, &room, "org.example.seat", &number.to_string(), json!({ "row": number }));
+    }
+    network[1].store.set_fault(None);
+    network[1].store.take_work();
+    join_via(&network[1], &bob, &room, &[network[0].name()]).ok();
+    let (reads, commits) = (network[1].store.take_work().reads, network[1].store.commits());
+    assert!((25..45).contains(&commits), "{commits} commits");
+    assert!(reads < 100, "{reads} reads: each piece is looked up in a few");
+    for (host, user) in [(&network[0], &alice), (&network[1], &bob)] {
+        let state = host.get(user, &room_path(&room, "state")).ok().body.as_array().unwrap().len();
+        assert!(state > 2_500, "{state}");
+    }
+    network[1].send(&bob, &room, "hello");
+}
+
+#[test]
+fn a_join_that_is_cut_off_is_made_or_not_made_and_can_be_made_again() {
+    use support::Fault;
+    for commit in 1.. {
+        for fault in [Fault::FailAt(commit), Fault::StopBefore(commit), Fault::StopAfter(commit)] {
+            let (mut network, _, bob, room) = two_with_room("12");
+            let via = [network[0].name()];
+            network[1].store.set_fault(Some(fault));
+            let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&via[0]));
+            let mut pending = network[1].begin(inglenook::http::Method::Post, &target, Some(&bob.token), Some(json!({})));
+            let answer = pending.answer_if_any();
+            let commits = network[1].store.commits();
+            network[1].restart();
+            let told = network[1].sync(&bob, None)["rooms"]["join"].get(&room).is_some();
+            if let Some(answer) = &answer {
+                assert_eq!(told, answer.status == 200, "{fault:?}: what is acknowledged is there, and what is refused is not");
+            }
+            if commits < commit {
+                assert!(told);
+                return;
+            }
+            join_via(&network[1], &bob, &room, &via).ok();
+            assert_eq!(joined(&network[1], &bob, &room).as_object().unwrap().len(), 2);
+        }
+    }
+}
+
+const PENDING: &str = "/_inglenook/pending_joins";
+
+#[test]
+fn a_join_waits_until_somebody_is_there() {
+    let (mut network, _, bob, room) = two_with_room("12");
+    network.cut(0, 1);
+    let answer = join_via(&network[1], &bob, &room, &[network[0].name()]);
+    assert_eq!(answer.body["inglenook.pending"], true);
+    answer.refused(502, "M_UNREACHABLE");
+    let shown = network[1].get(&bob, PENDING).ok().body["pending_joins"].clone();
+    assert_eq!((&shown[0]["room_id"], &shown[0]["servers"]), (&json!(room), &json!([network[0].name()])));
+    network.advance(60_000);
+    network[1].restart();
+    network.run();
+    assert_eq!(network[1].sync(&bob, None)["rooms"]["join"], json!({}));
+    network.heal(0, 1);
+    network.advance_in_steps(60_000, 16);
+    assert!(network[1].sync(&bob, None)["rooms"]["join"].get(&room).is_some());
+    assert_eq!(network[1].get(&bob, PENDING).ok().body, json!({ "pending_joins": [] }));
+}
+
+#[test]
+fn a_join_that_waits_is_tried_ever_less_often() {
+    let (network, _, bob, room) = two_with_room("12");
+    network.cut(0, 1);
+    join_via(&network[1], &bob, &room, &[network[0].name()]).refused(502, "M_UNREACHABLE");
+    network.carried();
+    network.advance_in_steps(1_000, 3_600);
+    let tried = network.carried().iter().filter(|carried| carried.target.contains("make_join")).count();
+    assert!((8..20).contains(&tried), "{tried} times in an hour");
+}
+
+#[test]
+fn a_join_that_waits_ends_with_a_refusal_or_when_it_is_given_up() {
+    let (network, alice, bob, room) = two_with_room("12");
+    let private = network[0].create_room(&alice, json!({ "preset": "private_chat" }));
+    network.cut(0, 1);
+    for room in [&room, &private] {
+        join_via(&network[1], &bob, room, &[network[0].name()]).refused(502, "M_UNREACHABLE");
+    }
+    let given_up = format!("{PENDING}/{}", encode(&room));
+    network[1].delete(&bob, &given_up, None).ok();
+    network[1].delete(&bob, &given_up, None).refused(404, "M_NOT_FOUND");
+    network.heal(0, 1);
+    network.advance_in_steps(60_000, 16);
+    let shown = network[1].get(&bob, PENDING).ok().body["pending_joins"].clone();
+    assert_eq!((&shown[0]["room_id"], shown.as_array().unwrap().len()), (&json!(private), 1));
+    assert!(shown[0]["refused"].is_string());
+    assert_eq!(network[1].sync(&bob, None)["rooms"]["join"], json!({}));
+    network[1].delete(&bob, &format!("{PENDING}/{}", encode(&private)), None).ok();
 }

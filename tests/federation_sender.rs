@@ -3,6 +3,7 @@
 
 mod support;
 
+use inglenook::http::{Method, Request};
 use serde_json::{Value, json};
 use support::{
     Host, Network, User, encode,
@@ -54,6 +55,11 @@ impl Scene {
         let answer = self.delivery(at, event);
         let state = &answer["events"][event]["destinations"][self.network[to].name()]["state"];
         state.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    fn choose_relays(&self, relays: &[String]) {
+        self.network[0].put(&self.users[0], "/_inglenook/relays", json!({ "relays": relays })).ok();
+        self.network.run();
     }
 
     fn post(&self, at: usize, below: &str, body: Value) {
@@ -263,10 +269,33 @@ fn a_client_can_wait_for_a_delivery() {
     let serial = scene.delivery(0, &event)["serial"].as_str().unwrap().to_owned();
     let target =
         format!("/_inglenook/rooms/{}/delivery?event_id={}&since={}&timeout=60000", encode(&scene.room), encode(&event), encode(&serial));
-    let mut pending = scene.network[0].begin(inglenook::http::Method::Get, &target, Some(&scene.users[0].token), None);
+    let mut pending = scene.network[0].begin(Method::Get, &target, Some(&scene.users[0].token), None);
     assert!(pending.answer().is_none());
     scene.network.heal(0, 1);
     scene.network.advance_in_steps(1_000, 3);
     let answer = pending.answer().expect("something has changed").ok().body;
     assert_eq!(answer["events"][&event]["destinations"][scene.network[1].name()]["state"], "delivered");
+}
+
+#[test]
+fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
+    let mut scene = Scene::new(2);
+    scene.say(0, "hello");
+    let relays = vec!["https://relay.example".to_owned(), "https://other.example".to_owned()];
+    for seq in 0..2 {
+        let wanted = relays[seq..].to_vec();
+        scene.choose_relays(&wanted);
+        scene.network.run();
+        let target = format!("/_inglenook/relay/v1/record/{}", scene.network[0].name());
+        let known = scene.network[1].federation(Request::new(Method::Get, &target)).ok().body;
+        assert_eq!(known["relays"], json!(wanted));
+        scene.network.carried();
+        scene.say(1, "hi");
+        let sent = scene.network.carried().into_iter().find(is_transaction).unwrap();
+        assert_eq!(sent.relays, wanted);
+    }
+    scene.network.carried();
+    scene.network[0].restart();
+    scene.network.advance_in_steps(1_000, 5);
+    assert!(scene.network.carried().is_empty(), "what was told is not told again");
 }

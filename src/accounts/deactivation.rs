@@ -7,10 +7,12 @@ use crate::{
     account_data,
     erasure::Erasures,
     error::Error,
+    key_backup,
     keys::{
         self,
         device_list::{Changes, DeviceList},
     },
+    presence,
     profiles::profile_key,
     server::Server,
     storage::{Batch, Key, Scan, Table},
@@ -21,12 +23,13 @@ use crate::{
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> Result<(), Error> {
-    let _lock = server.accounts.lock(user).await;
+    let lock = server.accounts.lock(user).await;
     let Some(account) = server.accounts.account(user).await? else { return Ok(()) };
     let mut batch = Batch::new();
     batch.put_json(account_key(user), &Account { password: None, deactivated: true, ..account });
     let devices = server.accounts.write_deletion(user, |_| true, &mut batch).await?;
     keys::write_deletion_of_user(&*server.ports.store, user, &mut batch).await?;
+    key_backup::write_deletion_of_user(&*server.ports.store, user, &mut batch).await?;
     if erase {
         write_erasure(server, user, &mut batch).await?;
     }
@@ -41,7 +44,9 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     });
     let appended = appending.await;
     devices::forget(server, user, devices);
-    appended
+    appended?;
+    drop(lock);
+    presence::note_end(server, user).await
 }
 
 async fn write_erasure(server: &Server, user: &UserId, batch: &mut Batch) -> Result<(), Error> {

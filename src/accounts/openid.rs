@@ -3,10 +3,11 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#openid>
 
 use ruma::{
-    UserId,
+    OwnedUserId, UserId,
     serde::{Base64, base64::UrlSafe},
     signatures::KeyPair,
 };
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::identity::Identity;
@@ -23,6 +24,23 @@ pub(crate) fn token(identity: &Identity, user: &UserId, now: u64) -> String {
     let signature = identity.sign(format!("{PURPOSE}{claim}").as_bytes());
     let encoded = |bytes: &[u8]| Base64::<UrlSafe, _>::new(bytes).encode();
     format!("{}.{}", encoded(claim.as_bytes()), encoded(signature.as_bytes()))
+}
+
+/// Whose token it is, if this server has signed it and it has not expired.
+pub(crate) fn user_of(identity: &Identity, token: &str, now: u64) -> Option<OwnedUserId> {
+    #[derive(Deserialize)]
+    struct Claim {
+        sub: OwnedUserId,
+        exp: u64,
+    }
+    let (claim, signature) = token.split_once('.')?;
+    let decoded = |text: &str| Base64::<UrlSafe>::parse(text).ok().map(Base64::into_inner);
+    let (claim, signature) = (decoded(claim)?, decoded(signature)?);
+    if !identity.has_signed(&[PURPOSE.as_bytes(), &claim].concat(), &signature) {
+        return None;
+    }
+    let claim: Claim = serde_json::from_slice(&claim).ok()?;
+    (claim.exp > now / 1000).then_some(claim.sub)
 }
 
 #[cfg(test)]
@@ -54,5 +72,19 @@ mod tests {
         assert!(key.verify_strict(&claim, &signature).is_err());
         let claim: Value = serde_json::from_slice(&claim).unwrap();
         assert_eq!(claim, json!({ "sub": "@ada:example.org", "exp": 3605 }));
+    }
+
+    #[test]
+    fn a_token_is_good_for_an_hour_and_only_as_it_was_made() {
+        let identity = Identity::make(&Sevens, Some("example.org")).unwrap();
+        let user = user_id!("@ada:example.org");
+        let token = token(&identity, user, 5_000);
+        assert_eq!(user_of(&identity, &token, 3_604_999).as_deref(), Some(user));
+        assert_eq!(user_of(&identity, &token, 3_605_000), None);
+        let (claim, signature) = token.split_once('.').unwrap();
+        let other = Base64::<UrlSafe, _>::new(r#"{"sub":"@eve:example.org","exp":3605}"#).encode();
+        for forged in ["", ".", claim, &format!("{other}.{signature}"), &format!("{claim}.{other}"), &format!("{claim}.")] {
+            assert_eq!(user_of(&identity, forged, 5_000), None, "{forged}");
+        }
     }
 }

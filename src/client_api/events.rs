@@ -11,6 +11,7 @@ use super::{Access, Call, Route, handler};
 use crate::{
     client_event::{RoomId, client_event, state_event},
     error::Error,
+    federation,
     filter::EventFilter,
     gather::Gather,
     history::{self, Direction, Page, Range, locate},
@@ -63,6 +64,9 @@ pub(super) const DEFAULT_LIMIT: u64 = 10;
 /// The most events of one answer, so that an answer stays of a size that a client can take in.
 pub(super) const MAX_LIMIT: u64 = 500;
 
+/// So often other servers are asked for one page, each time for what is before the answer to the last one.
+const MAX_BACKFILLS: usize = 3;
+
 /// In so many rooms an event is looked for at most whose room is not named.
 const MAX_ROOMS: usize = 20;
 
@@ -96,7 +100,7 @@ async fn messages(call: Call) -> Result<Response, Error> {
     let filter = call.event_filter()?;
     let range = call.range(&room, direction).await?;
     let page = if filter.allows_room(room.id.as_str()) {
-        history::page(&call.server, &room, &sight, range, &filter, call.limit()?).await?
+        call.complete_page(&room, &sight, range, &filter, call.limit()?).await?
     } else {
         Page { events: Vec::new(), next: None }
     };
@@ -129,7 +133,7 @@ async fn context(call: Call) -> Result<Response, Error> {
     let [from_before, from_after] = place;
     let limit_after = limit / 2;
     let before = Range::from(Direction::Backward, from_before);
-    let before = history::page(server, &room, &sight, before, &filter, limit - limit_after).await?;
+    let before = call.complete_page(&room, &sight, before, &filter, limit - limit_after).await?;
     let after = history::page(server, &room, &sight, Range::from(Direction::Forward, from_after), &filter, limit_after).await?;
     let last = after.events.last().unwrap_or(&event);
     let shown = before.events.iter().chain(&after.events).chain([&event]);
@@ -175,6 +179,36 @@ impl Call {
     async fn one_told(&self, room: &Room, event: Arc<StoredEvent>) -> Result<Response, Error> {
         let told = self.told(room, &[event]).await?.pop();
         told.map(|event| Response::ok(&event)).ok_or_else(|| Error::bug("one event was asked for"))
+    }
+
+    /// A page of the history; what is missing in it is fetched from other servers, as far as they are there.
+    async fn complete_page(
+        &self,
+        room: &Rc<Room>,
+        sight: &Sight<'_>,
+        range: Range,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let server = &self.server;
+        let mut page = history::page(server, room, sight, range, filter, limit).await?;
+        if range.direction == Direction::Forward {
+            return Ok(page);
+        }
+        for _ in 0..MAX_BACKFILLS {
+            let Some(gap) = federation::last_gap(server, room, range.from, page.next.unwrap_or(range.to)).await? else { return Ok(page) };
+            if !federation::backfill(server, room, gap).await? {
+                break;
+            }
+            page = history::page(server, room, sight, range, filter, limit).await?;
+        }
+        if page.next.is_none() {
+            // Where the history ends with a gap, there is more that may be told another time.
+            let gap = federation::last_gap(server, room, range.from, range.to).await?;
+            let end = page.events.last().map_or(range.from, |event| TopologicalToken::before(event));
+            page.next = gap.filter(|gap| *gap <= end);
+        }
+        Ok(page)
     }
 
     /// The part of the history that the parameters `from` and `to` mean.

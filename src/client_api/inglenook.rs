@@ -13,6 +13,7 @@ use crate::{
     gather::Gather,
     http::{Method, Response},
     log::Output,
+    pending_joins,
     ports::TableUsage,
     room_server::{
         EventNumber, Need, Position, Room, RoomNumber, View,
@@ -29,6 +30,13 @@ pub(super) const ROUTES: &[Route] = &[
     Route { method: Method::Get, path: "/_inglenook/requests", access: Access::Token, handler: handler!(requests) },
     Route { method: Method::Get, path: "/_inglenook/log", access: Access::Token, handler: handler!(log) },
     Route { method: Method::Get, path: "/_inglenook/rooms/{roomId}/graph", access: Access::Token, handler: handler!(graph) },
+    Route { method: Method::Get, path: "/_inglenook/pending_joins", access: Access::Token, handler: handler!(pending_joins) },
+    Route {
+        method: Method::Delete,
+        path: "/_inglenook/pending_joins/{roomId}",
+        access: Access::Token,
+        handler: handler!(give_up_pending_join),
+    },
 ];
 
 const DEFAULT_LIMIT: u64 = 100;
@@ -61,6 +69,27 @@ async fn status(call: Call) -> Result<Response, Error> {
 
 fn rows(tables: &[TableUsage], table: Table) -> u64 {
     tables.iter().find(|usage| usage.name == table.name()).map_or(0, |usage| usage.rows)
+}
+
+/// The caller's joins that wait for somebody who is in the room, and those that were refused in the end.
+async fn pending_joins(call: Call) -> Result<Response, Error> {
+    let joins = pending_joins::of_user(&call.server, call.user()?).await?;
+    let shown = joins.into_iter().map(|(room_id, join)| {
+        let mut shown = json!({ "room_id": room_id, "servers": join.servers, "since": join.since });
+        if let (Some(refused), Some(shown)) = (join.refused, shown.as_object_mut()) {
+            shown.insert("refused".into(), refused.into());
+        }
+        shown
+    });
+    Ok(Response::ok(&json!({ "pending_joins": shown.collect::<Vec<_>>() })))
+}
+
+/// Gives up a join that waits.
+async fn give_up_pending_join(call: Call) -> Result<Response, Error> {
+    match pending_joins::give_up(&call.server, call.user()?, &call.room_id(0)?).await? {
+        true => Ok(Response::empty()),
+        false => Err(Error::not_found("No join of that room waits.")),
+    }
 }
 
 /// The last requests, newest first.
@@ -105,9 +134,7 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
         Output::SigningKeys { user } => json!({ "kind": "signing_keys", "user_id": user }),
         Output::UserSignature { user, of } => json!({ "kind": "user_signature", "user_id": user, "of": of }),
         Output::RemoteDevices { user } => json!({ "kind": "remote_devices", "user_id": user }),
-        Output::Activity { user, syncing, last_active } => {
-            json!({ "kind": "activity", "user_id": user, "syncing": syncing, "last_active_ts": last_active })
-        }
+        Output::Presence { user } => json!({ "kind": "presence", "user_id": user }),
     };
     match entry {
         Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).gather()),

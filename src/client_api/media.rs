@@ -2,10 +2,9 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#content-repository>
 
-mod disposition;
 mod serve;
 
-use futures_util::future::select;
+use ruma::ServerName;
 use serde_json::json;
 
 use self::serve::{Served, serve};
@@ -13,7 +12,7 @@ use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
     http::{Method, Response},
-    media::{self, Content, MAX_UPLOAD, NewContent, Size, UNKNOWN_TYPE},
+    media::{self, Content, MAX_UPLOAD, NewContent, UNKNOWN_TYPE, disposition},
 };
 
 /// The paths of downloads, and those of old clients, which send no access token.
@@ -36,14 +35,6 @@ pub(super) const ROUTES: &[Route] = &[
 const fn route(method: Method, path: &'static str, access: Access, handler: super::Handler) -> Route {
     Route { method, path, access, handler }
 }
-
-/// How long a download waits for what is not uploaded yet, if the client does not say.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid>
-const DEFAULT_WAIT: u64 = 20_000;
-
-/// The longest that a download waits: a browser ends a worker that lets a request wait for longer.
-const MAX_WAIT: u64 = 25_000;
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload>
 async fn upload(mut call: Call) -> Result<Response, Error> {
@@ -101,27 +92,10 @@ async fn thumbnail(call: Call) -> Result<Response, Error> {
     };
     call.query_bool("animated")?;
     let (id, content) = call.uploaded().await?;
-    let size = match Size::at_least(width, height, method) {
-        Some(size) => size,
-        None if is_still_image(&content) => return Ok(original(&call, &id, &content)),
-        None => Size::largest(method),
-    };
-    let made = media::thumbnail(&call.server, &id, &content, size).await?;
+    let made = media::thumbnail(&call.server, &id, &content, (width, height), method).await?;
     let disposition = disposition::of(&made.content_type, Some(disposition::thumbnail_name(&made.content_type)));
     let served = Served { etag: &made.id, blob: &made.id, size: made.size, content_type: &made.content_type, disposition: &disposition };
     Ok(serve(&call.request, served))
-}
-
-/// No thumbnail is as large as asked for, so the image itself has to do.
-fn original(call: &Call, id: &str, content: &Content) -> Response {
-    let disposition = disposition::of(&content.content_type, Some(disposition::thumbnail_name(&content.content_type)));
-    let served = Served { etag: id, blob: id, size: content.size, content_type: &content.content_type, disposition: &disposition };
-    serve(&call.request, served)
-}
-
-/// Whether every client can show it in the place of a thumbnail.
-fn is_still_image(content: &Content) -> bool {
-    ["image/jpeg", "image/png"].contains(&disposition::essence(&content.content_type).as_str())
 }
 
 impl Call {
@@ -143,26 +117,16 @@ impl Call {
 
     /// The medium that the path names, once it is uploaded.
     async fn uploaded(&self) -> Result<(String, Content), Error> {
-        let wait = self.query_number("timeout_ms")?.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
-        // Where these say no more than yes or no to what this server never does, they must still say that.
-        for name in ["allow_remote", "allow_redirect"] {
-            self.query_bool(name)?;
+        let timeout = self.query_number("timeout_ms")?;
+        // This server never redirects; the parameter must still be one.
+        self.query_bool("allow_redirect")?;
+        let fetches = self.query_bool("allow_remote")?.unwrap_or(true);
+        let id = self.param(1);
+        if self.param(0) != self.server.name() {
+            let origin = ServerName::parse(self.param(0)).map_err(|_| Error::not_found("There is no such server."))?;
+            return media::remote(&self.server, &origin, id, timeout, fetches).await;
         }
-        let (server, id) = (&self.server, self.param(1));
-        let deadline = server.now() + wait;
-        loop {
-            let changed = server.log.changed();
-            let medium = if self.param(0) == server.name() { media::find(server, id).await? } else { None };
-            let medium = medium.ok_or_else(|| Error::not_found("There is no such file."))?;
-            if let Some(content) = medium.content {
-                return Ok((id.to_owned(), content));
-            }
-            let now = server.now();
-            if server.is_stopping() || now >= deadline {
-                return Err(Error::refused(504, "M_NOT_YET_UPLOADED", "This file is not uploaded yet."));
-            }
-            select(Box::pin(changed), server.ports.clock.sleep(deadline - now)).await;
-        }
+        Ok((id.to_owned(), media::uploaded(&self.server, id, timeout).await?))
     }
 
     /// A length in pixels.

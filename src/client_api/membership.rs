@@ -10,7 +10,7 @@ mod invitation;
 mod lists;
 mod restricted;
 
-use ruma::{OwnedServerName, OwnedUserId, ServerName};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,8 +23,10 @@ pub(crate) use self::{
 use super::{Access, Call, Route, directory::locate, handler, inherited_settings::inherit_settings};
 use crate::{
     error::Error,
-    federation::Located,
+    federation::{Located, for_client, is_away},
     http::{Method, Response},
+    pending_joins,
+    server::Server,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -77,11 +79,22 @@ async fn join_by_id_or_alias(call: Call) -> Result<Response, Error> {
 
 async fn join_room(call: &Call, located: Located) -> Result<Response, Error> {
     let change: OwnChange = call.body()?;
-    let (room, is_new) = entry::enter(&call.server, &located, call.user()?, change.reason.as_deref()).await?;
-    if is_new {
-        inherit_settings(&call.server, call.user()?, &room).await?;
+    let (user, reason) = (call.user()?, change.reason.as_deref());
+    match join_located(&call.server, &located, user, reason).await {
+        Ok(()) => Ok(Response::ok(&json!({ "room_id": located.room_id }))),
+        Err(error) if is_away(&error) => {
+            pending_joins::keep(&call.server, user, &located, reason).await?;
+            let message = "Nobody who is in the room can be reached now. You join it as soon as somebody can.";
+            Err(Error::refused(502, "M_UNREACHABLE", message).with("inglenook.pending", true))
+        }
+        Err(error) => Err(for_client(error)),
     }
-    Ok(Response::ok(&json!({ "room_id": room.id })))
+}
+
+/// Joins a room, wherever it is.
+pub(crate) async fn join_located(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
+    let (room, is_new) = entry::enter(server, located, user, reason).await?;
+    if is_new { inherit_settings(server, user, &room).await } else { Ok(()) }
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    federation::{self, for_client},
     http::{Method, Response},
     profiles::{self, IN_MEMBER_EVENTS, Profile},
 };
@@ -70,6 +71,10 @@ async fn delete_field(call: Call) -> Result<Response, Error> {
 
 async fn read(call: &Call) -> Result<Profile, Error> {
     let user = call.user_id(0)?;
+    if user.server_name() != call.server.identity.server_name() {
+        let field = Some(call.param(1)).filter(|field| !field.is_empty());
+        return federation::profile(&call.server, &user, field).await.map_err(for_client);
+    }
     if call.server.accounts.account(&user).await?.is_none() {
         return Err(Error::not_found("This server knows no profile of that user."));
     }

@@ -4,15 +4,15 @@
 
 use std::{cmp::Reverse, rc::Rc};
 
-use ruma::{OwnedRoomId, RoomId};
-use serde::Deserialize;
-use serde_json::{Map, json};
+use ruma::{OwnedRoomId, RoomId, ServerName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, published_rooms_chunk::PublishedRoomsChunk};
 use crate::{
     error::Error,
+    federation::{self, for_client},
     http::{Method, Response},
-    ports::TransportError,
     room_server::Room,
     server::Server,
 };
@@ -30,25 +30,28 @@ const DEFAULT_LIMIT: usize = 100;
 /// Rooms on a page at most: each costs eight events.
 const MAX_LIMIT: usize = 500;
 
-/// What a client looks for.
-#[derive(Default, Deserialize)]
-struct Query {
+/// What somebody looks for in the directory.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct PublicRoomsQuery {
+    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     #[serde(default)]
     filter: Filter,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, Serialize)]
 struct Filter {
+    #[serde(skip_serializing_if = "Option::is_none")]
     generic_search_term: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     room_types: Option<Vec<Option<String>>>,
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms>
 async fn public_rooms(call: Call) -> Result<Response, Error> {
-    let limit = call.query_number("limit")?.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let query = Query { limit, since: call.query("since").map(str::to_owned), filter: Filter::default() };
+    let query = PublicRoomsQuery::page(call.query_number("limit")?, call.query("since"));
     answer(&call, &query).await
 }
 
@@ -57,24 +60,39 @@ async fn search_public_rooms(call: Call) -> Result<Response, Error> {
     answer(&call, &call.body()?).await
 }
 
-async fn answer(call: &Call, query: &Query) -> Result<Response, Error> {
-    let server = &call.server;
-    if let Some(other) = call.query("server").filter(|other| *other != server.name()) {
-        return Err(TransportError::NoRoute(other.to_owned()).into());
+async fn answer(call: &Call, query: &PublicRoomsQuery) -> Result<Response, Error> {
+    if let Some(other) = call.query("server").filter(|other| *other != call.server.name()) {
+        let other = ServerName::parse(other).map_err(|_| Error::invalid_param(format!("{other:?} is no server name.")))?;
+        return Ok(Response::ok(&federation::public_rooms(&call.server, &other, query).await.map_err(for_client)?));
     }
-    let since = query.since.as_deref().map(Token::parse).transpose()?;
-    let rooms = query.filter.rooms(server).await?;
-    let page = Page::cut(&rooms, since.as_ref(), query.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, MAX_LIMIT));
-    let mut chunk = Vec::new();
-    for room in page.rooms {
-        chunk.push(server.rooms.ask(room, |view| PublishedRoomsChunk::of(view, room)).await?);
+    Ok(Response::ok(&query.answer(&call.server).await?))
+}
+
+impl PublicRoomsQuery {
+    /// A page of all rooms.
+    pub(crate) fn page(limit: Option<u64>, since: Option<&str>) -> Self {
+        let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        Self { limit, since: since.map(str::to_owned), filter: Filter::default() }
     }
-    let mut body = Map::new();
-    body.insert("chunk".into(), json!(chunk));
-    body.insert("total_room_count_estimate".into(), rooms.len().into());
-    body.extend(page.next.map(|token| ("next_batch".to_owned(), token.to_string().into())));
-    body.extend(page.previous.map(|token| ("prev_batch".to_owned(), token.to_string().into())));
-    Ok(Response::ok(&body))
+
+    /// What this server's directory has.
+    pub(crate) async fn answer(&self, server: &Server) -> Result<Map<String, Value>, Error> {
+        let since = self.since.as_deref().map(Token::parse).transpose()?;
+        let rooms = self.filter.rooms(server).await?;
+        // No limit is said by a zero as well.
+        let limit = self.limit.filter(|limit| *limit > 0).unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let page = Page::cut(&rooms, since.as_ref(), limit);
+        let mut chunk = Vec::new();
+        for room in page.rooms {
+            chunk.push(server.rooms.ask(room, |view| PublishedRoomsChunk::of(view, room)).await?);
+        }
+        let mut body = Map::new();
+        body.insert("chunk".into(), json!(chunk));
+        body.insert("total_room_count_estimate".into(), rooms.len().into());
+        body.extend(page.next.map(|token| ("next_batch".to_owned(), token.to_string().into())));
+        body.extend(page.previous.map(|token| ("prev_batch".to_owned(), token.to_string().into())));
+        Ok(body)
+    }
 }
 
 impl Filter {

@@ -13,6 +13,7 @@ use crate::{
     account_data,
     error::Error,
     http::{Method, Response},
+    presence,
     receipts::{self, MAIN, NewReceipt, READ, READ_PRIVATE},
     room_server::{Room, relation::thread_of, stored::StoredEvent},
     sight::Sight,
@@ -66,6 +67,7 @@ async fn receipt(call: Call) -> Result<Response, Error> {
     if let Some(thread) = &thread {
         reader.check_thread(&event, thread).await?;
     }
+    presence::note_activity(&call.server, call.user()?).await?;
     receipts::add(&call.server, &room, call.user()?, vec![NewReceipt { kind, thread, event, ts: None }]).await?;
     Ok(Response::empty())
 }

@@ -28,9 +28,9 @@ pub(super) const ROUTES: &[Route] = &[Route {
 
 /// A room's summary.
 #[derive(Serialize)]
-pub(super) struct RoomSummary {
+pub(crate) struct RoomSummary {
     #[serde(flatten)]
-    pub(super) chunk: PublishedRoomsChunk,
+    chunk: PublishedRoomsChunk,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     allowed_room_ids: Vec<OwnedRoomId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,16 +52,22 @@ async fn room_summary(call: Call) -> Result<Response, Error> {
 impl RoomSummary {
     /// The summary, or `None` where the user may not have it.
     pub(super) fn of(view: &View<'_>, room: &Room, user: Option<&UserId>) -> Result<Option<Self>, Need> {
+        let mut summary = Self::of_any(view, room)?;
+        summary.membership = user.map(|user| membership(view, room, user)).transpose()?.flatten();
+        Ok(summary.is_for(view, room, user)?.then_some(summary))
+    }
+
+    /// The summary, whoever may have it.
+    pub(crate) fn of_any(view: &View<'_>, room: &Room) -> Result<Self, Need> {
         let state = room.head().current;
         let encryption = content_of(view, state, &StateEventType::RoomEncryption)?;
-        let summary = Self {
+        Ok(Self {
             chunk: PublishedRoomsChunk::of(view, room)?,
             allowed_room_ids: allowed_rooms(view, &room.version, state)?.unwrap_or_default(),
             encryption: encryption.get("algorithm").and_then(Value::as_str).map(str::to_owned),
             room_version: room.version.id.to_string(),
-            membership: user.map(|user| membership(view, room, user)).transpose()?.flatten(),
-        };
-        Ok(summary.is_for(view, room, user)?.then_some(summary))
+            membership: None,
+        })
     }
 
     /// The summary as a room of a hierarchy, where nobody's membership is told.
@@ -69,10 +75,8 @@ impl RoomSummary {
         Self { membership: None, ..self }
     }
 
-    /// Whether the user could join or read the room, or ask to be let in.
-    ///
-    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy_response-200_spacehierarchyroomschunk>
-    fn is_for(&self, view: &View<'_>, room: &Room, user: Option<&UserId>) -> Result<bool, Need> {
+    /// Whether anybody could join or read the room, or ask to be let in.
+    pub(crate) fn is_open_to_all(&self, room: &Room) -> bool {
         let rules = &room.version.rules.authorization;
         let is_open = match self.chunk.join_rule.as_str() {
             "public" => true,
@@ -80,12 +84,24 @@ impl RoomSummary {
             "knock_restricted" => rules.knock_restricted_join_rule,
             _ => false,
         };
+        is_open || self.chunk.world_readable
+    }
+
+    /// The rooms whose members may join this one.
+    pub(crate) fn allowed_rooms(&self) -> &[OwnedRoomId] {
+        &self.allowed_room_ids
+    }
+
+    /// Whether the user could join or read the room, or ask to be let in.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy_response-200_spacehierarchyroomschunk>
+    fn is_for(&self, view: &View<'_>, room: &Room, user: Option<&UserId>) -> Result<bool, Need> {
         match self.membership.as_deref() {
             Some("join" | "invite" | "knock") => return Ok(true),
             Some("ban") => return Ok(false),
             _ => {}
         }
-        if is_open || self.chunk.world_readable {
+        if self.is_open_to_all(room) {
             return Ok(true);
         }
         let Some(user) = user else { return Ok(false) };

@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     event::NewEvent,
     http::{Method, Response},
+    presence,
     room_server::{Draft, Room, Undecided, relation::Relation},
     transactions::Begun,
 };
@@ -53,6 +54,7 @@ pub(super) async fn send_once(call: &Call, room: &Rc<Room>, event: NewEvent, pat
         Begun::Answered(body) => return Ok(Response::ok(&body)),
         Begun::New(transaction) => transaction,
     };
+    presence::note_activity(server, &session.user).await?;
     // Whoever has sent what they typed types no more; readers are woken for both at once.
     server.typing.borrow_mut().set(room.number, session.user.clone(), None);
     let sent_by = (session.device.clone(), id.to_owned());

@@ -8,7 +8,7 @@ use ruma::{OwnedRoomId, RoomId, UserId, events::StateEventType};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Access, Call, Route, handler, room_summary::RoomSummary};
+use super::{Access, Call, Route, handler, published_rooms_chunk::content_of, room_summary::RoomSummary};
 use crate::{
     client_event::stripped_event,
     error::Error,
@@ -123,36 +123,53 @@ impl Walk {
 
     fn look_at(&self, view: &View<'_>, room: &Rc<Room>, user: &UserId) -> Result<Option<Found>, Need> {
         let Some(summary) = RoomSummary::of(view, room, Some(user))? else { return Ok(None) };
-        let is_space = summary.chunk.room_type.as_deref() == Some("m.space");
-        let events = if is_space { self.child_events(view, room)? } else { Vec::new() };
-        let children = events.iter().filter_map(|event| RoomId::parse(event.pdu.state_key.as_deref()?).ok()).collect();
-        let children_state = events.iter().map(|event| {
-            let mut child = stripped_event(event);
-            if let Some(child) = child.as_object_mut() {
-                child.insert("origin_server_ts".into(), event.pdu.origin_server_ts.into());
-            }
-            child
-        });
-        Ok(Some(Found { summary: summary.in_hierarchy(), children_state: children_state.collect(), children }))
+        let children = SpaceChildren::of(view, room, self.suggested_only)?;
+        Ok(Some(Found { summary: summary.in_hierarchy(), children_state: children.stripped(), children: children.rooms() }))
     }
+}
 
-    /// A space's valid children in their order.
-    ///
-    /// <https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>
-    fn child_events(&self, view: &View<'_>, room: &Room) -> Result<Vec<Arc<StoredEvent>>, Need> {
-        let entries = room.head().current.entries(view)?.into_iter().filter(|entry| entry.kind == StateEventType::SpaceChild);
+/// A space's valid children in their order; none in a room that is no space.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>
+pub(crate) struct SpaceChildren(Vec<Arc<StoredEvent>>);
+
+impl SpaceChildren {
+    pub(crate) fn of(view: &View<'_>, room: &Room, suggested_only: bool) -> Result<Self, Need> {
+        let current = room.head().current;
+        let create = content_of(view, current, &StateEventType::RoomCreate)?;
+        if create.get("type").and_then(Value::as_str) != Some("m.space") {
+            return Ok(Self(Vec::new()));
+        }
+        let entries = current.entries(view)?.into_iter().filter(|entry| entry.kind == StateEventType::SpaceChild);
         let mut children = Vec::new();
         for event in view.events(entries.map(|entry| entry.event))? {
             let content: Value = event.pdu.content_as();
             let is_suggested = content.get("suggested") == Some(&Value::Bool(true));
-            if content.get("via").is_some_and(Value::is_array) && (is_suggested || !self.suggested_only) {
+            if content.get("via").is_some_and(Value::is_array) && (is_suggested || !suggested_only) {
                 let order = content.get("order").and_then(Value::as_str).filter(|order| is_order(order)).map(str::to_owned);
                 let place = (order.is_none(), order, event.pdu.origin_server_ts, event.pdu.state_key.clone());
                 children.push((place, event));
             }
         }
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(children.into_iter().map(|(_, event)| event).collect())
+        Ok(Self(children.into_iter().map(|(_, event)| event).collect()))
+    }
+
+    /// The rooms.
+    pub(crate) fn rooms(&self) -> Vec<OwnedRoomId> {
+        self.0.iter().filter_map(|event| RoomId::parse(event.pdu.state_key.as_deref()?).ok()).collect()
+    }
+
+    /// The events that name them, as strangers are told of them.
+    pub(crate) fn stripped(&self) -> Vec<Value> {
+        let stripped = |event: &Arc<StoredEvent>| {
+            let mut child = stripped_event(event);
+            if let Some(child) = child.as_object_mut() {
+                child.insert("origin_server_ts".into(), event.pdu.origin_server_ts.into());
+            }
+            child
+        };
+        self.0.iter().map(stripped).collect()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     event::NewEvent,
     federation::{self, for_client},
     http::{Method, Response},
-    room_server::{Draft, Need, PowerLevels, Room, Undecided, View, stored::StoredEvent},
+    room_server::{Draft, Need, PowerLevels, Room, Undecided, View, stored::StoredEvent, view::collect},
 };
 
 const WITH_KEY: &str = "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}";
@@ -42,7 +42,7 @@ async fn all_state(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(state.entries(view)?.iter().map(|entry| entry.event))?;
-        events.iter().map(|event| state_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
+        collect(events.iter(), |event| state_event(view, event, viewer, RoomId::Named))
     };
     Ok(Response::ok(&call.server.rooms.ask(&room, render).await?))
 }

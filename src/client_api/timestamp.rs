@@ -14,7 +14,7 @@ use crate::{
     http::{Method, Response},
     room_server::{EventNumber, Room, commit::timeline_key, stored::StoredEvent},
     server::Server,
-    sight::Sight,
+    sight::{Looker, Sight},
     storage::Scan,
     tokens::TopologicalToken,
 };
@@ -41,10 +41,10 @@ async fn timestamp_to_event(call: Call) -> Result<Response, Error> {
 }
 
 /// The event closest to a time among those before it, or among those behind it.
-async fn closest(
+pub(crate) async fn closest(
     server: &Server,
     room: &Room,
-    sight: &Sight<'_>,
+    sight: &dyn Looker,
     time: u64,
     direction: Direction,
 ) -> Result<Option<Arc<StoredEvent>>, Error> {

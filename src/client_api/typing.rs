@@ -8,6 +8,7 @@ use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
     http::{Method, Response},
+    presence,
     sight::Sight,
 };
 
@@ -39,6 +40,7 @@ async fn typing(call: Call) -> Result<Response, Error> {
     if !Sight::of(&call.server, &room, &user).await?.is_joined() {
         return Err(Error::forbidden("You are not in that room."));
     }
+    presence::note_activity(&call.server, &user).await?;
     let until = typing.then(|| call.server.now() + timeout.unwrap_or(DEFAULT_MILLIS).min(MAX_MILLIS));
     let changed = call.server.typing.borrow_mut().set(room.number, user, until);
     if changed {

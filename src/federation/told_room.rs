@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use super::malformed;
 use crate::{
     error::Error,
-    event::{CheckedPdu, Pdu, PublicKeys, RawPdu, RoomVersion},
+    event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
+    federation_receiver::check,
     gather::Gather,
     identity::key_ring::WantedKey,
     residents::is_resident,
@@ -77,12 +78,14 @@ impl<'a> ToldRoom<'a> {
     pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu) -> Result<Rc<Room>, Error> {
         let create = self.create.as_ref().filter(|create| self.state.contains(*create));
         let create = create.ok_or_else(|| malformed("the room has no create event"))?;
-        let keys = server.keys.find(&self.events.values().flat_map(|told| told.keys.iter().cloned()).collect()).await;
+        // All keys are looked for together; the checks find them in the key ring then.
+        server.keys.find_for_events(&self.events.values().flat_map(|told| told.keys.iter().cloned()).collect()).await;
         let room = server.rooms.room_or_new(&self.id, &self.version).await?;
-        let create = self.check(create, &keys).filter(|create| states_version(create, &self.version));
-        let create = create.ok_or_else(|| malformed("the create event is not of the version that was told"))?;
+        let create = self.check(server, std::slice::from_ref(create)).await;
+        if !create.first().is_some_and(|create| states_version(create, &self.version)) {
+            return Err(malformed("the create event is not of the version that was told"));
+        }
         // Nothing is kept of a room whose create event is not right: its version would be believed later.
-        let create = [create];
         let found = server.rooms.transact_in(&room, |draft| {
             let told = draft.take_in(&create)?.pop().flatten();
             told.ok_or_else(|| malformed("the create event is not one that the rules allow").into())
@@ -90,7 +93,7 @@ impl<'a> ToldRoom<'a> {
         let mut state = vec![found.await?];
         let others: Vec<_> = self.in_order().into_iter().filter(|id| self.create.as_ref() != Some(id)).collect();
         for chunk in others.chunks(CHUNK) {
-            let checked = chunk.iter().filter_map(|id| self.check(id, &keys)).collect();
+            let checked = self.check(server, chunk).await;
             state.extend(self.take_in(server, &room, checked).await?);
         }
         let is_resident = is_resident(server, &room, server.identity.server_name()).await?;
@@ -108,10 +111,11 @@ impl<'a> ToldRoom<'a> {
         Ok(in_state.filter_map(|(_, told)| told).collect())
     }
 
-    fn check(&self, id: &EventId, keys: &PublicKeys) -> Option<CheckedPdu> {
-        let told = self.events.get(id)?;
-        let checked = RawPdu::parse(told.json.get().as_bytes()).ok()?.check(&self.version, keys).ok()?;
-        (checked.pdu().room_id == self.id).then_some(checked)
+    /// Those of the events that are what they seem.
+    async fn check(&self, server: &Server, ids: &[OwnedEventId]) -> Vec<CheckedPdu> {
+        let raw = ids.iter().filter_map(|id| RawPdu::parse(self.events.get(id)?.json.get().as_bytes()).ok());
+        let checked = check(server, &self.version, raw.collect()).await;
+        checked.into_iter().flatten().filter(|event| event.pdu().room_id == self.id).collect()
     }
 
     /// The events, each behind those that authorise it. Events that authorise each other in a circle are in no order, and are
@@ -148,8 +152,8 @@ pub(super) async fn signed_by_others(
     signed: &RawValue,
 ) -> Result<CheckedPdu, Error> {
     let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
-    let keys = server.keys.find(&wanted_keys(&raw, version).into_iter().collect()).await;
-    let signed = raw.check(version, &keys).map_err(malformed)?;
+    let checked = check(server, version, vec![raw]).await.pop().and_then(Result::ok);
+    let signed = checked.ok_or_else(|| malformed("the event came back without the signatures that it needs"))?;
     if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use inglenook_protocol::x_matrix::{Authorization, SignedParts};
+use inglenook_protocol::{
+    path::RECORD_HEADER,
+    x_matrix::{Authorization, SignedParts},
+};
 use ruma::{CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
 use serde::de::DeserializeOwned;
 
@@ -46,7 +49,11 @@ impl Call {
     /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
     pub(super) async fn authenticate(mut self, access: Access) -> Result<Self, Error> {
         if access == Access::Signed {
-            self.origin = Some(self.signer().await?);
+            let origin = self.signer().await?;
+            if let Some(record) = self.request.header(RECORD_HEADER) {
+                self.server.records.learn_from_header(&origin, record).await?;
+            }
+            self.origin = Some(origin);
         }
         Ok(self)
     }
@@ -112,6 +119,18 @@ impl Call {
         self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// A query parameter that is a number.
+    pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
+        let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));
+        self.query(name).map(number).transpose()
+    }
+
+    /// A query parameter that is a truth value.
+    pub(crate) fn query_bool(&self, name: &str) -> Result<Option<bool>, Error> {
+        let truth = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be true or false.")));
+        self.query(name).map(truth).transpose()
+    }
+
     /// The JSON body as it was signed, if there is one.
     pub(crate) fn content(&self) -> Option<&CanonicalJsonValue> {
         self.content.as_ref()
@@ -135,7 +154,7 @@ fn content(body: &Body) -> Result<Option<CanonicalJsonValue>, Error> {
         Body::Empty => return Ok(None),
         Body::Bytes(bytes) if bytes.is_empty() => return Ok(None),
         Body::Bytes(bytes) => bytes,
-        Body::Incoming(_) | Body::Stored { .. } => return Err(Error::bug("a JSON body was not read")),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(Error::bug("a JSON body was not read")),
     };
     if bytes.len() > MAX_JSON_BYTES {
         return Err(Error::too_large("This body is too large."));

@@ -5,6 +5,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
+use serde_json::json;
 
 use super::{
     Access, Call, Route,
@@ -14,7 +15,9 @@ use super::{
     pdus::{CHUNK, ObjectWriter, shown_to, transaction},
 };
 use crate::{
+    client_api::closest,
     error::Error,
+    history::Direction,
     http::{Method, Response},
     room_server::{
         EventNumber, Room,
@@ -23,6 +26,7 @@ use crate::{
         stored::{Status, StoredEvent},
     },
     server::Server,
+    server_sight::ServerSight,
     storage::Scan,
 };
 
@@ -30,6 +34,7 @@ pub(super) const ROUTES: &[Route] = &[
     get("/_matrix/federation/v1/event/{eventId}", handler!(event)),
     get("/_matrix/federation/v1/state/{roomId}", handler!(state)),
     get("/_matrix/federation/v1/state_ids/{roomId}", handler!(state_ids)),
+    get("/_matrix/federation/v1/timestamp_to_event/{roomId}", handler!(timestamp_to_event)),
 ];
 
 const fn get(path: &'static str, handler: crate::route::Handler<Call>) -> Route {
@@ -96,7 +101,18 @@ async fn state_ids(call: Call) -> Result<Response, Error> {
         }
         auth_chain_ids.extend(events.iter().map(|event| event.pdu.event_id.clone()));
     }
-    Ok(Response::ok(&serde_json::json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids })))
+    Ok(Response::ok(&json!({ "pdu_ids": pdu_ids, "auth_chain_ids": auth_chain_ids })))
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid>
+async fn timestamp_to_event(call: Call) -> Result<Response, Error> {
+    let room = call.shared_room(0).await?;
+    let time = call.query_number("ts")?.ok_or_else(|| Error::missing_param("ts must be a time in milliseconds."))?;
+    let direction = Direction::parse(call.query("dir").ok_or_else(|| Error::missing_param("dir must be f or b."))?)?;
+    let sight = ServerSight::of(&room, call.origin()?.clone());
+    let found = closest(&call.server, &room, &sight, time, direction).await?;
+    let found = found.ok_or_else(|| Error::not_found("There is no event in that direction."))?;
+    Ok(Response::ok(&json!({ "event_id": found.pdu.event_id, "origin_server_ts": found.pdu.origin_server_ts })))
 }
 
 /// The state before the event that the query names.

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{CanonicalJsonObject, UserId, events::StateEventType};
 use serde_json::{Value, json};
@@ -11,8 +11,8 @@ use super::Call;
 use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, RawPdu, RoomVersion, Unfit},
+    federation_receiver::{Unchecked, check},
     http::Response,
-    identity::key_ring::WantedKey,
     room_server::{
         Draft, Input, InputKind, Room, Undecided, Verdict,
         stored::{Status, StoredEvent},
@@ -92,13 +92,12 @@ fn sign_as_authorising_server(server: &Server, event: &mut RawPdu, version: &Roo
 
 /// The event with its signatures and hashes checked.
 pub(super) async fn checked(server: &Server, event: RawPdu, version: &RoomVersion) -> Result<CheckedPdu, Error> {
-    let mut wanted = BTreeSet::new();
-    for signer in event.signers(version).map_err(unfit)? {
-        let Ok(name) = ruma::ServerName::parse(&signer) else { continue };
-        wanted.extend(event.key_ids(&signer).map(|key_id| WantedKey { server: name.clone(), key_id: key_id.to_owned() }));
+    let no_key = || Error::invalid_param("This event cannot be accepted: a key that it was signed by cannot be had.");
+    match check(server, version, vec![event]).await.pop() {
+        Some(Ok(event)) => Ok(event),
+        Some(Err(Unchecked::Unfit(why))) => Err(unfit(why)),
+        Some(Err(Unchecked::NoKey)) | None => Err(no_key()),
     }
-    let keys = server.keys.find(&wanted).await;
-    event.check(version, &keys).map_err(unfit)
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid>
@@ -141,7 +140,10 @@ pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) 
 fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<(), Undecided> {
     let pdu = input.event.pdu();
     match draft.receive(input)? {
-        Verdict::Stored(Status::Accepted) => Ok(()),
+        Verdict::Stored(Status::Accepted) => {
+            draft.pass_on(pdu.event_id.clone());
+            Ok(())
+        }
         Verdict::Known => {
             let known = draft.view().event_by_id(&pdu.event_id)?;
             let is_accepted = known.is_some_and(|known| known.decided.status == Status::Accepted);

@@ -83,7 +83,6 @@ async fn accept(call: &Call) -> Result<Vec<u8>, Error> {
     let joined = handshake::admit(&call.server, &room, &event).await?;
     let omits = call.query("omit_members") == Some("true");
     let mut body = ObjectWriter::new();
-    body.field("origin", call.server.identity.server_name())?;
     body.field("event", &joined.pdu.json)?;
     body.field("members_omitted", &omits)?;
     if omits {

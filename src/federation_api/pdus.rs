@@ -83,7 +83,7 @@ pub(super) async fn shown_to(
     events: &[Arc<StoredEvent>],
 ) -> Result<Vec<Box<RawValue>>, Error> {
     let sight = ServerSight::of(room, peer.to_owned());
-    let seen = |view: &View<'_>| collect(events.iter(), |event| sight.sees(view, event));
+    let seen = |view: &View<'_>| collect(events.iter(), |event| sight.may_see(view, event));
     let seen = server.rooms.ask(room, seen).await?;
     let shown = events
         .iter()

@@ -2,6 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
+use inglenook_protocol::path::MAILBOX_HEADER;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -10,7 +11,7 @@ use crate::{
     error::Error,
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
-    federation_sender::received::{MAILBOX, note},
+    federation_sender::received::note,
     gather::Gather,
     http::{Method, Response},
 };
@@ -38,7 +39,7 @@ struct Transaction {
 /// What came out of a relay's mailbox is acknowledged to its origin, each time that it comes: the last acknowledgement may be lost.
 async fn send(call: Call) -> Result<Response, Error> {
     let answer = take(&call).await?;
-    if call.request.header(MAILBOX).is_some() {
+    if call.request.header(MAILBOX_HEADER).is_some() {
         note(&call.server, call.origin()?, call.param(0)).await?;
     }
     Ok(answer)
@@ -63,6 +64,7 @@ async fn take(call: &Call) -> Result<Response, Error> {
     let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
     let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
     server.receiver.heard_from(server.now(), origin);
+    server.pending_joins.heard_from(origin);
     let body = answer(&received);
     // Who has told nothing that was taken leaves no trace either.
     if told || received.values().any(Result::is_ok) {

@@ -13,14 +13,19 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
-    federation_sender::{self, received::RECEIVED},
+    federation_sender::{self, NODE_RECORD, received::RECEIVED},
+    keys::remote::{Received, receive_device_list_update, receive_signing_key_update},
+    presence,
     room_server::Room,
     server::Server,
-    server_acl,
+    server_acl, to_device,
 };
 
 /// After so long nobody types any more who was said to. A relay may have kept the word for longer.
 const TYPING_LIFETIME_MILLIS: u64 = 60_000;
+
+/// After so long it is known no more who is there: whoever still is has been said to be so again.
+const PRESENCE_LIFETIME_MILLIS: u64 = 10 * 60_000;
 
 /// An ephemeral data unit.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +44,11 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         let received = match edu_type.as_str() {
             "m.typing" if age <= TYPING_LIFETIME_MILLIS => typing::receive(server, origin, content).await,
             "m.receipt" => receipts::receive(server, origin, content).await,
+            "m.presence" if age <= PRESENCE_LIFETIME_MILLIS => presence::receive(server, origin, content).await,
+            "m.direct_to_device" => to_device::receive(server, origin, content).await,
+            "m.device_list_update" => receive_device_list_update(server, origin, content).await.map(is_news),
+            "m.signing_key_update" => receive_signing_key_update(server, origin, content).await.map(is_news),
+            NODE_RECORD => learn(server, origin, content).await,
             RECEIVED => federation_sender::received::receive(server, origin, &content),
             _ => Ok(false),
         };
@@ -49,6 +59,18 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         }
     }
     Ok(any)
+}
+
+fn is_news(received: Received) -> bool {
+    received != Received::Ignored
+}
+
+/// The server says where it can be reached.
+async fn learn(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    match serde_json::from_value(content) {
+        Ok(signed) => server.records.learn(origin, &signed).await,
+        Err(_) => Ok(false),
+    }
 }
 
 /// The room, if the server may say something of this user there: the user is its own and has joined, and the room does not

@@ -10,6 +10,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use super::{
     check::{Unchecked, check},
     deliver::{Arrival, Outcome, deliver},
+    outside::receive_outside,
     waiting::NewWaiting,
 };
 use crate::{
@@ -41,16 +42,21 @@ pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: V
 }
 
 async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: Vec<RawPdu>) -> Result<Received, Error> {
+    if server.federation.is_entering(id) {
+        // The others know of the join before this server does: what they send of the room follows it.
+        drop(server.federation.entering(id).await);
+    }
     let Some(room) = server.rooms.room(id).await? else { return Ok(refused_without_room(&events)) };
     let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
-    if !residents(server, &room).await?.contains_key(server.identity.server_name()) {
-        return Ok(refused(events.into_keys(), "This server is not in that room."));
-    }
     let current = room.head().current;
     if !server.rooms.ask(&room, |view| server_acl::allows(view, current, origin)).await? {
         return Ok(refused(events.into_keys(), "The room shuts your server out."));
     }
-    receive_open(server, origin, &room, events).await
+    if residents(server, &room).await?.contains_key(server.identity.server_name()) {
+        receive_open(server, origin, &room, events).await
+    } else {
+        receive_outside(server, origin, &room, events).await
+    }
 }
 
 /// What is not known as an event of a room has the ID that it says, or the one of a recent room version: enough to tell its
@@ -64,7 +70,7 @@ fn refused_without_room(events: &[RawPdu]) -> Received {
     refused(events.iter().filter_map(id), "This server is not in that room.")
 }
 
-fn refused(ids: impl IntoIterator<Item = OwnedEventId>, why: &str) -> Received {
+pub(super) fn refused(ids: impl IntoIterator<Item = OwnedEventId>, why: &str) -> Received {
     ids.into_iter().map(|id| (id, Err(why.to_owned()))).collect()
 }
 

@@ -35,7 +35,7 @@ const AT_A_TIME: usize = 8;
 ///
 /// Fails where the server does not tell all of it: a state with holes is not the state. Events that it tells and that turn out
 /// to be none are no part of it for anybody.
-pub(super) async fn told_state(server: &Server, room: &Rc<Room>, peer: &ServerName, event: &EventId) -> Result<Vec<ToldEvent>, Error> {
+pub(crate) async fn told_state(server: &Server, room: &Rc<Room>, peer: &ServerName, event: &EventId) -> Result<Vec<ToldEvent>, Error> {
     let ids = ask::state_ids(server, peer, &room.id, event).await?;
     let state = unique(ids.pdu_ids);
     let absent = absent(server, room, &unique(state.iter().cloned().chain(ids.auth_chain_ids))).await?;

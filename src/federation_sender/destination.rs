@@ -151,6 +151,13 @@ impl Destination {
         add(&mut self.notes);
     }
 
+    /// Tells the destination this server's node record of that sequence number, unless it was told already.
+    pub(crate) fn tell_record(&mut self, seq: u64) {
+        if self.progress.record_told < seq {
+            self.notes.node_record = Some(seq);
+        }
+    }
+
     /// Whether it would be told at once of what is worth nothing later.
     pub(crate) fn is_there(&self) -> bool {
         !self.backoff.is_failing() && !self.progress.has_kept() && self.progress.answered_at > 0

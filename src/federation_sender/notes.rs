@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::{destination::Outcome, greeting, received::RECEIVED};
 use crate::{error::Error, server::Server};
 
+/// The EDU that carries the sender's node record.
+pub(crate) const NODE_RECORD: &str = "im.inglenook.node_record";
+
 /// So many transactions are acknowledged at a time.
 const MAX_ACKNOWLEDGED: usize = 500;
 
@@ -76,6 +79,9 @@ impl Notes {
         for ((room, user), typing) in &self.typing {
             let content = json!({ "room_id": room, "user_id": user, "typing": typing });
             edus.push(json!({ "edu_type": "m.typing", "content": content }));
+        }
+        if let (Some(_), Some(record)) = (self.node_record, server.own_relays.record()) {
+            edus.push(json!({ "edu_type": NODE_RECORD, "content": record }));
         }
         let pdus = match self.greeting {
             Some(greeting) => greeting::extremities(server, to, greeting).await?,

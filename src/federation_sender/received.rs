@@ -12,9 +12,6 @@ use crate::{
     storage::{Batch, Key, Table},
 };
 
-/// The header of a request that a relay has kept.
-pub(crate) const MAILBOX: &str = "inglenook-mailbox";
-
 /// The EDU's type.
 pub(crate) const RECEIVED: &str = "im.inglenook.received";
 
@@ -46,7 +43,7 @@ pub(crate) async fn note(server: &Server, origin: &ServerName, id: &str) -> Resu
     batch.put(acknowledgement_key(origin, id), []);
     server.ports.store.commit(batch).await?;
     let sender = &server.federation_sender;
-    sender.with_new(origin, |destination| destination.note(|notes| drop(notes.acknowledged.insert(id.to_owned()))));
+    sender.with_new(origin, |destination| destination.note(|notes| notes.acknowledged.extend([id.to_owned()])));
     sender.woken.raise();
     Ok(())
 }

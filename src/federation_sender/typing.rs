@@ -63,7 +63,7 @@ pub(super) async fn note(server: &Server) -> Result<(), Error> {
             let who = (Rc::clone(&room).id.clone(), user.clone());
             let add = |destination: &mut super::Destination| {
                 if destination.is_there() {
-                    destination.note(|notes| drop(notes.typing.insert(who, is_typing)));
+                    destination.note(|notes| notes.typing.extend([(who, is_typing)]));
                 }
             };
             sender.with(&name, add);

@@ -20,11 +20,11 @@ use inglenook_protocol::key_name::{KEY_ID, verify_key_of};
 use ruma::{OwnedServerName, ServerName, serde::Base64};
 use serde_json::json;
 
-pub(crate) use self::found::FoundKeys;
 use self::{
     found::FoundKey,
     server_keys::{KnownKeys, read_answer, read_notary},
 };
+pub(crate) use self::{found::FoundKeys, server_keys::valid_until};
 use crate::{
     error::Error,
     event::PublicKeys,

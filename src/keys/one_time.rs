@@ -172,6 +172,13 @@ impl<'a> Stock<'a> {
     }
 }
 
+/// A device's fallback keys by name.
+pub(crate) async fn fallback_keys(store: &dyn Store, user: &UserId, device: &str) -> Result<BTreeMap<String, Value>, Error> {
+    let keys: Vec<(_, StoredKey)> = rows::range(store, &Scan::prefix(fallback_prefix(user, device))).await?;
+    let named = keys.into_iter().filter_map(|(row, key)| Some((format!("{}:{}", last_text(&row, 3)?, key.id), key.key)));
+    Ok(named.collect())
+}
+
 /// Adds a device's fallback keys to a commit, each in place of the one of its algorithm.
 pub(super) async fn replace_fallback(
     store: &dyn Store,

@@ -110,18 +110,12 @@ pub enum Output {
         #[serde(rename = "u")]
         user: OwnedUserId,
     },
-    /// A user began or ceased to sync, or did something after a while.
-    #[serde(rename = "activity")]
-    Activity {
+    /// A user's presence changed, of this server or another.
+    #[serde(rename = "presence")]
+    Presence {
         /// The user.
         #[serde(rename = "u")]
         user: OwnedUserId,
-        /// Whether a client of theirs is waiting for news.
-        #[serde(rename = "s")]
-        syncing: bool,
-        /// When they were last active, in milliseconds since the Unix epoch.
-        #[serde(rename = "t")]
-        last_active: u64,
     },
 }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Content, media_key, read};
+use super::{Content, disposition, media_key, read};
 use crate::{error::Error, ports::ThumbnailSpec, server::Server, storage::Batch};
 
 /// Larger files are not scaled: decoding them takes memory that a browser may not have.
@@ -34,7 +34,7 @@ pub(crate) enum Method {
 
 /// One of the sizes that are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Size {
+struct Size {
     width: u32,
     height: u32,
     method: Method,
@@ -54,13 +54,13 @@ pub(crate) struct Thumbnail {
 
 impl Size {
     /// The smallest size that is not smaller than what was asked for; `None` where only the original is.
-    pub(crate) fn at_least(width: u32, height: u32, method: Method) -> Option<Self> {
+    fn at_least(width: u32, height: u32, method: Method) -> Option<Self> {
         let (width, height) = *frames(method).iter().find(|frame| frame.0 >= width && frame.1 >= height)?;
         Some(Self { width, height, method })
     }
 
     /// The largest size.
-    pub(crate) fn largest(method: Method) -> Self {
+    fn largest(method: Method) -> Self {
         let (width, height) = if method == Method::Crop { LARGEST_CROPPED } else { LARGEST_SCALED };
         Self { width, height, method }
     }
@@ -75,8 +75,30 @@ fn frames(method: Method) -> &'static [(u32, u32)] {
     if method == Method::Crop { &CROPPED } else { &SCALED }
 }
 
-/// A medium's thumbnail of that size.
-pub(crate) async fn thumbnail(server: &Server, id: &str, content: &Content, size: Size) -> Result<Thumbnail, Error> {
+/// A medium's thumbnail that is not smaller than what was asked for, or the largest.
+pub(crate) async fn thumbnail(
+    server: &Server,
+    id: &str,
+    content: &Content,
+    (width, height): (u32, u32),
+    method: Method,
+) -> Result<Thumbnail, Error> {
+    match Size::at_least(width, height, method) {
+        Some(size) => scaled(server, id, content, size).await,
+        // No thumbnail is as large as asked for, so the image itself has to do.
+        None if is_still_image(content) => {
+            Ok(Thumbnail { id: id.to_owned(), content_type: content.content_type.clone(), size: content.size })
+        }
+        None => scaled(server, id, content, Size::largest(method)).await,
+    }
+}
+
+/// Whether everybody can show it in the place of a thumbnail.
+fn is_still_image(content: &Content) -> bool {
+    ["image/jpeg", "image/png"].contains(&disposition::essence(&content.content_type).as_str())
+}
+
+async fn scaled(server: &Server, id: &str, content: &Content, size: Size) -> Result<Thumbnail, Error> {
     let blob = format!("{id}/{}", size.name());
     let key = media_key(id).text(&size.name());
     let _making = server.media.thumbnails.lock(&blob).await;

@@ -135,7 +135,10 @@ impl<'a> View<'a> {
         if let Some(node) = self.loaded.borrow().nodes.get(&id) {
             return Ok(Rc::clone(node));
         }
-        self.cache.node(id).ok_or_else(|| Need::of(Needed::Node(id)))
+        let node = self.cache.node(id).ok_or_else(|| Need::of(Needed::Node(id)))?;
+        // What the cache has may be gone from it when the question is asked again, for what was loaded in between.
+        self.loaded.borrow_mut().nodes.insert(id, Rc::clone(&node));
+        Ok(node)
     }
 
     /// Several nodes, asking for all that are missing at once.
@@ -151,7 +154,9 @@ impl<'a> View<'a> {
         if let Some(event) = self.loaded.borrow().events.get(&number) {
             return Ok(Arc::clone(event));
         }
-        self.cache.event(number).ok_or_else(|| Need::of(Needed::Event(number)))
+        let event = self.cache.event(number).ok_or_else(|| Need::of(Needed::Event(number)))?;
+        self.loaded.borrow_mut().events.insert(number, Arc::clone(&event));
+        Ok(event)
     }
 
     /// Several events, asking for all that are missing at once.

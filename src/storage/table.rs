@@ -69,6 +69,8 @@ tables! {
     Threads = "threads",
     /// room/target event id → the redactions that came before their target
     PendingRedactions = "pending_redactions",
+    /// user/room id → a join that waits for somebody who is in the room, and whom to ask
+    PendingJoins = "pending_joins",
     /// room id → the server through which this one has last knocked there
     Helpers = "helpers",
     /// alias → room id and who made it
@@ -99,6 +101,14 @@ tables! {
     DeviceListLog = "device_list_log",
     /// user of another server → what is known of their devices
     RemoteDevices = "remote_devices",
+    /// 0 or, of another server, 1/user → the presence that others are told
+    Presence = "presence",
+    /// position → whose presence changed
+    PresenceLog = "presence_log",
+    /// user/version → a backup of keys
+    KeyBackups = "key_backups",
+    /// user/version/room id/session → a key in a backup
+    BackupKeys = "backup_keys",
     /// user/device/position → a message to a local device
     ToDevice = "to_device",
     /// server/position → messages to another server's devices, as they are sent
@@ -125,6 +135,8 @@ tables! {
     Reports = "reports",
     /// media id → what was uploaded; media id/size → its thumbnail; 0/time/media id → who has until then to upload it
     Media = "media",
+    /// server → its signed node record
+    NodeRecords = "node_records",
 }
 
 /// One step of the database's schema: what it adds. Migrations are additive, and this list is append-only, so that a

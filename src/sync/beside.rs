@@ -1,4 +1,4 @@
-//! What a sync tells beside rooms and account data: messages to the device, changes of device lists, and what keys are left of the device.
+//! What a sync tells beside rooms and account data: presence, messages to the device, changes of device lists, and what keys are left of the device.
 
 use std::rc::Rc;
 
@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     device_lists::{Circle, DeviceLists},
+    presence,
     rooms::{RoomOfUser, rooms_of},
     window::{Since, Window},
 };
@@ -23,26 +24,29 @@ pub(crate) struct Beside {
     device_lists: Option<DeviceLists>,
     keys: KeyCounts,
     to_device: Inbox,
+    presence: Vec<Value>,
 }
 
 impl Beside {
     /// Reads it for one window.
     pub(crate) async fn read(server: &Rc<Server>, window: &Window, rooms: &[RoomOfUser]) -> Result<Self, Error> {
         let keys = one_time::counts(server, &window.user, &window.device).await?;
+        let circle = match window.since {
+            Some(Since { position, .. }) => Circle::read(server, &window.user, rooms, position, window.upto).await?,
+            None => Circle::of(rooms),
+        };
         let device_lists = match window.since {
-            Some(Since { position, .. }) => {
-                let circle = Circle::read(server, &window.user, rooms, position, window.upto).await?;
-                Some(DeviceLists::read(server, &window.user, &circle, position, window.upto).await?)
-            }
+            Some(Since { position, .. }) => Some(DeviceLists::read(server, &window.user, &circle, position, window.upto).await?),
             None => None,
         };
+        let presence = presence::events(server, window, &circle).await?;
         let to_device = to_device::inbox(server, window).await?;
-        Ok(Self { device_lists, keys, to_device })
+        Ok(Self { device_lists, keys, to_device, presence })
     }
 
     /// Whether there is nothing that a client waits for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.device_lists.as_ref().is_none_or(DeviceLists::is_empty) && self.to_device.messages.is_empty()
+        self.device_lists.as_ref().is_none_or(DeviceLists::is_empty) && self.to_device.messages.is_empty() && self.presence.is_empty()
     }
 
     /// The position up to which messages to the device are told.
@@ -55,6 +59,7 @@ impl Beside {
         if let Some(lists) = self.device_lists {
             answer.insert("device_lists".into(), lists.to_json());
         }
+        answer.insert("presence".into(), json!({ "events": self.presence }));
         answer.insert("to_device".into(), json!({ "events": self.to_device.messages }));
         answer.insert("device_one_time_keys_count".into(), json!(self.keys.one_time));
         answer.insert("device_unused_fallback_key_types".into(), json!(self.keys.unused_fallback));

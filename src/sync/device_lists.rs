@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Circle {
     /// The rooms that the user is joined to at the end.
-    rooms: Vec<RoomNumber>,
+    pub(super) rooms: Vec<RoomNumber>,
     /// Who came to share a room, be it the first or a further one.
     pub(crate) came: BTreeSet<OwnedUserId>,
     /// Who left a shared room, or whose room the user left.
@@ -29,13 +29,16 @@ pub(crate) struct Circle {
 }
 
 impl Circle {
+    /// Those who share a room with a user, of whom nobody came or went.
+    pub(crate) fn of(rooms: &[RoomOfUser]) -> Self {
+        let joined = rooms.iter().filter(|room| room.membership.membership == "join");
+        Self { rooms: joined.map(|room| room.room.number).collect(), ..Self::default() }
+    }
+
     /// Looks at the members of the rooms in which something happened.
     pub(crate) async fn read(server: &Server, user: &UserId, rooms: &[RoomOfUser], since: Position, upto: Position) -> Result<Self, Error> {
-        let mut circle = Self::default();
-        for RoomOfUser { room, membership } in rooms {
-            if membership.membership == "join" {
-                circle.rooms.push(room.number);
-            }
+        let mut circle = Self::of(rooms);
+        for RoomOfUser { room, .. } in rooms {
             if room.head().position > since {
                 circle.look_at(server, user, room, since, upto).await?;
             }

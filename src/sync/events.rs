@@ -12,11 +12,11 @@ use super::{
     window::{Since, StateSection, Window},
 };
 use crate::{
-    activity,
     client_api::{Access, Call, Route, handler},
     error::Error,
     filter::Filter,
     http::{Method, Response},
+    presence,
     room_server::{Room, RoomNumber},
     server::Server,
     visibility::is_world_readable,
@@ -36,7 +36,7 @@ async fn events(call: Call) -> Result<Response, Error> {
         None => Since { position: server.log.end(), typing: server.typing.borrow().serial(), ..Since::default() },
     };
     let room = peeked(&call).await?;
-    activity::note_sync(server, &caller.user, None).await?;
+    presence::note_sync(server, &caller.user, &caller.device, None, deadline).await?;
     let mut filter = Filter::default();
     filter.room.timeline.limit = Some(usize::MAX);
     let mut window = Window {

@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{
     account_data::{self, ChangedAccountData},
-    activity,
     client_api::{Access, Call, Route, handler},
     error::Error,
     filter::Filter,
     http::{Method, Response},
     log::Output,
+    presence::{self, State},
     push,
-    room_server::{Position, RoomNumber},
+    room_server::RoomNumber,
     server::Server,
     to_device,
     tokens::StreamToken,
@@ -44,8 +44,8 @@ async fn sync(call: Call) -> Result<Response, Error> {
     let full_state = call.query_bool("full_state")?.unwrap_or(false);
     let caller = call.caller()?;
     let filter = filter(&call).await?;
-    activity::note_sync(&server, &caller.user, set_presence(&call)?).await?;
     let deadline = server.now() + timeout;
+    presence::note_sync(&server, &caller.user, &caller.device, set_presence(&call)?, deadline).await?;
     if let Some(since) = since {
         to_device::forget_delivered(&server, &caller.user, &caller.device, since.to_device).await?;
     }
@@ -79,11 +79,9 @@ fn state_section(call: &Call) -> Result<StateSection, Error> {
 }
 
 /// How the client wants its user to seem while it syncs.
-fn set_presence(call: &Call) -> Result<Option<&str>, Error> {
-    match call.query("set_presence") {
-        presence @ (None | Some("offline" | "online" | "unavailable")) => Ok(presence),
-        Some(other) => Err(Error::invalid_param(format!("{other:?} is no presence."))),
-    }
+fn set_presence(call: &Call) -> Result<Option<State>, Error> {
+    let state = |name: &str| State::parse(name).ok_or_else(|| Error::invalid_param(format!("{name:?} is no presence.")));
+    call.query("set_presence").map(state).transpose()
 }
 
 /// Where a client stands by its token.
@@ -126,9 +124,13 @@ pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[Roo
         if server.is_stopping() || now >= deadline {
             return false;
         }
-        let next = server.typing.borrow().next_expiry().map_or(deadline, |expiry| expiry.min(deadline));
+        let changes = server.typing.borrow().next_expiry().into_iter().chain(server.presence.next_change(now));
+        let next = changes.chain([deadline]).min().unwrap_or(deadline);
         if let Either::Right(_) = select(changed, server.ports.clock.sleep(next.saturating_sub(now).max(1))).await {
             server.typing.borrow_mut().expire(server.now());
+            if presence::refresh(server).await.is_err() {
+                return false;
+            }
         }
     }
 }
@@ -143,6 +145,7 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
         Output::Event { room, users, .. } => users.contains(&window.user) || rooms.contains(room),
         Output::Receipt { room, user, private } => (!private || *user == window.user) && rooms.contains(room),
         Output::AccountData { user, .. } => *user == window.user,
+        Output::Presence { .. } => true,
         Output::ToDevice { user, device } => *user == window.user && *device == window.device,
         // Whether it concerns this user is found by looking.
         output if device_lists::is_change(output) => true,
@@ -172,7 +175,6 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
     let mut answer = Map::new();
     answer.insert("next_batch".into(), token(server, Since { position: window.upto, typing, to_device: beside.to_device_upto() }).into());
     answer.insert("account_data".into(), json!({ "events": data.global }));
-    answer.insert("presence".into(), json!({ "events": [] }));
     answer.insert("rooms".into(), sections.into_json());
     beside.add_to(&mut answer);
     Ok((answer.into(), is_empty, joined))

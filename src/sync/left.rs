@@ -16,7 +16,7 @@ use crate::{
     client_event::{STRIPPED, stripped_event},
     error::Error,
     room_server::{
-        EventNumber, Need, Position, Room, View,
+        Need, Position, View,
         outside::told_state_key,
         snapshot::Snapshot,
         stored::{Status, StoredEvent},

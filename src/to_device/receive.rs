@@ -34,21 +34,22 @@ struct DirectToDevice {
 }
 
 /// Takes messages of another server, unless they came before. What is not of that server, or malformed, is dropped.
-pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<(), Error> {
-    let Ok(DirectToDevice { sender, kind, message_id, messages }) = serde_json::from_value(content) else { return Ok(()) };
+/// Returns whether anything came of it.
+pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
+    let Ok(DirectToDevice { sender, kind, message_id, messages }) = serde_json::from_value(content) else { return Ok(false) };
     if sender.server_name() != origin || message_id.len() > MAX_ID_BYTES {
-        return Ok(());
+        return Ok(false);
     }
     // Held so that the same message does not come twice at once.
     let _lock = server.accounts.lock(&sender).await;
     let received = received_key(origin, &message_id);
     if server.ports.store.get_many(std::slice::from_ref(&received)).await?.pop().flatten().is_some() {
-        return Ok(());
+        return Ok(false);
     }
     let (local, _) = by_server(server, messages);
     let recipients = Recipients::of(server, local).await?;
     if recipients.devices.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let now = server.now();
     let mut batch = Batch::new();
@@ -59,7 +60,8 @@ pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value
         recipients.write(&sender, &kind, positions, &mut batch);
         batch
     });
-    appending.await
+    appending.await?;
+    Ok(true)
 }
 
 async fn forget_old(server: &Server, origin: &ServerName, now: u64, batch: &mut Batch) -> Result<(), Error> {

@@ -9,7 +9,9 @@ use indexed_db_futures::{
     prelude::QuerySource,
     transaction::{Transaction, TransactionDurability, TransactionMode, TransactionOptions},
 };
+use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
 use super::{
@@ -51,7 +53,7 @@ impl BrowserBlobs {
             Body::Bytes(bytes) if bytes.len() as u64 > limit => Err(BlobError::TooLarge(limit)),
             Body::Bytes(bytes) => bodies::of_bytes(&bytes, content_type),
             Body::Empty => bodies::of_bytes(&[], content_type),
-            Body::Stored { .. } => Err(BlobError::Failed("a request has no stored body".into())),
+            Body::Stored { .. } | Body::Parts(_) => Err(BlobError::Failed("a request has no stored body".into())),
         }
     }
 
@@ -107,6 +109,16 @@ impl Blobs for BrowserBlobs {
 
     fn size<'a>(&'a self, id: &'a str) -> Answer<'a, Option<u64>, BlobError> {
         async move { Ok(self.find(id).await?.map(|blob| blob.size() as u64)) }.boxed_local()
+    }
+
+    fn read<'a>(&'a self, id: &'a str, start: u64, end: u64) -> Answer<'a, Vec<u8>, BlobError> {
+        async move {
+            let blob = self.find(id).await?.ok_or(BlobError::Missing)?;
+            let part = blob.slice_with_f64_and_f64(start as f64, end as f64).map_err(bodies::failed)?;
+            let buffer = JsFuture::from(part.array_buffer()).await.map_err(bodies::failed)?;
+            Ok(Uint8Array::new(&buffer).to_vec())
+        }
+        .boxed_local()
     }
 
     fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {

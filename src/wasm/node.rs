@@ -15,10 +15,11 @@ use super::{
     options::Options,
     panic::{error, report_panics},
     request, response,
-    transport::NoTransport,
+    sockets::BrowserSockets,
 };
 use crate::{
     http::{Body, Method},
+    relays::RelayTransport,
     server::{Ports, Server},
 };
 
@@ -30,6 +31,7 @@ pub struct Node {
 
 struct Inner {
     server: Rc<Server>,
+    relays: Rc<RelayTransport>,
     store: Rc<IndexedDbStore>,
     blobs: Rc<BrowserBlobs>,
     bodies: Rc<Bodies>,
@@ -44,16 +46,14 @@ impl Node {
         let store = IndexedDbStore::open(&options.database).await.map_err(|failure| error(&failure.to_string()))?;
         let (store, bodies) = (Rc::new(store), Rc::new(Bodies::default()));
         let blobs = Rc::new(BrowserBlobs::new(Rc::clone(&store), Rc::clone(&bodies)));
-        let ports = Ports {
-            store: store.clone(),
-            blobs: blobs.clone(),
-            transport: Rc::new(NoTransport),
-            clock: Rc::new(BrowserClock),
-            entropy: Rc::new(BrowserEntropy),
-        };
+        let clock = Rc::new(BrowserClock);
+        let relays = RelayTransport::new(Box::new(BrowserSockets::new(clock.clone())));
+        let ports =
+            Ports { store: store.clone(), blobs: blobs.clone(), transport: relays.clone(), clock, entropy: Rc::new(BrowserEntropy) };
         let server = Server::start(ports, options.config()).await.map_err(|failure| error(&failure.to_string()))?;
         spawn_local(Rc::clone(&server).run());
-        Ok(Self { inner: Rc::new(Inner { server, store, blobs, bodies }) })
+        spawn_local(Rc::clone(&relays).run(Rc::clone(&server)));
+        Ok(Self { inner: Rc::new(Inner { server, relays, store, blobs, bodies }) })
     }
 
     /// Answers a fetch request with a Promise of a Response.
@@ -73,6 +73,12 @@ impl Node {
     /// Tries other servers at once: to be called when the browser is online again.
     #[wasm_bindgen(js_name = networkIsBack)]
     pub fn network_is_back(&self) {
+        self.inner.server.network_is_back();
+    }
+
+    /// The network is back: relays are dialled and other servers tried at once.
+    pub fn online(&self) {
+        self.inner.relays.hurry();
         self.inner.server.network_is_back();
     }
 

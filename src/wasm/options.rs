@@ -17,6 +17,9 @@ pub(super) struct Options {
     #[serde(default)]
     registration_closed: bool,
     rate_limits: Option<Limits>,
+    /// The base URLs of the relays that it uses until its owner chooses others.
+    #[serde(default)]
+    relays: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +41,13 @@ impl Options {
             ..RateLimits::default()
         });
         let registration = if self.registration_closed { Registration::Closed } else { Registration::Open };
-        Config { server_name: self.server_name.clone(), base_url: self.base_url.clone(), registration, rate_limits, ..Config::default() }
+        Config {
+            server_name: self.server_name.clone(),
+            base_url: self.base_url.clone(),
+            relays: self.relays.clone(),
+            registration,
+            rate_limits,
+            ..Config::default()
+        }
     }
 }

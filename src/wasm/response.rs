@@ -1,8 +1,8 @@
 //! Turns the server's response into one of fetch.
 
-use js_sys::Uint8Array;
+use js_sys::{Array, Uint8Array};
 use wasm_bindgen::JsValue;
-use web_sys::{Headers, Response as FetchResponse, ResponseInit};
+use web_sys::{Blob, Headers, Response as FetchResponse, ResponseInit};
 
 use super::{
     blobs::BrowserBlobs,
@@ -29,7 +29,8 @@ async fn make(response: Response, head: bool, blobs: &BrowserBlobs) -> Result<Fe
     }
     match response.body {
         Body::Bytes(bytes) => FetchResponse::new_with_opt_js_u8_array_and_init(Some(&Uint8Array::from(bytes.as_slice())), &init),
-        Body::Stored { id, start, end } => stored(&id, start, end, &init, blobs).await,
+        Body::Stored { id, start, end } => FetchResponse::new_with_opt_blob_and_init(Some(&stored(&id, start, end, blobs).await?), &init),
+        Body::Parts(parts) => FetchResponse::new_with_opt_blob_and_init(Some(&joined(parts, blobs).await?), &init),
         Body::Empty | Body::Incoming(_) => FetchResponse::new_with_opt_str_and_init(None, &init),
     }
 }
@@ -49,14 +50,30 @@ fn length(body: &Body) -> Option<u64> {
     match body {
         Body::Bytes(bytes) => Some(bytes.len() as u64),
         Body::Stored { start, end, .. } => Some(end.saturating_sub(*start)),
+        Body::Parts(parts) => parts.iter().map(length).sum(),
         Body::Empty | Body::Incoming(_) => None,
     }
 }
 
 /// A part of a Blob, which the browser reads from the disk while it is sent.
-async fn stored(id: &str, start: u64, end: u64, init: &ResponseInit, blobs: &BrowserBlobs) -> Result<FetchResponse, JsValue> {
+async fn stored(id: &str, start: u64, end: u64, blobs: &BrowserBlobs) -> Result<Blob, JsValue> {
     let found = blobs.find(id).await.map_err(|failure| error(&failure.to_string()))?;
     let blob = found.ok_or_else(|| error("the blob is gone"))?;
-    let part = blob.slice_with_f64_and_f64(start as f64, end as f64)?;
-    FetchResponse::new_with_opt_blob_and_init(Some(&part), init)
+    blob.slice_with_f64_and_f64(start as f64, end as f64)
+}
+
+/// One Blob of several parts, of which the browser copies none that is on the disk.
+async fn joined(parts: Vec<Body>, blobs: &BrowserBlobs) -> Result<Blob, JsValue> {
+    let sequence = Array::new();
+    for part in parts {
+        match part {
+            Body::Bytes(bytes) => sequence.push(&Uint8Array::from(bytes.as_slice())),
+            Body::Stored { id, start, end } => {
+                let part = stored(&id, start, end, blobs).await?;
+                sequence.push(&part)
+            }
+            Body::Empty | Body::Incoming(_) | Body::Parts(_) => return Err(error("a part of a body is none")),
+        };
+    }
+    Blob::new_with_blob_sequence(&sequence)
 }

@@ -7,14 +7,11 @@ use serde_json::Value;
 
 /// The variable that names the folder in which the document lies.
 const FOLDER: &str = "MATRIX_SPEC";
-/// The document's name in that folder.
-const FILE: &str = "client-server.openapi.json";
-/// Where the document can be had from.
-const SOURCE: &str = "https://spec.matrix.org/v1.19/client-server-api/api.json";
 
-static DOCUMENT: LazyLock<Option<Document>> = LazyLock::new(Document::load);
+static DOCUMENT: LazyLock<Option<Document>> = LazyLock::new(|| Document::load("client-server"));
+static FEDERATION_DOCUMENT: LazyLock<Option<Document>> = LazyLock::new(|| Document::load("server-server"));
 
-/// The specification of the client-server API.
+/// The specification of an API.
 pub(crate) struct Document {
     pub(crate) operations: Vec<Operation>,
 }
@@ -66,9 +63,14 @@ pub(crate) struct Described {
     pub(crate) headers: Vec<String>,
 }
 
-/// The document, or `None` where there is none; then the tests that need it are skipped.
+/// The document of the client-server API, or `None` where there is none; then the tests that need it are skipped.
 pub(crate) fn document() -> Option<&'static Document> {
     DOCUMENT.as_ref()
+}
+
+/// The same of the server-server API.
+pub(crate) fn federation_document() -> Option<&'static Document> {
+    FEDERATION_DOCUMENT.as_ref()
 }
 
 /// Tells whoever runs the tests, also where a test's output is captured.
@@ -78,12 +80,14 @@ pub(crate) fn say(line: &str) {
 }
 
 impl Document {
-    fn load() -> Option<Self> {
+    /// Reads the document of that name in the folder.
+    fn load(name: &str) -> Option<Self> {
+        let (file, source) = (format!("{name}.openapi.json"), format!("https://spec.matrix.org/v1.19/{name}-api/api.json"));
         let Some(folder) = std::env::var_os(FOLDER) else {
-            say(&format!("skipped, since {FOLDER} is not set: save {SOURCE} as {FILE} in a folder, and name the folder in {FOLDER}"));
+            say(&format!("skipped, since {FOLDER} is not set: save {source} as {file} in a folder, and name the folder in {FOLDER}"));
             return None;
         };
-        let file = Path::new(&folder).join(FILE);
+        let file = Path::new(&folder).join(file);
         let text = fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         Some(Self::read(&serde_json::from_slice(&text).unwrap()))
     }

@@ -3,11 +3,11 @@
 use inglenook::http::Method::{self, Post};
 use serde_json::{Value, json};
 
-use super::case::{Case, get, post};
+use super::case::{Case, delete, get, post, put};
 use crate::support::PASSWORD;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [keys(), changes(), cross_signing()].concat()
+    [keys(), changes(), cross_signing(), to_device(), backups(), backed_up_keys()].concat()
 }
 
 #[rustfmt::skip]
@@ -65,4 +65,74 @@ fn cross_signing() -> Vec<Case> {
         sign("nothing", json!({})).counts("/failures", 0),
         sign("an unknown key", json!({ "{alice}": { "other": unknown } })).at("/failures/{alice}/other/errcode", "M_NOT_FOUND"),
     ]
+}
+
+#[rustfmt::skip]
+fn to_device() -> Vec<Case> {
+    let send = |name: &str, messages: Value| put("alice", "/sendToDevice/org.example.note/t", "sendToDevice", name, json!({ "messages": messages }));
+    let to_bob = || json!({ "messages": { "{bob}": { "{bob.device}": { "text": "Hello" } } } });
+    vec![
+        send("one device", json!({ "{bob}": { "{bob.device}": { "text": "Hello" } } })).counts("", 0),
+        send("all devices", json!({ "{alice}": { "*": {} }, "@x:elsewhere.example": { "*": {} } })).counts("", 0),
+        send("what is no content", json!({ "{bob}": { "*": "Hello" } })).refused(400, "M_BAD_JSON"),
+        get("bob", "/sync", "sync", "a message to the device").after("alice", Method::Put, "/sendToDevice/org.example.note/t", to_bob()).at("/to_device/events/0/content/text", "Hello").at("/to_device/events/0/sender", "{alice}"),
+        get("carol", "/sync", "sync", "a message to another's device").after("alice", Method::Put, "/sendToDevice/org.example.note/t", to_bob()).counts("/to_device/events", 0),
+    ]
+}
+
+fn backup() -> Value {
+    json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": { "public_key": "key" } })
+}
+
+fn with_backup(case: Case) -> Case {
+    case.after("alice", Post, "/room_keys/version", backup()).keeping("backup", "/version")
+}
+
+#[rustfmt::skip]
+fn backups() -> Vec<Case> {
+    let one = |name: &str| with_backup(get("alice", "/room_keys/version/{backup}", "getRoomKeysVersion", name));
+    let change = |name: &str, body: Value| with_backup(put("alice", "/room_keys/version/{backup}", "putRoomKeysVersion", name, body));
+    let delete = |name: &str| with_backup(delete("alice", "/room_keys/version/{backup}", "deleteRoomKeysVersion", name));
+    vec![
+        post("alice", "/room_keys/version", "postRoomKeysVersion", "the first", backup()).has("/version"),
+        get("alice", "/room_keys/version", "getRoomKeysVersionCurrent", "where there is none").refused(404, "M_NOT_FOUND"),
+        with_backup(get("alice", "/room_keys/version", "getRoomKeysVersionCurrent", "the last")).at("/version", "{backup}").at("/count", 0),
+        one("one's own").at("/auth_data/public_key", "key"),
+        get("alice", "/room_keys/version/none", "getRoomKeysVersion", "an unknown one").refused(404, "M_NOT_FOUND"),
+        change("other data", backup()).counts("", 0),
+        change("another algorithm", json!({ "algorithm": "other", "auth_data": {} })).refused(400, "M_INVALID_PARAM"),
+        put("alice", "/room_keys/version/none", "putRoomKeysVersion", "an unknown one", backup()).refused(404, "M_NOT_FOUND"),
+        delete("one's own").counts("", 0),
+        super::case::delete("alice", "/room_keys/version/none", "deleteRoomKeysVersion", "an unknown one").refused(404, "M_NOT_FOUND"),
+    ]
+}
+
+#[rustfmt::skip]
+fn backed_up_keys() -> Vec<Case> {
+    let key = || json!({ "first_message_index": 1, "forwarded_count": 0, "is_verified": true, "session_data": { "ciphertext": "text" } });
+    let sessions = || json!({ "sessions": { "S": key() } });
+    let rooms = || json!({ "rooms": { "{public}": sessions() } });
+    let with_keys = |case: Case| with_backup(case).after("alice", Method::Put, "/room_keys/keys?version={backup}", rooms());
+    let mut cases = vec![
+        with_backup(put("alice", "/room_keys/keys?version={backup}", "putRoomKeys", "keys of rooms", rooms())).at("/count", 1).has("/etag"),
+        with_backup(put("alice", "/room_keys/keys/{public}?version={backup}", "putRoomKeysByRoomId", "keys of a room", sessions())).at("/count", 1),
+        with_backup(put("alice", "/room_keys/keys/{public}/S?version={backup}", "putRoomKeyBySessionId", "a key", key())).at("/count", 1),
+        with_backup(put("alice", "/room_keys/keys?version={backup}", "putRoomKeys", "an older backup", rooms())).after("alice", Post, "/room_keys/version", backup()).refused(403, "M_WRONG_ROOM_KEYS_VERSION").has("/current_version"),
+        with_keys(get("alice", "/room_keys/keys?version={backup}", "getRoomKeys", "all keys")).at("/rooms/{public}/sessions/S/first_message_index", 1),
+        with_keys(get("alice", "/room_keys/keys/{public}?version={backup}", "getRoomKeysByRoomId", "keys of a room")).counts("/sessions", 1),
+        with_keys(get("alice", "/room_keys/keys/{public}/S?version={backup}", "getRoomKeyBySessionId", "a key")).at("/is_verified", true),
+        with_keys(get("alice", "/room_keys/keys/{public}/T?version={backup}", "getRoomKeyBySessionId", "an unknown key")).refused(404, "M_NOT_FOUND"),
+        with_keys(delete("alice", "/room_keys/keys?version={backup}", "deleteRoomKeys", "all keys")).at("/count", 0),
+        with_keys(delete("alice", "/room_keys/keys/{public}?version={backup}", "deleteRoomKeysByRoomId", "keys of a room")).at("/count", 0),
+        with_keys(delete("alice", "/room_keys/keys/{public}/S?version={backup}", "deleteRoomKeyBySessionId", "a key")).at("/count", 0),
+    ];
+    for (below, operation) in [("", ""), ("/{public}", "ByRoomId"), ("/{public}/S", "BySessionId")] {
+        let target = format!("/room_keys/keys{below}?version=99");
+        let name = |verb: &str| format!("{verb}RoomKey{}{operation}", if operation == "BySessionId" { "" } else { "s" });
+        let body = if below.is_empty() { rooms() } else if operation == "ByRoomId" { sessions() } else { key() };
+        cases.push(put("alice", &target, &name("put"), "an unknown backup", body).refused(404, "M_NOT_FOUND"));
+        cases.push(get("alice", &target, &name("get"), "an unknown backup").refused(404, "M_NOT_FOUND"));
+        cases.push(delete("alice", &target, &name("delete"), "an unknown backup").refused(404, "M_NOT_FOUND"));
+    }
+    cases
 }

@@ -14,7 +14,8 @@ use super::{
 const OVERSIZED: usize = (1 << 20) + 1;
 
 /// A value for each parameter of a path with which a request gets far enough.
-const PARAMETERS: [(&str, &str); 21] = [
+const PARAMETERS: [(&str, &str); 23] = [
+    ("backupVersion", "1"),
     ("deviceId", "{alice.device}"),
     ("eventId", "{message}"),
     ("eventType", "m.room.message"),
@@ -31,6 +32,7 @@ const PARAMETERS: [(&str, &str); 21] = [
     ("roomIdOrAlias", "{public}"),
     ("ruleId", "rule"),
     ("serverName", "example.org"),
+    ("sessionId", "session"),
     ("stateKey", "key"),
     ("tag", "u.work"),
     ("txnId", "generic"),

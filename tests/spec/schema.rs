@@ -5,15 +5,15 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
-use jsonschema::{ValidationError, Validator, draft202012, error::ValidationErrorKind};
+use jsonschema::{Validator, draft202012};
 use serde_json::{Value, json};
 
 use super::document::Operation;
 
 /// Keywords that say nothing about what is valid, or that a validator would take for something else.
 const ANNOTATIONS: [&str; 7] = ["$schema", "deprecated", "description", "example", "examples", "title", "externalDocs"];
-/// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys.
-const IN_PROSE: [&str; 4] = ["m.relations", "redacts", "device_unused_fallback_key_types", "fallback"];
+/// Fields that are described beside the schemas: aggregations, redactions for clients of old, fallback keys, whose presence it is.
+const IN_PROSE: [&str; 5] = ["m.relations", "redacts", "device_unused_fallback_key_types", "fallback", "sender"];
 
 type Cache = BTreeMap<(String, u16), Arc<Rules>>;
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
@@ -55,26 +55,24 @@ impl Rules {
 
     /// Everything that is wrong with a body: which rule, and where.
     pub(crate) fn problems(&self, body: &Value) -> Vec<String> {
-        let problems = |validator: &Validator| -> Vec<String> {
-            let errors = validator.iter_errors(body).filter(|error| !is_specified_in_prose(error));
-            errors
-                .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
-                .collect()
-        };
-        let found = problems(&self.specified);
+        let found = self.problems_with_named_fields(body);
         match &self.closed {
-            Some(closed) if found.is_empty() => problems(closed),
+            Some(closed) if found.is_empty() => problems(closed, body),
             _ => found,
         }
     }
+
+    /// The same, where there may be fields that the specification does not name.
+    pub(crate) fn problems_with_named_fields(&self, body: &Value) -> Vec<String> {
+        problems(&self.specified, body)
+    }
 }
 
-/// Whether an error is about fields that no schema names, and the prose does.
-fn is_specified_in_prose(error: &ValidationError<'_>) -> bool {
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.iter().all(|field| IN_PROSE.contains(&field.as_str())),
-        _ => false,
-    }
+fn problems(validator: &Validator, body: &Value) -> Vec<String> {
+    validator
+        .iter_errors(body)
+        .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
+        .collect()
 }
 
 fn build(schema: &Value) -> Validator {
@@ -126,6 +124,9 @@ fn closed_schema(schema: &Value) -> Value {
     let keywords = closed.as_object_mut().filter(|keywords| keywords.contains_key("properties"));
     if let Some(keywords) = keywords {
         keywords.entry("additionalProperties").or_insert(false.into());
+        if let Some(named) = keywords.get_mut("properties").and_then(Value::as_object_mut) {
+            IN_PROSE.iter().for_each(|field| drop(named.entry(*field).or_insert(true.into())));
+        }
     }
     closed
 }

@@ -14,6 +14,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(account_data());
     cases.extend(tags());
     cases.extend(filters());
+    cases.extend(presence());
     cases
 }
 
@@ -99,5 +100,20 @@ fn filters() -> Vec<Case> {
         get("alice", "/user/{alice}/filter/{new}", "getFilter", "a new filter").after("alice", Post, "/user/{alice}/filter", filter).keeping("new", "/filter_id").at("/room/include_leave", true).at("/event_fields/1", "content"),
         get("alice", "/user/{alice}/filter/none", "getFilter", "an unknown filter").refused(404, "M_NOT_FOUND"),
         get("bob", "/user/{alice}/filter/{filter}", "getFilter", "another user's").refused(403, "M_FORBIDDEN"),
+    ]
+}
+
+#[rustfmt::skip]
+fn presence() -> Vec<Case> {
+    let read = |caller, name: &str| get(caller, "/presence/{alice}/status", "getPresence", name);
+    let set = |caller, name: &str, presence: &str| put(caller, "/presence/{alice}/status", "setPresence", name, json!({ "presence": presence, "status_msg": "Here" }));
+    vec![
+        read("bob", "who was never there").at("/presence", "offline"),
+        read("bob", "who is there").after("alice", Put, "/presence/{alice}/status", json!({ "presence": "online", "status_msg": "Here" })).at("/presence", "online").at("/status_msg", "Here").at("/currently_active", true).has("/last_active_ago"),
+        read("carol", "by a stranger").refused(403, "M_FORBIDDEN"),
+        get("alice", "/presence/@x:elsewhere.example/status", "getPresence", "of another server").refused(403, "M_FORBIDDEN"),
+        set("alice", "one's own", "unavailable").counts("", 0),
+        set("bob", "another's", "online").refused(403, "M_FORBIDDEN"),
+        set("alice", "what is none", "asleep").refused(400, "M_BAD_JSON"),
     ]
 }

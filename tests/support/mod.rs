@@ -328,7 +328,7 @@ impl Host {
         self.get(user, &room_path(room, &format!("state/{}/{}", encode(kind), encode(state_key))))
     }
 
-    /// A sync that does not wait, from the beginning or from a token.
+    /// A sync that does not wait, from the beginning or from a token. It shows nobody that the user is there.
     pub(crate) fn sync(&self, user: &User, since: Option<&str>) -> Value {
         self.get(user, &sync_target(since, 0)).ok().body
     }
@@ -355,12 +355,7 @@ impl Pending {
 
 impl Answer {
     fn of(response: Response, blobs: &MemoryBlobs) -> Self {
-        let bytes = match response.body {
-            Body::Empty => Vec::new(),
-            Body::Bytes(bytes) => bytes,
-            Body::Stored { id, start, end } => blobs.read(&id, start, end),
-            Body::Incoming(_) => panic!("a response cannot have a request's body"),
-        };
+        let bytes = network::whole(response.body, blobs);
         let is_json = response.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let body = if is_json { serde_json::from_slice(&bytes).unwrap_or_default() } else { Value::Null };
         Self { status: response.status, headers: response.headers, body, bytes }
@@ -415,7 +410,7 @@ pub(crate) fn encode(segment: &str) -> String {
 
 fn sync_target(since: Option<&str>, timeout: u64) -> String {
     let since = since.map_or_else(String::new, |since| format!("&since={}", encode(since)));
-    format!("/_matrix/client/v3/sync?timeout={timeout}{since}")
+    format!("/_matrix/client/v3/sync?set_presence=offline&timeout={timeout}{since}")
 }
 
 fn transport(wires: Option<&Rc<Wires>>, name: &Rc<RefCell<String>>) -> Rc<dyn Transport> {

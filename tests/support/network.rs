@@ -35,6 +35,8 @@ pub(crate) struct Carried {
     pub(crate) to: String,
     pub(crate) method: &'static str,
     pub(crate) target: String,
+    /// The relays that the sender knows of.
+    pub(crate) relays: Vec<String>,
     /// The JSON body, or null where there is none.
     pub(crate) body: Value,
 }
@@ -226,10 +228,18 @@ impl Wires {
         self.doors.borrow_mut().remove(name);
     }
 
-    async fn carry(&self, from: &str, to: &str, request: Request) -> Result<Reply, TransportError> {
+    async fn carry(&self, from: &str, destination: &Destination, request: Request) -> Result<Reply, TransportError> {
+        let to = destination.name.as_str();
         let unreachable = |why: &str| TransportError::Unreachable(to.to_owned(), why.to_owned());
         let body = if let Body::Bytes(bytes) = &request.body { serde_json::from_slice(bytes).unwrap_or_default() } else { Value::Null };
-        let carried = Carried { from: from.into(), to: to.into(), method: request.method.as_str(), target: request.target(), body };
+        let carried = Carried {
+            from: from.into(),
+            to: to.into(),
+            method: request.method.as_str(),
+            target: request.target(),
+            relays: destination.relays.clone(),
+            body,
+        };
         self.carried.borrow_mut().push(carried.clone());
         let treatment = self.rule.borrow_mut().as_mut().map(|rule| rule(&carried)).unwrap_or_default();
         self.wait().await;
@@ -297,7 +307,7 @@ impl Transport for Wire {
         async move {
             let wires = self.wires.upgrade().ok_or_else(|| TransportError::NoRoute(to.name.to_string()))?;
             let from = self.name.borrow().clone();
-            wires.carry(&from, to.name.as_str(), request).await
+            wires.carry(&from, to, request).await
         }
         .boxed_local()
     }
@@ -305,8 +315,19 @@ impl Transport for Wire {
 
 /// A response as it is on the wire: whole, whatever the host keeps it in.
 pub(crate) fn on_the_wire(mut response: Response, blobs: &MemoryBlobs) -> Response {
-    if let Body::Stored { id, start, end } = &response.body {
-        response.body = Body::Bytes(blobs.read(id, *start, *end));
+    if matches!(response.body, Body::Stored { .. } | Body::Parts(_)) {
+        response.body = Body::Bytes(whole(std::mem::take(&mut response.body), blobs));
     }
     response
+}
+
+/// The bytes of a response's body.
+pub(crate) fn whole(body: Body, blobs: &MemoryBlobs) -> Vec<u8> {
+    match body {
+        Body::Empty => Vec::new(),
+        Body::Bytes(bytes) => bytes,
+        Body::Stored { id, start, end } => blobs.read(&id, start, end),
+        Body::Parts(parts) => parts.into_iter().flat_map(|part| whole(part, blobs)).collect(),
+        Body::Incoming(_) => panic!("a response cannot have a request's body"),
+    }
 }

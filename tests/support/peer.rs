@@ -81,6 +81,18 @@ impl Peer {
         (event_id(&object, &version), serde_json::to_value(object).unwrap())
     }
 
+    /// Any JSON with this server's signature.
+    pub(crate) fn sign_json(&self, value: Value) -> Value {
+        let mut object: CanonicalJsonObject = serde_json::from_value(value).unwrap();
+        signatures::sign_json(&self.name(), &self.identity, &mut object).unwrap();
+        serde_json::to_value(object).unwrap()
+    }
+
+    /// Its public key in unpadded base64.
+    pub(crate) fn public_key(&self) -> String {
+        ruma::serde::Base64::<ruma::serde::base64::Standard, _>::new(self.identity.public_key()).encode()
+    }
+
     /// The template of a membership event.
     pub(crate) fn make(&self, host: &Host, what: &str, room: &str, user: &str) -> Answer {
         let versions: Vec<_> = (1..=12).map(|version| format!("ver={version}")).collect();

@@ -22,6 +22,9 @@ pub const OUTCOME_HEADER: &str = "inglenook-outcome";
 /// Of a request that waited in the mailbox: the entry's ID.
 pub const MAILBOX_HEADER: &str = "inglenook-mailbox";
 
+/// Of a request: the sender's signed node record in unpadded base64, so that who receives it knows where to answer.
+pub const RECORD_HEADER: &str = "inglenook-record";
+
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -34,8 +34,7 @@ pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, rea
         return Err(nobody_known());
     }
     let own = OwnMembership { room: &located.room_id, user, membership: "join", reason };
-    let room = federation::join(server, own, &candidates).await.map_err(for_client)?;
-    Ok((room, true))
+    Ok((federation::join(server, own, &candidates).await?, true))
 }
 
 /// Knocks on a room.

@@ -18,6 +18,7 @@ use crate::{
         commit::{UserRoom, members_prefix, timeline_key},
         snapshot::Snapshot,
         stored::StoredEvent,
+        view::collect,
     },
     server::Server,
     sight::Sight,
@@ -61,7 +62,7 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(events.iter().copied())?;
-        events.iter().map(|event| state_event(view, event, viewer, RoomId::Named)).collect::<Result<Vec<_>, _>>()
+        collect(events.iter(), |event| state_event(view, event, viewer, RoomId::Named))
     };
     let chunk = call.server.rooms.ask(&room, render).await?;
     Ok(Response::ok(&json!({ "chunk": chunk })))

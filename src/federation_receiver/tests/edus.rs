@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::scene::{A, B, Scene};
-use crate::room_server::tests::world::{ALICE, BOB, Recipe};
+use crate::{
+    room_server::tests::world::{ALICE, BOB, Recipe},
+    support::User,
+};
 
 fn typing(scene: &Scene) -> Vec<String> {
     let users = scene.server().typing.borrow().changed_since(scene.room().number, 0);
@@ -76,4 +79,56 @@ fn receipts_move_forward_and_are_of_their_senders() {
     scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &["$unknown"]), 0);
     scene.send_edu(B, "m.receipt", json!({ "!x:y": 5 }), 0);
     assert_eq!(receipts(&scene), read);
+}
+
+/// What a sync of a local user says since a token; of all if there is none.
+fn sync(scene: &Scene, carol: &User, since: Option<&str>) -> Value {
+    scene.host().sync(carol, since)
+}
+
+#[test]
+fn messages_to_devices_come_once_and_never_expire() {
+    let mut scene = Scene::new("12");
+    let carol = scene.host().register("carol");
+    let content = json!({
+        "sender": ALICE, "type": "m.test", "message_id": "once",
+        "messages": { carol.id.as_str(): { carol.device.as_str(): { "a": 1 } } }
+    });
+    let month = 30 * 24 * 60 * 60 * 1000;
+    scene.send_edu(A, "m.direct_to_device", content.clone(), month);
+    scene.send_edu(A, "m.direct_to_device", content.clone(), 0);
+    scene.send_edu(
+        B,
+        "m.direct_to_device",
+        json!({ "sender": ALICE, "type": "m.forged", "message_id": "x", "messages": content["messages"] }),
+        0,
+    );
+    scene.restart();
+    scene.send_edu(A, "m.direct_to_device", content, 0);
+    assert_eq!(sync(&scene, &carol, None)["to_device"]["events"], json!([{ "type": "m.test", "sender": ALICE, "content": { "a": 1 } }]));
+}
+
+#[test]
+fn changes_of_devices_are_told() {
+    let scene = Scene::new("12");
+    let carol = scene.host().register("carol");
+    let since = sync(&scene, &carol, None)["next_batch"].as_str().unwrap().to_owned();
+    let update = |user: &str| json!({ "user_id": user, "device_id": "D", "stream_id": 7, "prev_id": [6] });
+    scene.send_edu(A, "m.device_list_update", update(BOB), 0);
+    assert_eq!(sync(&scene, &carol, Some(&since))["device_lists"]["changed"], json!([]));
+    scene.send_edu(A, "m.device_list_update", update(ALICE), 0);
+    assert_eq!(sync(&scene, &carol, Some(&since))["device_lists"]["changed"], json!([ALICE]));
+}
+
+#[test]
+fn presence_is_worth_nothing_after_a_while() {
+    let scene = Scene::new("12");
+    let carol = scene.host().register("carol");
+    let presence = |user: &str| json!({ "push": [{ "user_id": user, "presence": "online", "last_active_ago": 5 }] });
+    scene.send_edu(A, "m.presence", presence(ALICE), 600_001);
+    scene.send_edu(A, "m.presence", presence(BOB), 0);
+    let online = |user: &str| scene.host().get(&carol, &format!("/_matrix/client/v3/presence/{user}/status")).body["presence"] == "online";
+    assert!(!online(ALICE) && !online(BOB));
+    scene.send_edu(A, "m.presence", presence(ALICE), 599_999);
+    assert!(online(ALICE));
 }

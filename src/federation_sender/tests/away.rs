@@ -137,3 +137,19 @@ fn what_a_receipt_said_meanwhile_is_told_once() {
     assert_eq!(edus.len(), 1, "the latest takes the place of older ones: {edus:?}");
     assert_eq!(edus[0]["content"][&room]["m.read"][&scene.alice.id]["event_ids"], json!([events[9]]));
 }
+
+#[test]
+fn a_server_that_answers_again_is_shown_what_others_sent_meanwhile() {
+    let scene = Scene::new(&["b.example", "c.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.say(&room, "before");
+    assert!(scene.shown("b.example").is_empty());
+    scene.set_mood("b.example", Mood::Away);
+    scene.say(&room, "lost");
+    scene.member(&room, "@carol:c.example", "join", false);
+    scene.set_mood("b.example", Mood::Well);
+    scene.tens_of_minutes(1);
+    assert_eq!(scene.received("b.example"), ["before", "lost"], "it is not for this server to send the rest");
+    assert_eq!(scene.shown("b.example"), ["@carol:c.example join"]);
+}

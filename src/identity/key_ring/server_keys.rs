@@ -59,6 +59,11 @@ pub(super) fn read_answer(server: &ServerName, answer: &[u8], now: u64) -> Resul
     read(server, &object, now)
 }
 
+/// Until when what a server says of its own keys can be relied on, if it has signed it.
+pub(crate) fn valid_until(server: &ServerName, answer: &[u8], now: u64) -> Result<u64, Error> {
+    Ok(read_answer(server, answer, now)?.valid_until)
+}
+
 /// What a notary says of a server's keys. That the notary signed it as well does not matter: it was asked itself.
 pub(super) fn read_notary(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
     let answer: NotaryAnswer = serde_json::from_slice(answer).map_err(malformed)?;

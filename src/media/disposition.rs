@@ -40,7 +40,7 @@ const INLINE: [&str; 26] = [
 const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// The header of a file of this type and name.
-pub(super) fn of(content_type: &str, name: Option<&str>) -> String {
+pub(crate) fn of(content_type: &str, name: Option<&str>) -> String {
     let kind = if INLINE.contains(&essence(content_type).as_str()) { "inline" } else { "attachment" };
     match name {
         None => kind.to_owned(),
@@ -50,12 +50,12 @@ pub(super) fn of(content_type: &str, name: Option<&str>) -> String {
 }
 
 /// The type without its parameters.
-pub(super) fn essence(content_type: &str) -> String {
+pub(crate) fn essence(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The name of a thumbnail of this type.
-pub(super) fn thumbnail_name(content_type: &str) -> &'static str {
+pub(crate) fn thumbnail_name(content_type: &str) -> &'static str {
     if essence(content_type) == "image/jpeg" { "thumbnail.jpg" } else { "thumbnail.png" }
 }
 

@@ -1,0 +1,232 @@
+//! What an operator can set: by flags, by environment variables (`INGLENOOK_RELAY_…`) and in a file, in this order.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, ValueEnum};
+use inglenook_protocol::{
+    limits::{Limits, Quota, Software},
+    message::MAX_BODY,
+    node_record::host_of,
+};
+use ruma::OwnedServerName;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::store::Quotas;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// A relay for Inglenook's nodes.
+#[derive(Debug, Default, Parser, Serialize)]
+#[command(version, about)]
+pub struct Flags {
+    /// A TOML file with the settings below, their names with underscores
+    #[arg(long, env = "INGLENOOK_RELAY_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8470]
+    #[arg(long, env = "INGLENOOK_RELAY_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
+    /// The folder of key and database [default: inglenook-relay-data]
+    #[arg(long, env = "INGLENOOK_RELAY_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The URLs under which nodes and other relays reach this one, the first being the one to publish
+    #[arg(long, env = "INGLENOOK_RELAY_PUBLIC_URL", value_name = "URL", value_delimiter = ',')]
+    public_url: Option<Vec<String>>,
+    /// Where to answer /metrics instead of on the public address
+    #[arg(long, env = "INGLENOOK_RELAY_METRICS_LISTEN", value_name = "HOST:PORT")]
+    metrics_listen: Option<SocketAddr>,
+    /// Nodes that may attach, instead of all
+    #[arg(long, env = "INGLENOOK_RELAY_ALLOW", value_name = "NAME", value_delimiter = ',')]
+    allow: Option<Vec<OwnedServerName>>,
+    /// How many nodes may be attached [default: 10000]
+    #[arg(long, env = "INGLENOOK_RELAY_MAX_TUNNELS")]
+    max_tunnels: Option<usize>,
+    /// How many requests wait in one mailbox at most [default: 20000]
+    #[arg(long, env = "INGLENOOK_RELAY_MAILBOX_ENTRIES")]
+    mailbox_entries: Option<u64>,
+    /// How many bytes wait in one mailbox at most [default: 256 MiB]
+    #[arg(long, env = "INGLENOOK_RELAY_MAILBOX_BYTES")]
+    mailbox_bytes: Option<u64>,
+    /// How many requests of one sender wait at most [default: 40000]
+    #[arg(long, env = "INGLENOOK_RELAY_ORIGIN_ENTRIES")]
+    origin_entries: Option<u64>,
+    /// How many bytes of one sender wait at most [default: 256 MiB]
+    #[arg(long, env = "INGLENOOK_RELAY_ORIGIN_BYTES")]
+    origin_bytes: Option<u64>,
+    /// How many bytes of requests and deposits are kept in all [default: 20 GiB]
+    #[arg(long, env = "INGLENOOK_RELAY_TOTAL_BYTES")]
+    total_bytes: Option<u64>,
+    /// How long a request waits at most, in hours [default: 2160, 90 days]
+    #[arg(long, env = "INGLENOOK_RELAY_RETENTION_HOURS")]
+    retention_hours: Option<u64>,
+    /// How long to wait for a node's answer, in seconds [default: 60]
+    #[arg(long, env = "INGLENOOK_RELAY_REQUEST_TIMEOUT")]
+    request_timeout: Option<u64>,
+    /// Forward to private and loopback addresses too: for tests only
+    #[arg(long, env = "INGLENOOK_RELAY_ALLOW_PRIVATE_ADDRESSES", num_args = 0..=1, default_missing_value = "true")]
+    allow_private_addresses: Option<bool>,
+    /// How logs are written [default: text]
+    #[arg(long, env = "INGLENOOK_RELAY_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged, as tracing's filters have it [default: info]
+    #[arg(long, env = "INGLENOOK_RELAY_LOG")]
+    log: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What holds in the end. The names are those of [`Flags`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub public_url: Vec<String>,
+    pub metrics_listen: Option<SocketAddr>,
+    pub allow: Vec<OwnedServerName>,
+    pub max_tunnels: usize,
+    pub mailbox_entries: u64,
+    pub mailbox_bytes: u64,
+    pub origin_entries: u64,
+    pub origin_bytes: u64,
+    pub total_bytes: u64,
+    pub retention_hours: u64,
+    pub request_timeout: u64,
+    pub allow_private_addresses: bool,
+    pub log_format: LogFormat,
+    pub log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8470)),
+            data: "inglenook-relay-data".into(),
+            public_url: Vec::new(),
+            metrics_listen: None,
+            allow: Vec::new(),
+            max_tunnels: 10_000,
+            mailbox_entries: 20_000,
+            mailbox_bytes: 256 * 1024 * 1024,
+            origin_entries: 40_000,
+            origin_bytes: 256 * 1024 * 1024,
+            total_bytes: 20 * 1024 * 1024 * 1024,
+            retention_hours: 90 * 24,
+            request_timeout: 60,
+            allow_private_addresses: false,
+            log_format: LogFormat::Text,
+            log: "info".into(),
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// A setting is wrong.
+    #[error("{0}")]
+    Setting(String),
+}
+
+/// Of a request that is stored: 50 PDUs and 100 EDUs of the largest size, with room for what surrounds them.
+pub const MAX_STORED_BODY: usize = 10 * 1024 * 1024;
+
+/// Of each kind of deposit: the devices and cross-signing keys of some hundred users.
+pub const MAX_DEPOSIT: usize = 1024 * 1024;
+
+impl Flags {
+    /// The settings, with what the file says beneath the flags.
+    pub fn config(&self) -> Result<Config, ConfigError> {
+        let text = match &self.config {
+            Some(file) => std::fs::read_to_string(file).map_err(|error| ConfigError::File(file.clone(), error))?,
+            None => String::new(),
+        };
+        let setting = |error: &dyn std::fmt::Display| ConfigError::Setting(error.to_string());
+        let mut settings: toml::Table = text.parse().map_err(|error| setting(&error))?;
+        settings.extend(toml::Table::try_from(self).map_err(|error| setting(&error))?);
+        let config: Config = settings.try_into().map_err(|error| setting(&error))?;
+        match config.public_url.iter().find(|url| host_of(url).is_none()) {
+            Some(url) => Err(ConfigError::Setting(format!("public_url: {url:?} is no http(s) URL"))),
+            None => Ok(config),
+        }
+    }
+}
+
+impl Config {
+    /// What may wait.
+    pub fn quotas(&self) -> Quotas {
+        Quotas {
+            mailbox: Quota { entries: self.mailbox_entries, bytes: self.mailbox_bytes },
+            origin: Quota { entries: self.origin_entries, bytes: self.origin_bytes },
+            retention_ms: self.retention_hours.saturating_mul(HOUR_MS),
+            total_bytes: self.total_bytes,
+        }
+    }
+
+    /// What is published.
+    pub fn limits(&self) -> Limits {
+        let Quotas { mailbox, origin, retention_ms, .. } = self.quotas();
+        Limits {
+            software: Software { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
+            gateway: None,
+            allow_list: !self.allow.is_empty(),
+            max_body: MAX_BODY,
+            max_stored_body: MAX_STORED_BODY as u64,
+            mailbox,
+            origin,
+            retention_ms,
+            max_deposit: MAX_DEPOSIT as u64,
+            request_timeout_ms: self.request_timeout.saturating_mul(1000),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, ConfigError> {
+        Flags::parse_from([&["inglenook-relay"], arguments].concat()).config()
+    }
+
+    #[test]
+    fn every_setting_has_a_default() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.port(), 8470);
+        assert!(!config.allow_private_addresses);
+    }
+
+    #[test]
+    fn flags_hold_against_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        std::fs::write(&file, "listen = \"0.0.0.0:1\"\nmailbox_entries = 7\nlog_format = \"json\"\n").unwrap();
+        let config =
+            config(&["--config", file.to_str().unwrap(), "--mailbox-entries", "8", "--public-url", "https://a,https://b"]).unwrap();
+        assert_eq!((config.listen.port(), config.mailbox_entries, config.log_format), (1, 8, LogFormat::Json));
+        assert_eq!(config.public_url, ["https://a", "https://b"]);
+    }
+
+    #[test]
+    fn what_is_misspelt_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("relay.toml");
+        std::fs::write(&file, "lisen = \"0.0.0.0:1\"\n").unwrap();
+        assert!(config(&["--config", file.to_str().unwrap()]).unwrap_err().to_string().contains("lisen"));
+        assert!(config(&["--public-url", "relay.example"]).is_err());
+    }
+}

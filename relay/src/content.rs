@@ -1,0 +1,144 @@
+//! What a stored transaction is worth, and for how long: read once, when it comes.
+//!
+//! A transaction is signed as a whole, so the relay never takes anything out of one. It drops a transaction in which nothing is of use
+//! any more; within the others, the receiver tells what is too old.
+
+use ruma::OwnedRoomId;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::store::Content;
+
+/// After which time nobody wants to know who was typing.
+const TYPING_MS: u64 = 60_000;
+/// After which time presence says nothing.
+const PRESENCE_MS: u64 = 10 * 60_000;
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#transactions>
+pub(crate) const MAX_PDUS: usize = 50;
+/// Likewise.
+pub(crate) const MAX_EDUS: usize = 100;
+
+/// A transaction's own parts.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Transaction {
+    /// Its events.
+    pub(crate) pdus: Vec<Value>,
+    /// Its ephemeral data.
+    #[serde(default)]
+    pub(crate) edus: Vec<Value>,
+}
+
+/// What can happen to an EDU as time goes by.
+enum Edu {
+    Expires(u64),
+    Receipts(Vec<String>),
+    Lasts,
+}
+
+impl Transaction {
+    /// Reads one; `None` where the body is none, or holds more than one may.
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Self>(body).ok().filter(|read| read.pdus.len() <= MAX_PDUS && read.edus.len() <= MAX_EDUS)
+    }
+
+    /// What is known of it.
+    pub(crate) fn content(&self) -> Content {
+        let mut content = Content { lifetime: Some(0), ..Content::default() };
+        for edu in &self.edus {
+            match read(edu) {
+                Edu::Expires(after) => content.lifetime = content.lifetime.map(|lifetime| lifetime.max(after)),
+                Edu::Receipts(receipts) => content.receipts.extend(receipts),
+                Edu::Lasts => content.lifetime = None,
+            }
+        }
+        if !self.pdus.is_empty() || self.edus.is_empty() {
+            content.lifetime = None;
+        }
+        if !content.receipts.is_empty() {
+            content.only_receipts = content.lifetime.is_some();
+            content.lifetime = None;
+        }
+        content.receipts.sort();
+        content.receipts.dedup();
+        content
+    }
+}
+
+fn read(edu: &Value) -> Edu {
+    match edu.get("edu_type").and_then(Value::as_str) {
+        Some("m.typing") => Edu::Expires(TYPING_MS),
+        Some("m.presence") => Edu::Expires(PRESENCE_MS),
+        Some("m.receipt") => receipts(edu).map_or(Edu::Lasts, Edu::Receipts),
+        _ => Edu::Lasts,
+    }
+}
+
+/// Room, type, user and thread of each receipt: there is one receipt for each of these.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#receipts>
+fn receipts(edu: &Value) -> Option<Vec<String>> {
+    let mut receipts = Vec::new();
+    for (room, types) in edu.get("content")?.as_object()? {
+        OwnedRoomId::try_from(room.as_str()).ok()?;
+        for (kind, users) in types.as_object()? {
+            for (user, receipt) in users.as_object()? {
+                let thread = receipt.get("data").and_then(|data| data.get("thread_id")).and_then(Value::as_str);
+                receipts.push(serde_json::to_string(&(room, kind, user, thread)).ok()?);
+            }
+        }
+    }
+    Some(receipts)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn content(pdus: usize, edus: &[Value]) -> Content {
+        let body = json!({ "pdus": vec![json!({}); pdus], "edus": edus });
+        Transaction::read(&serde_json::to_vec(&body).unwrap()).unwrap().content()
+    }
+
+    fn edu(kind: &str) -> Value {
+        json!({ "edu_type": kind, "content": {} })
+    }
+
+    fn receipt(user: &str, thread: Option<&str>) -> Value {
+        let data = json!({ "ts": 1, "thread_id": thread });
+        json!({ "edu_type": "m.receipt", "content": { "!a:b": { "m.read": { user: { "event_ids": ["$a"], "data": data } } } } })
+    }
+
+    #[test]
+    fn typing_and_presence_expire_and_nothing_else_does() {
+        assert_eq!(content(0, &[edu("m.typing")]).lifetime, Some(TYPING_MS));
+        assert_eq!(content(0, &[edu("m.presence"), edu("m.typing")]).lifetime, Some(PRESENCE_MS));
+        for lasting in ["m.direct_to_device", "m.device_list_update", "m.signing_key_update", "org.example.unknown"] {
+            assert_eq!(content(0, &[edu("m.typing"), edu(lasting)]).lifetime, None, "{lasting}");
+        }
+        assert_eq!(content(1, &[edu("m.typing")]).lifetime, None);
+        assert_eq!(content(0, &[]).lifetime, None);
+    }
+
+    #[test]
+    fn receipts_are_told_apart_by_what_they_replace() {
+        let one = content(0, &[receipt("@a:b", None), edu("m.typing")]);
+        assert!(one.only_receipts && one.lifetime.is_none());
+        assert_eq!(one.receipts, content(0, &[receipt("@a:b", None), receipt("@a:b", None)]).receipts);
+        assert_ne!(one.receipts, content(0, &[receipt("@b:b", None)]).receipts);
+        assert_ne!(one.receipts, content(0, &[receipt("@a:b", Some("main"))]).receipts);
+        assert!(!content(1, &[receipt("@a:b", None)]).only_receipts);
+        assert!(!content(0, &[receipt("@a:b", None), edu("m.direct_to_device")]).only_receipts);
+    }
+
+    #[test]
+    fn a_transaction_has_a_size() {
+        let read = |pdus, edus| Transaction::read(&serde_json::to_vec(&json!({ "pdus": vec![1; pdus], "edus": vec![1; edus] })).unwrap());
+        assert!(read(MAX_PDUS, MAX_EDUS).is_some());
+        assert!(read(MAX_PDUS + 1, 0).is_none());
+        assert!(read(0, MAX_EDUS + 1).is_none());
+        assert!(Transaction::read(b"{}").is_none());
+    }
+}

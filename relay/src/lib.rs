@@ -1,0 +1,31 @@
+//! The relay: a mail drop for nodes that are often offline, and the way to those that are there.
+//!
+//! [`server`] takes connections: a node's WebSocket goes to `socket`, where it proves its name and becomes a tunnel; a request, whether
+//! it comes up a tunnel or over HTTP, goes to `relay`, which brings it to a tunnel, to another relay (`forward`), to a mailbox
+//! ([`store`]), or answers from what the node has left (`deposit`). `mailbox` hands over what waits, `own` and `dendrite` are the
+//! relay's own endpoints.
+//!
+//! What is absent: nothing here reads an event, and nothing but the node itself decides on what a stored request means. A stored
+//! request is never changed, since its sender has signed it for its receiver.
+
+pub mod clock;
+pub mod config;
+pub mod server;
+pub mod store;
+
+mod address;
+mod content;
+mod dendrite;
+mod deposit;
+mod forward;
+mod identity;
+mod mailbox;
+mod metrics;
+mod nodes;
+mod origin;
+mod own;
+mod pipe;
+mod relay;
+mod reply;
+mod socket;
+mod target;

@@ -1,0 +1,56 @@
+//! The relay's command: reads the settings, starts the relay, and ends it on SIGTERM or SIGINT.
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+use inglenook_relay::{
+    clock::Clock,
+    config::{Config, Flags, LogFormat},
+    server::Server,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let config = match Flags::parse().config() {
+        Ok(config) => config,
+        Err(error) => return failed(&error),
+    };
+    if let Err(error) = log(&config) {
+        return failed(&error);
+    }
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("inglenook-relay: {error}");
+    ExitCode::FAILURE
+}
+
+fn log(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::try_new(&config.log)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match config.log_format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+async fn serve(config: Config) -> io::Result<()> {
+    let server = Server::bind(config, Clock::system()).await?;
+    let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    println!("inglenook-relay {} listens on http://{}", server.name(), server.address()?);
+    server
+        .run(async move {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
+            }
+        })
+        .await
+}

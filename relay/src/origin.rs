@@ -1,0 +1,84 @@
+//! Who has signed a request, proved by its X-Matrix header.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
+
+use std::collections::BTreeMap;
+
+use inglenook_protocol::{
+    key_name::{KEY_ID, verify_key_of},
+    message,
+    x_matrix::{Authorization, SignedParts},
+};
+use ruma::{CanonicalJsonValue, OwnedServerName, ServerName};
+
+use crate::reply::Refused;
+
+/// A request whose body has been read.
+pub(crate) type WholeRequest = message::Request<Vec<u8>>;
+
+/// The origin of a request that is signed for `destination`.
+///
+/// Only names that are made of a key prove themselves here. To check others takes fetching their keys, which is a gateway's work.
+pub(crate) fn verify(request: &WholeRequest, destination: &ServerName) -> Result<OwnedServerName, Refused> {
+    let header = request.headers.first("authorization").ok_or_else(|| Refused::unauthorized("The request is not signed."))?;
+    let authorization = Authorization::parse(header).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
+    if authorization.destination.as_deref().is_some_and(|named| named != destination) {
+        return Err(Refused::unauthorized("The request is signed for another server."));
+    }
+    let origin = authorization.origin.clone();
+    let key =
+        verify_key_of(&origin).ok_or_else(|| Refused::unauthorized(format!("{origin} is made of no key, and this is no gateway.")))?;
+    let content = content(&request.body)?;
+    let parts = SignedParts {
+        method: &request.method,
+        uri: &request.uri,
+        origin: origin.as_str(),
+        destination: destination.as_str(),
+        content: content.as_ref(),
+    };
+    let keys = BTreeMap::from([(origin.to_string(), BTreeMap::from([(KEY_ID.to_owned(), key)]))]);
+    authorization.verify(&parts, &keys).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
+    Ok(origin)
+}
+
+fn content(body: &[u8]) -> Result<Option<CanonicalJsonValue>, Refused> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let content = serde_json::from_slice(body).map_err(|error| Refused::bad(format!("The body is no canonical JSON: {error}.")))?;
+    Ok(Some(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use inglenook_protocol::message::Headers;
+
+    use super::*;
+    use crate::identity::Identity;
+
+    fn signed(origin: &Identity, destination: &str) -> WholeRequest {
+        let body = br#"{"pdus":[]}"#.to_vec();
+        let content = serde_json::from_slice(&body).unwrap();
+        let uri = "/_matrix/federation/v1/send/1";
+        let parts = SignedParts { method: "PUT", uri, origin: origin.name().as_str(), destination, content: Some(&content) };
+        let headers = Headers::default().with("authorization", parts.sign(origin).unwrap());
+        WholeRequest { method: "PUT".into(), authority: destination.into(), uri: uri.into(), headers, body }
+    }
+
+    #[test]
+    fn the_signature_has_to_cover_the_request_as_it_is() {
+        let origin = Identity::of([1; 32]).unwrap();
+        let destination = ServerName::parse("there.example").unwrap();
+        let request = signed(&origin, "there.example");
+        assert_eq!(verify(&request, &destination).unwrap(), *origin.name());
+        for changed in [
+            WholeRequest { body: br#"{"pdus":[1]}"#.to_vec(), ..request.clone() },
+            WholeRequest { method: "POST".into(), ..request.clone() },
+            WholeRequest { uri: "/_matrix/federation/v1/send/2".into(), ..request.clone() },
+            WholeRequest { headers: Headers::default(), ..request.clone() },
+            signed(&origin, "elsewhere.example"),
+        ] {
+            assert_eq!(verify(&changed, &destination).unwrap_err().status, 401);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The relay itself: where a request goes, and what is answered when it can go nowhere.
+
+use std::{io, sync::Arc, time::Duration};
+
+use inglenook_protocol::{
+    message::{Headers, collect, whole, write_request},
+    node_record::{MAX_RELAYS, host_of},
+    path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RECORD_HEADER, RELAYS_HEADER},
+};
+use ruma::{OwnedServerName, ServerName};
+
+use crate::{
+    clock::Clock,
+    config::{Config, MAX_STORED_BODY},
+    content::Transaction,
+    deposit,
+    forward::Forwarder,
+    identity::Identity,
+    metrics::Metrics,
+    nodes::{Attached, Nodes},
+    origin::{self, WholeRequest},
+    own,
+    pipe::paced,
+    reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
+    store::{Appended, Content, NewEntry, Store, StoreError},
+    target::{Target, is_federation, mailbox_key},
+};
+
+/// How long a sender may take for a body that has to be read as a whole.
+const SLOWEST_UPLOAD: Duration = Duration::from_secs(30);
+
+/// A relay, as its parts see it.
+pub(crate) struct Relay {
+    /// What the operator has set.
+    pub(crate) config: Config,
+    /// The relay's key and name.
+    pub(crate) identity: Identity,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// Mailboxes and documents.
+    pub(crate) store: Arc<dyn Store>,
+    /// Who is attached.
+    pub(crate) nodes: Nodes,
+    /// The way to other relays.
+    pub(crate) forwarder: Forwarder,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// Hosts that lead here, as URLs name them.
+    pub(crate) hosts: Vec<String>,
+    /// Places for requests over HTTP. A node's own are limited by its tunnel.
+    pub(crate) strangers: Arc<tokio::sync::Semaphore>,
+    /// Held while a node record is compared and replaced.
+    pub(crate) records: tokio::sync::Mutex<()>,
+}
+
+/// How many requests over HTTP are under way at a time, each with a body in memory.
+pub(crate) const MAX_STRANGERS: usize = 1_024;
+
+/// Who hands over a request. What it is signed by is another matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// An attached node, up its tunnel.
+    Node(OwnedServerName),
+    /// Anybody, over HTTP.
+    Stranger,
+}
+
+impl Relay {
+    /// Brings a request to where it belongs.
+    pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
+        let response = self.route(request, caller).await.unwrap_or_else(Response::from);
+        self.metrics.count(Outcome::parse(response.headers.first(OUTCOME_HEADER)));
+        response
+    }
+
+    async fn route(&self, mut request: Request, caller: Caller) -> Answer {
+        let relays = request.headers.first(RELAYS_HEADER).map(str::to_owned);
+        // These are the relay's own words to a node.
+        request.headers.remove(RELAYS_HEADER);
+        request.headers.remove(MAILBOX_HEADER);
+        if self.is_own(&request) {
+            return own::answer(self, request, caller).await;
+        }
+        let destination = ServerName::parse(&request.authority).map_err(|_| Refused::bad("The destination is no server name."))?;
+        if !is_federation(&request.uri) {
+            return Err(Refused::unrecognized());
+        }
+        let here = self.nodes.attached(&destination);
+        match (here, &caller, relays.as_deref().map(urls)) {
+            (Some(attached), ..) => self.live(attached, &destination, request, &caller).await,
+            (None, Caller::Node(_), Some(urls)) => self.through(&urls, &destination, request, &caller).await,
+            _ => self.absent(&destination, whole_body(request).await?, &caller).await,
+        }
+    }
+
+    /// Whether a request is for the relay and not for a node.
+    fn is_own(&self, request: &Request) -> bool {
+        request.uri.starts_with("/_inglenook/relay/")
+            || request.authority == self.identity.name().as_str()
+            || self.is_own_host(&request.authority)
+    }
+
+    /// Whether a host, as it stands in a URL, leads here.
+    pub(crate) fn is_own_host(&self, host: &str) -> bool {
+        self.hosts.iter().any(|own| own == host)
+    }
+
+    /// Hands a request to the node, which is attached.
+    async fn live(&self, attached: Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
+        let target = Target::of(&request.method, &request.uri);
+        if !target.is_storable() && matches!(caller, Caller::Node(_)) {
+            return self.ask(&attached, request).await;
+        }
+        let request = whole_body(request).await?;
+        if !target.is_storable() {
+            return self.ask(&attached, request.map_body(|body| boxed(whole(body)))).await;
+        }
+        // What came before it is still on its way: a sender's transactions keep their order.
+        if self.waits_for_another(destination, &request).await? {
+            return self.store(destination, &request, caller).await;
+        }
+        match self.ask(&attached, request.clone().map_body(|body| boxed(whole(body)))).await {
+            Ok(response) => Ok(response),
+            Err(_) => self.store(destination, &request, caller).await,
+        }
+    }
+
+    async fn waits_for_another(&self, destination: &ServerName, request: &WholeRequest) -> Result<bool, Refused> {
+        let Ok(origin) = origin::verify(request, destination) else { return Ok(false) };
+        Ok(self.store.waiting(destination, &origin).await? > 0)
+    }
+
+    async fn ask(&self, attached: &Attached, request: Request) -> Answer {
+        let timeout = Duration::from_secs(self.config.request_timeout);
+        match tokio::time::timeout(timeout, attached.tunnel.request(request)).await {
+            Ok(Ok(response)) => Ok(with_outcome(response.map_body(|body| paced(boxed(body))), Outcome::Answered)),
+            Ok(Err(error)) => Err(Refused::unreachable(502, format!("The node does not answer: {error}."))),
+            Err(_) => Err(Refused::unreachable(504, "The node does not answer in time.")),
+        }
+    }
+
+    /// Hands a request to the relays where its destination can be found: the first that takes it.
+    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, caller: &Caller) -> Answer {
+        let request = whole_body(request).await?;
+        let mut refused = Refused::not_found("None of the destination's relays is known.");
+        for url in urls {
+            let Some(host) = host_of(url) else { continue };
+            let answer = if self.is_own_host(&host) {
+                self.absent(destination, request.clone(), caller).await
+            } else {
+                self.metrics.forwarded.inc();
+                self.forwarder.forward(url, &request).await.map_err(|error| unreachable(url, &error))
+            };
+            match answer {
+                Ok(response)
+                    if Outcome::parse(response.headers.first(OUTCOME_HEADER)) == Outcome::Refused && url != urls.last().unwrap_or(&"") => {}
+                Ok(response) => return Ok(response),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Answers for a node that is not attached.
+    async fn absent(&self, destination: &ServerName, request: WholeRequest, caller: &Caller) -> Answer {
+        if !self.serves(destination).await? {
+            return Err(Refused::not_found(format!("{destination} is not served here.")));
+        }
+        if Target::of(&request.method, &request.uri).is_storable() {
+            return self.store(destination, &request, caller).await;
+        }
+        match deposit::answer(self, destination, &request).await? {
+            Some(response) => Ok(with_outcome(response, Outcome::Deposit)),
+            None => Err(Refused::unreachable(503, format!("{destination} is not attached."))),
+        }
+    }
+
+    /// Whether a node's mail is kept here: it was attached within the retention time, or the operator lists it.
+    pub(crate) async fn serves(&self, node: &ServerName) -> Result<bool, Refused> {
+        if !self.config.allow.is_empty() {
+            return Ok(self.config.allow.iter().any(|allowed| allowed == node));
+        }
+        let Some(seen) = self.store.seen(node).await? else { return Ok(false) };
+        Ok(self.clock.now().saturating_sub(seen) < self.config.quotas().retention_ms)
+    }
+
+    /// Puts a transaction or an invitation into the destination's mailbox.
+    async fn store(&self, destination: &ServerName, request: &WholeRequest, caller: &Caller) -> Answer {
+        let origin = origin::verify(request, destination)?;
+        let content = match Target::of(&request.method, &request.uri) {
+            Target::Send(_) => {
+                Transaction::read(&request.body).ok_or_else(|| Refused::bad("The body is no transaction, or a too large one."))?.content()
+            }
+            _ => Content::default(),
+        };
+        self.put(destination, origin, request, content).await?;
+        if let Caller::Node(sender) = caller {
+            self.nodes.expect(destination, sender);
+        }
+        Ok(with_outcome(json(202, &serde_json::json!({})), Outcome::Stored))
+    }
+
+    /// Removes what has expired, all of it.
+    pub(crate) async fn expire(&self) -> Result<(), StoreError> {
+        loop {
+            match self.store.expire(self.clock.now()).await? {
+                0 => return Ok(()),
+                count => self.metrics.expired.inc_by(count),
+            };
+        }
+    }
+
+    /// Puts a request whose origin is known into a mailbox, and tells its owner.
+    pub(crate) async fn put(
+        &self,
+        mailbox: &ServerName,
+        origin: OwnedServerName,
+        request: &WholeRequest,
+        content: Content,
+    ) -> Result<Appended, Refused> {
+        let key = mailbox_key(&request.method, &request.uri);
+        let request = kept(request).await.map_err(|error| Refused::failed(format!("{error}.")))?;
+        let entry = NewEntry { mailbox: mailbox.to_owned(), origin, key, request, content, received: self.clock.now() };
+        let appended = self.store.append(entry).await?;
+        if let Some(attached) = self.nodes.attached(mailbox) {
+            attached.mail.notify_one();
+        }
+        Ok(appended)
+    }
+}
+
+/// The request with the headers that matter to its receiver, byte for byte.
+async fn kept(request: &WholeRequest) -> io::Result<Vec<u8>> {
+    let kept = request.headers.iter().filter(|(name, _)| matches!(*name, "authorization" | "content-type" | RECORD_HEADER));
+    let request = WholeRequest { headers: Headers::from_iter(kept), ..request.clone() };
+    let mut message = Vec::new();
+    write_request(&mut message, request.map_body(whole)).await.map_err(io::Error::other)?;
+    Ok(message)
+}
+
+fn urls(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).filter(|url| !url.is_empty()).take(MAX_RELAYS).collect()
+}
+
+/// Reads a request's body, which has a size and a time.
+pub(crate) async fn whole_body(request: Request) -> Result<WholeRequest, Refused> {
+    let Request { method, authority, uri, headers, body } = request;
+    let body = tokio::time::timeout(SLOWEST_UPLOAD, collect(body, MAX_STORED_BODY)).await;
+    let body = body.map_err(|_| Refused::new(408, "M_UNKNOWN", "The request takes too long."))?;
+    let body = body.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Refused::new(413, "M_TOO_LARGE", "The request is too large."),
+        _ => Refused::bad(format!("The request is cut off: {error}.")),
+    })?;
+    Ok(WholeRequest { method, authority, uri, headers, body })
+}
+
+fn unreachable(url: &str, error: &io::Error) -> Refused {
+    Refused::unreachable(502, format!("{url} cannot be reached: {error}."))
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(what) => Self::full(what),
+            StoreError::Failed(why) => {
+                tracing::error!(%why, "the store failed");
+                Self::failed("The relay cannot store anything at the moment.")
+            }
+        }
+    }
+}

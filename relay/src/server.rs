@@ -1,0 +1,284 @@
+//! The HTTP server: sockets in, requests to the relay, and an end in good order.
+
+use std::{fs, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body as HttpBody,
+    extract::{ConnectInfo, State, WebSocketUpgrade, connect_info::Connected},
+    http::{self, HeaderName, HeaderValue, StatusCode, header},
+    response::IntoResponse,
+    routing::{any, get, post},
+    serve::IncomingStream,
+};
+use futures_util::{StreamExt, TryStreamExt};
+use inglenook_protocol::{
+    handshake::{CLOSE_STOPPING, MAX_MESSAGE},
+    message::{CONTENT_TYPE, Headers, read_request, write_response},
+    node_record::host_of,
+    path::{FORWARD, OUTCOME_HEADER, TUNNEL},
+};
+use ruma::ServerName;
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    forward::Forwarder,
+    identity::Identity,
+    metrics::Metrics,
+    nodes::{Nodes, Reason},
+    pipe::{self, pipe},
+    relay::{Caller, MAX_STRANGERS, Relay},
+    reply::{Refused, Request, Response, boxed},
+    socket,
+    store::{Disk, Store, StoreError},
+};
+
+/// What is read from a socket at once. The default of 128 kB would be most of what an idle node costs.
+const SOCKET_BUFFER: usize = 4 * 1024;
+
+/// What waits to be written to a socket, beyond what the node takes.
+const SOCKET_BACKLOG: usize = 256 * 1024;
+
+/// The largest message of a socket: what our own side sends, eight times.
+const SOCKET_MESSAGE: usize = 256 * 1024;
+
+/// How long tunnels may take to end when the relay stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often expired requests are removed: often enough for typing notices.
+const SWEEP: Duration = Duration::from_secs(15);
+
+/// How long the head of a request may take to come.
+const SLOWEST_HEAD: Duration = Duration::from_secs(30);
+
+/// How long an answer may take to be read.
+const LONGEST_ANSWER: Duration = Duration::from_secs(600);
+
+/// A relay that listens.
+pub struct Server {
+    relay: Arc<Relay>,
+    listener: TcpListener,
+    metrics: Option<TcpListener>,
+}
+
+impl Server {
+    /// Opens key and database, and listens.
+    pub async fn bind(config: Config, clock: Clock) -> io::Result<Self> {
+        fs::create_dir_all(&config.data)?;
+        let store = Disk::open(&config.data.join("relay.redb"), config.quotas()).map_err(|error: StoreError| io::Error::other(error))?;
+        Self::with_store(config, clock, Arc::new(store)).await
+    }
+
+    async fn with_store(config: Config, clock: Clock, store: Arc<dyn Store>) -> io::Result<Self> {
+        fs::create_dir_all(&config.data)?;
+        let identity = Identity::load_or_make(&config.data.join("key"))?;
+        let listener = TcpListener::bind(config.listen).await?;
+        let metrics = match config.metrics_listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+        let port = listener.local_addr()?.port();
+        let mut hosts: Vec<String> = config.public_url.iter().filter_map(|url| host_of(url)).collect();
+        hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
+        let forwarder = Forwarder::new(config.allow_private_addresses, Duration::from_secs(config.request_timeout));
+        let relay = Relay {
+            config,
+            identity,
+            clock,
+            store,
+            nodes: Nodes::default(),
+            forwarder,
+            metrics: Metrics::new(),
+            hosts,
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
+            records: tokio::sync::Mutex::default(),
+        };
+        Ok(Self { relay: Arc::new(relay), listener, metrics })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The relay's server name.
+    pub fn name(&self) -> &ServerName {
+        self.relay.identity.name()
+    }
+
+    /// Serves until `stop`, then lets tunnels and requests end.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+        let Self { relay, listener, metrics } = self;
+        let sweeper = tokio::spawn(sweep(relay.clone()));
+        let app = app(relay.clone(), metrics.is_none());
+        let watched = metrics.map(|listener| tokio::spawn(axum::serve(listener, metrics_app(relay.clone())).into_future()));
+        let (stopping, stopped) = tokio::sync::oneshot::channel();
+        let stop = async move {
+            stop.await;
+            tracing::info!("stopping");
+            let _ = stopping.send(());
+        };
+        let service = app.into_make_service_with_connect_info::<Addresses>();
+        let served = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future());
+        let _ = stopped.await;
+        drain(&relay, served).await?;
+        sweeper.abort();
+        if let Some(watched) = watched {
+            watched.abort();
+        }
+        Ok(())
+    }
+}
+
+/// Lets requests end that are under way, and then the tunnels, on which they depend; as far as they do so in time.
+async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    let requests = match tokio::time::timeout(DRAIN, &mut served).await {
+        Ok(ended) => ended.map_err(io::Error::other)?,
+        Err(_) => {
+            served.abort();
+            Ok(())
+        }
+    };
+    relay.nodes.close_all(Reason { code: CLOSE_STOPPING, text: "the relay stops" });
+    let tunnels = async {
+        while relay.nodes.count() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN, tunnels).await;
+    requests
+}
+
+async fn sweep(relay: Arc<Relay>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if let Err(error) = relay.expire().await {
+            tracing::error!(%error, "the store failed");
+        }
+    }
+}
+
+fn app(relay: Arc<Relay>, with_metrics: bool) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers([HeaderName::from_static(OUTCOME_HEADER)])
+        .max_age(Duration::from_secs(86_400));
+    let app = Router::new()
+        .route(TUNNEL, any(tunnel))
+        .route(FORWARD, post(forward))
+        .route("/health", get(health))
+        .fallback(own)
+        .layer(cors)
+        .with_state(relay.clone());
+    if with_metrics { app.merge(metrics_app(relay)) } else { app }
+}
+
+fn metrics_app(relay: Arc<Relay>) -> Router {
+    Router::new().route("/metrics", get(metrics)).with_state(relay)
+}
+
+/// Where a connection leads from and to.
+#[derive(Clone, Debug)]
+struct Addresses {
+    local: Option<SocketAddr>,
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Addresses {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        // Small messages must not wait for one another.
+        let _ = stream.io().set_nodelay(true);
+        Self { local: stream.io().local_addr().ok() }
+    }
+}
+
+async fn tunnel(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    upgrade: WebSocketUpgrade,
+) -> impl IntoResponse {
+    const { assert!(MAX_MESSAGE <= SOCKET_MESSAGE) };
+    // The very address that was connected to leads here; a host that the request names need not.
+    let local = addresses.local.map(|address| address.to_string()).unwrap_or_default();
+    upgrade
+        .read_buffer_size(SOCKET_BUFFER)
+        .write_buffer_size(0)
+        .max_write_buffer_size(SOCKET_BACKLOG)
+        .max_message_size(SOCKET_MESSAGE)
+        .max_frame_size(SOCKET_MESSAGE)
+        .on_upgrade(move |socket| socket::serve(relay, socket, local))
+}
+
+/// A request as a binary message, from another relay or from a browser.
+async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
+    let named = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if named != Some(CONTENT_TYPE) {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be a message/bhttp\n").into_response();
+    }
+    let Ok(place) = relay.strangers.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
+    };
+    let head = tokio::time::timeout(SLOWEST_HEAD, read_request(pipe::reader(body_of(request)))).await;
+    let answer = match head.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger).await,
+        Err(error) => Refused::bad(format!("The message is none: {error}.")).into(),
+    };
+    let (writer, body) = pipe();
+    // Who does not read the answer sees it cut off: the writer is dropped before the message's end.
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(LONGEST_ANSWER, write_response(writer, answer)).await;
+        drop(place);
+    });
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], HttpBody::from_stream(body)).into_response()
+}
+
+/// Everything else over HTTP is for the relay itself.
+async fn own(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
+    let uri = request.uri().path_and_query().map(|uri| uri.as_str().to_owned()).unwrap_or_default();
+    let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let request = Request {
+        method: request.method().to_string(),
+        authority: relay.identity.name().to_string(),
+        uri,
+        headers: Headers::from_iter(headers),
+        body: body_of(request),
+    };
+    http_response(relay.answer(request, Caller::Stranger).await)
+}
+
+fn body_of(request: http::Request<HttpBody>) -> crate::reply::Body {
+    boxed(request.into_body().into_data_stream().map_ok(|bytes| bytes.to_vec()).map_err(io::Error::other).fuse())
+}
+
+fn http_response(response: Response) -> http::Response<HttpBody> {
+    let Response { status, headers, body } = response;
+    let mut answer = http::Response::new(HttpBody::from_stream(body));
+    *answer.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers.iter() {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    answer
+}
+
+/// Whether the relay can do its work: the database can be read.
+async fn health(State(relay): State<Arc<Relay>>) -> (StatusCode, &'static str) {
+    match relay.store.usage().await {
+        Ok(_) => (StatusCode::OK, "ok\n"),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the store failed\n"),
+    }
+}
+
+async fn metrics(State(relay): State<Arc<Relay>>) -> impl IntoResponse {
+    relay.metrics.tunnels.set(relay.nodes.count() as i64);
+    if let Ok(usage) = relay.store.usage().await {
+        relay.metrics.waiting.set(usage.entries);
+        relay.metrics.waiting_bytes.set(usage.bytes);
+    }
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], relay.metrics.text())
+}

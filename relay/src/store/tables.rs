@@ -1,0 +1,390 @@
+//! The database's tables, and what one change does to them within a transaction. Each is checked before it changes anything, so that one
+//! that is refused leaves no trace among the others of its transaction.
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage};
+
+/// (mailbox, entry) -> the request as a binary message.
+const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
+/// (mailbox, entry) -> JSON of [`Head`].
+const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
+/// (mailbox, origin, key) -> entry: what makes a request the same as another.
+const KEYS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("keys");
+/// mailbox -> (entries, bytes, last entry's number).
+const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
+/// origin -> (entries, bytes).
+const ORIGINS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("origins");
+/// (mailbox, origin) -> (entries, bytes, entries that are to be handed over).
+const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
+/// (time, mailbox, entry): when an entry is of no use any more; with entry 0, when nothing of a server is kept any more.
+const EXPIRY: TableDefinition<'_, (u64, &str, u64), ()> = TableDefinition::new("expiry");
+/// (mailbox, origin, receipt) -> the entry that holds the latest.
+const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("receipts");
+/// (kind, server) -> document.
+const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
+/// The bytes of all requests and documents, in a single row.
+const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
+
+/// What is known of a request without reading it.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    origin: String,
+    key: String,
+    bytes: u64,
+    expires: u64,
+    content: Content,
+    #[serde(default)]
+    skipped: bool,
+}
+
+/// How many expired requests one transaction removes, so that it stays short.
+const EXPIRED_AT_ONCE: usize = 1_000;
+
+/// One change.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Append(NewEntry),
+    Remove(String, u64),
+    Skip(String, u64),
+    Expire(u64),
+    Keep(Document, String, Vec<u8>),
+    See(String, u64),
+}
+
+/// What a change has come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Changed {
+    Appended(Appended),
+    Removed(u64),
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+pub(super) fn failed(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Failed(error.to_string())
+}
+
+/// Makes every table, so that reading finds them.
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
+    transaction.open_table(REQUESTS)?;
+    transaction.open_table(HEADS)?;
+    transaction.open_table(KEYS)?;
+    transaction.open_table(MAILBOXES)?;
+    transaction.open_table(ORIGINS)?;
+    transaction.open_table(SHARES)?;
+    transaction.open_table(EXPIRY)?;
+    transaction.open_table(RECEIPTS)?;
+    transaction.open_table(DOCUMENTS)?;
+    transaction.open_table(TOTAL)?;
+    Ok(())
+}
+
+/// Makes one change.
+pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Quotas) -> Result<Changed, StoreError> {
+    let tables = Tables { transaction };
+    match change {
+        Change::Append(entry) => tables.append(entry, quotas).map(Changed::Appended),
+        Change::Remove(mailbox, id) => tables.remove(mailbox, *id).map(|removed| Changed::Removed(removed.into())),
+        Change::Skip(mailbox, id) => tables.skip(mailbox, *id).map(|()| Changed::Removed(0)),
+        Change::Expire(now) => tables.expire(*now).map(Changed::Removed),
+        Change::Keep(document, server, bytes) => tables.keep(*document, server, bytes, quotas).map(|()| Changed::Removed(0)),
+        Change::See(server, now) => tables.see(server, *now, quotas).map(|()| Changed::Removed(0)),
+    }
+}
+
+/// How much something holds.
+#[derive(Clone, Copy)]
+struct Amount {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    fn fits(self, bytes: u64, entries_limit: u64, bytes_limit: u64) -> bool {
+        self.entries < entries_limit && self.bytes.saturating_add(bytes) <= bytes_limit
+    }
+}
+
+struct Tables<'t> {
+    transaction: &'t WriteTransaction,
+}
+
+impl Tables<'_> {
+    fn append(&self, entry: &NewEntry, quotas: &Quotas) -> Result<Appended, StoreError> {
+        let (mailbox, origin, key) = (entry.mailbox.as_str(), entry.origin.as_str(), entry.key.as_str());
+        let mut keys = self.transaction.open_table(KEYS).map_err(failed)?;
+        if keys.get((mailbox, origin, key))?.is_some() {
+            return Ok(Appended::Known);
+        }
+        let bytes = entry.request.len() as u64;
+        self.check(mailbox, origin, bytes, quotas)?;
+        let id = self.count(mailbox, origin, bytes)?;
+        keys.insert((mailbox, origin, key), id)?;
+        self.transaction.open_table(REQUESTS).map_err(failed)?.insert((mailbox, id), entry.request.as_slice())?;
+        let lifetime = entry.content.lifetime.unwrap_or(quotas.retention_ms).min(quotas.retention_ms);
+        let expires = entry.received.saturating_add(lifetime);
+        let content = entry.content.clone();
+        self.write_head(mailbox, id, &Head { origin: origin.into(), key: key.into(), bytes, expires, content, skipped: false })?;
+        self.transaction.open_table(EXPIRY).map_err(failed)?.insert((expires, mailbox, id), ())?;
+        drop(keys);
+        self.replace_receipts(entry, id)?;
+        Ok(Appended::Stored)
+    }
+
+    fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
+        let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let old = documents.get((document.as_str(), server))?.map_or(0, |old| old.value().len() as u64);
+        self.grow(old, bytes.len() as u64, quotas)?;
+        documents.insert((document.as_str(), server), bytes)?;
+        Ok(())
+    }
+
+    /// Notes that a server was here, so that what it has left is kept for the retention time from now on.
+    fn see(&self, server: &str, now: u64, quotas: &Quotas) -> Result<(), StoreError> {
+        let documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let seen = documents.get((Document::Seen.as_str(), server))?.and_then(|seen| time(seen.value()));
+        drop(documents);
+        self.keep(Document::Seen, server, now.to_string().as_bytes(), quotas)?;
+        let mut expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
+        if let Some(seen) = seen {
+            expiry.remove((seen.saturating_add(quotas.retention_ms), server, 0))?;
+        }
+        expiry.insert((now.saturating_add(quotas.retention_ms), server, 0), ())?;
+        Ok(())
+    }
+
+    /// Removes all documents of a server.
+    fn forget(&self, server: &str) -> Result<(), StoreError> {
+        let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
+        let mut freed = 0;
+        for document in Document::ALL {
+            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| bytes.value().len() as u64);
+        }
+        self.shrink(freed)
+    }
+
+    /// Counts bytes in that take the place of others, if there is room for them.
+    fn grow(&self, old: u64, new: u64, quotas: &Quotas) -> Result<(), StoreError> {
+        let mut total = self.transaction.open_table(TOTAL).map_err(failed)?;
+        let held = total.get(())?.map_or(0, |held| held.value());
+        let held_then = held.saturating_sub(old).saturating_add(new);
+        if new > old && held_then > quotas.total_bytes {
+            return Err(StoreError::Full("the relay"));
+        }
+        total.insert((), held_then)?;
+        Ok(())
+    }
+
+    fn shrink(&self, bytes: u64) -> Result<(), StoreError> {
+        let mut total = self.transaction.open_table(TOTAL).map_err(failed)?;
+        let held = total.get(())?.map_or(0, |held| held.value());
+        total.insert((), held.saturating_sub(bytes))?;
+        Ok(())
+    }
+
+    fn check(&self, mailbox: &str, origin: &str, bytes: u64, quotas: &Quotas) -> Result<(), StoreError> {
+        let Quotas { mailbox: of_mailbox, origin: of_origin, .. } = quotas;
+        let (entries, held, _) = self.mailbox(mailbox)?;
+        if !(Amount { entries, bytes: held }).fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
+            return Err(StoreError::Full("the mailbox"));
+        }
+        let (entries, held, _) = self.share(mailbox, origin)?;
+        let (entries_limit, bytes_limit) = (of_mailbox.entries / SHARE_OF_MAILBOX, of_mailbox.bytes / SHARE_OF_MAILBOX);
+        if !(Amount { entries, bytes: held }).fits(bytes, entries_limit, bytes_limit) {
+            return Err(StoreError::Full("the sender's share of the mailbox"));
+        }
+        let (entries, held) = self.origin(origin)?;
+        if !(Amount { entries, bytes: held }).fits(bytes, of_origin.entries, of_origin.bytes) {
+            return Err(StoreError::Full("the sender's quota"));
+        }
+        // The last check, since it counts.
+        self.grow(0, bytes, quotas)
+    }
+
+    /// Counts a new entry in, and gives it its number.
+    fn count(&self, mailbox: &str, origin: &str, bytes: u64) -> Result<u64, StoreError> {
+        let (entries, held, last) = self.mailbox(mailbox)?;
+        let id = last + 1;
+        self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, (entries + 1, held + bytes, id))?;
+        let (entries, held) = self.origin(origin)?;
+        self.transaction.open_table(ORIGINS).map_err(failed)?.insert(origin, (entries + 1, held + bytes))?;
+        let (entries, held, waiting) = self.share(mailbox, origin)?;
+        self.write_share(mailbox, origin, (entries + 1, held + bytes, waiting + 1))?;
+        Ok(id)
+    }
+
+    /// A receipt replaces the one before it; a request of which nothing but replaced receipts is left is of no use.
+    fn replace_receipts(&self, entry: &NewEntry, id: u64) -> Result<(), StoreError> {
+        let (mailbox, origin) = (entry.mailbox.as_str(), entry.origin.as_str());
+        for receipt in &entry.content.receipts {
+            let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
+            let replaced = latest.insert((mailbox, origin, receipt.as_str()), id)?.map(|old| old.value());
+            drop(latest);
+            if let Some(old) = replaced.filter(|old| *old != id) {
+                self.forget_receipt(mailbox, old, receipt)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_receipt(&self, mailbox: &str, id: u64, receipt: &str) -> Result<(), StoreError> {
+        let Some(mut head) = self.head(mailbox, id)? else { return Ok(()) };
+        head.content.receipts.retain(|each| each != receipt);
+        self.write_head(mailbox, id, &head)?;
+        if head.content.only_receipts && head.content.receipts.is_empty() {
+            self.remove(mailbox, id)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, mailbox: &str, id: u64) -> Result<bool, StoreError> {
+        let Some(head) = self.head(mailbox, id)? else { return Ok(false) };
+        let origin = head.origin.as_str();
+        self.transaction.open_table(HEADS).map_err(failed)?.remove((mailbox, id))?;
+        self.transaction.open_table(REQUESTS).map_err(failed)?.remove((mailbox, id))?;
+        self.transaction.open_table(KEYS).map_err(failed)?.remove((mailbox, origin, head.key.as_str()))?;
+        self.transaction.open_table(EXPIRY).map_err(failed)?.remove((head.expires, mailbox, id))?;
+        let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
+        for receipt in &head.content.receipts {
+            latest.remove((mailbox, origin, receipt.as_str()))?;
+        }
+        self.discount(mailbox, &head)?;
+        Ok(true)
+    }
+
+    fn discount(&self, mailbox: &str, head: &Head) -> Result<(), StoreError> {
+        let origin = head.origin.as_str();
+        self.shrink(head.bytes)?;
+        let (entries, held, last) = self.mailbox(mailbox)?;
+        let rest = (entries.saturating_sub(1), held.saturating_sub(head.bytes), last);
+        self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, rest)?;
+        let (entries, held) = self.origin(origin)?;
+        let rest = (entries.saturating_sub(1), held.saturating_sub(head.bytes));
+        let mut origins = self.transaction.open_table(ORIGINS).map_err(failed)?;
+        if rest.0 == 0 {
+            origins.remove(origin)?;
+        } else {
+            origins.insert(origin, rest)?;
+        }
+        let (entries, held, waiting) = self.share(mailbox, origin)?;
+        let waiting = waiting.saturating_sub(u64::from(!head.skipped));
+        self.write_share(mailbox, origin, (entries.saturating_sub(1), held.saturating_sub(head.bytes), waiting))
+    }
+
+    fn skip(&self, mailbox: &str, id: u64) -> Result<(), StoreError> {
+        let Some(mut head) = self.head(mailbox, id)?.filter(|head| !head.skipped) else { return Ok(()) };
+        head.skipped = true;
+        self.write_head(mailbox, id, &head)?;
+        let (entries, held, waiting) = self.share(mailbox, &head.origin)?;
+        self.write_share(mailbox, &head.origin, (entries, held, waiting.saturating_sub(1)))
+    }
+
+    fn expire(&self, now: u64) -> Result<u64, StoreError> {
+        let expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
+        let (mut expired, mut gone) = (Vec::new(), Vec::new());
+        for row in expiry.range(..(now, "", 0))?.take(EXPIRED_AT_ONCE) {
+            let (key, ()) = row.map(|(key, value)| (key, value.value()))?;
+            match key.value() {
+                (time, server, 0) => gone.push((time, server.to_owned())),
+                (_, mailbox, id) => expired.push((mailbox.to_owned(), id)),
+            }
+        }
+        drop(expiry);
+        for (mailbox, id) in &expired {
+            self.remove(mailbox, *id)?;
+        }
+        for (time, server) in gone {
+            self.transaction.open_table(EXPIRY).map_err(failed)?.remove((time, server.as_str(), 0))?;
+            self.forget(&server)?;
+        }
+        Ok(expired.len() as u64)
+    }
+
+    fn mailbox(&self, mailbox: &str) -> Result<(u64, u64, u64), StoreError> {
+        Ok(self.transaction.open_table(MAILBOXES).map_err(failed)?.get(mailbox)?.map(|row| row.value()).unwrap_or_default())
+    }
+
+    fn origin(&self, origin: &str) -> Result<(u64, u64), StoreError> {
+        Ok(self.transaction.open_table(ORIGINS).map_err(failed)?.get(origin)?.map(|row| row.value()).unwrap_or_default())
+    }
+
+    fn share(&self, mailbox: &str, origin: &str) -> Result<(u64, u64, u64), StoreError> {
+        Ok(self.transaction.open_table(SHARES).map_err(failed)?.get((mailbox, origin))?.map(|row| row.value()).unwrap_or_default())
+    }
+
+    fn write_share(&self, mailbox: &str, origin: &str, share: (u64, u64, u64)) -> Result<(), StoreError> {
+        let mut shares = self.transaction.open_table(SHARES).map_err(failed)?;
+        if share.0 == 0 {
+            shares.remove((mailbox, origin))?;
+        } else {
+            shares.insert((mailbox, origin), share)?;
+        }
+        Ok(())
+    }
+
+    fn head(&self, mailbox: &str, id: u64) -> Result<Option<Head>, StoreError> {
+        let heads = self.transaction.open_table(HEADS).map_err(failed)?;
+        heads.get((mailbox, id))?.map(|row| serde_json::from_slice(row.value()).map_err(failed)).transpose()
+    }
+
+    fn write_head(&self, mailbox: &str, id: u64, head: &Head) -> Result<(), StoreError> {
+        let json = serde_json::to_vec(head).map_err(failed)?;
+        self.transaction.open_table(HEADS).map_err(failed)?.insert((mailbox, id), json.as_slice())?;
+        Ok(())
+    }
+}
+
+/// The time that a row of [`Document::Seen`] holds.
+fn time(seen: &[u8]) -> Option<u64> {
+    std::str::from_utf8(seen).ok()?.parse().ok()
+}
+
+/// When a server was last here.
+pub(super) fn seen(transaction: &ReadTransaction, server: &str) -> Result<Option<u64>, StoreError> {
+    Ok(document(transaction, Document::Seen, server)?.and_then(|seen| time(&seen)))
+}
+
+/// The first entry behind `after` that is to be handed over.
+pub(super) fn next(transaction: &ReadTransaction, mailbox: &str, after: u64) -> Result<Option<Entry>, StoreError> {
+    let heads = transaction.open_table(HEADS).map_err(failed)?;
+    for row in heads.range((mailbox, after.saturating_add(1))..=(mailbox, u64::MAX))? {
+        let (key, value) = row?;
+        let head: Head = serde_json::from_slice(value.value()).map_err(failed)?;
+        let (_, id) = key.value();
+        if !head.skipped {
+            let requests = transaction.open_table(REQUESTS).map_err(failed)?;
+            return Ok(requests.get((mailbox, id))?.map(|request| Entry { id, request: request.value().to_vec() }));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn waiting(transaction: &ReadTransaction, mailbox: &str, origin: &str) -> Result<u64, StoreError> {
+    let shares = transaction.open_table(SHARES).map_err(failed)?;
+    Ok(shares.get((mailbox, origin))?.map_or(0, |row| row.value().2))
+}
+
+pub(super) fn usage(transaction: &ReadTransaction) -> Result<Usage, StoreError> {
+    let mut usage = Usage::default();
+    for row in transaction.open_table(MAILBOXES).map_err(failed)?.iter()? {
+        let (entries, bytes, _) = row?.1.value();
+        usage = Usage { mailboxes: usage.mailboxes + 1, entries: usage.entries + entries, bytes: usage.bytes + bytes };
+    }
+    Ok(usage)
+}
+
+pub(super) fn document(transaction: &ReadTransaction, document: Document, server: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
+    Ok(documents.get((document.as_str(), server))?.map(|bytes| bytes.value().to_vec()))
+}
+
+/// A view of the database as it is now.
+pub(super) fn read(database: &redb::Database) -> Result<ReadTransaction, StoreError> {
+    database.begin_read().map_err(failed)
+}

@@ -1,0 +1,103 @@
+//! What a request is for, as its method and path say.
+
+use percent_encoding::percent_decode_str;
+
+/// What the relay has to know of a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A transaction, with its ID.
+    Send(String),
+    /// An invitation, with room and event.
+    Invite(String, String),
+    /// Everything else.
+    Other,
+}
+
+impl Target {
+    /// What the request line says.
+    pub(crate) fn of(method: &str, uri: &str) -> Self {
+        let segments = segments(uri);
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match (method, segments.as_slice()) {
+            ("PUT", ["_matrix", "federation", "v1" | "v2", "send", transaction]) => Self::Send((*transaction).to_owned()),
+            ("PUT", ["_matrix", "federation", "v1" | "v2", "invite", room, event]) => Self::Invite((*room).to_owned(), (*event).to_owned()),
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the request can wait in a mailbox.
+    pub(crate) fn is_storable(&self) -> bool {
+        *self != Self::Other
+    }
+}
+
+/// What makes two requests of one sender the same: the transaction's ID, however it is written.
+pub(crate) fn mailbox_key(method: &str, uri: &str) -> String {
+    match Target::of(method, uri) {
+        Target::Send(transaction) => format!("send/{transaction}"),
+        Target::Invite(room, event) => format!("invite/{room}/{event}"),
+        Target::Other => segments(uri).join("/"),
+    }
+}
+
+/// Whether a path leads to federation, keys or media, and to nothing else on any server that it may meet.
+pub(crate) fn is_federation(uri: &str) -> bool {
+    let allowed = ["/_matrix/federation/", "/_matrix/key/", "/_matrix/media/"].iter().any(|prefix| uri.starts_with(prefix));
+    allowed && !segments(uri).iter().any(|segment| matches!(segment.as_str(), "." | ".."))
+}
+
+/// The path's segments, decoded.
+pub(crate) fn segments(uri: &str) -> Vec<String> {
+    let path = uri.split('?').next().unwrap_or_default();
+    path.trim_start_matches('/').split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
+}
+
+/// A parameter of the query, decoded.
+pub(crate) fn query(uri: &str, name: &str) -> Option<String> {
+    let (_, query) = uri.split_once('?')?;
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_and_invitations_can_wait() {
+        assert_eq!(Target::of("PUT", "/_matrix/federation/v1/send/a%2Fb"), Target::Send("a/b".into()));
+        assert_eq!(Target::of("PUT", "/_matrix/federation/v2/invite/!a:b/%24c?x=y"), Target::Invite("!a:b".into(), "$c".into()));
+        for (method, uri) in [
+            ("GET", "/_matrix/federation/v1/send/a"),
+            ("PUT", "/_matrix/federation/v1/send_join/!a:b/$c"),
+            ("PUT", "/_matrix/client/v3/send/a"),
+            ("PUT", "/_matrix/federation/v1/send/a/b"),
+        ] {
+            assert_eq!(Target::of(method, uri), Target::Other, "{uri}");
+        }
+    }
+
+    #[test]
+    fn one_transaction_has_one_key() {
+        let key = mailbox_key("PUT", "/_matrix/federation/v1/send/abc");
+        assert_eq!(mailbox_key("PUT", "/_matrix/federation/v1/send/%61bc?x"), key);
+        assert_ne!(mailbox_key("PUT", "/_matrix/federation/v1/send/abd"), key);
+    }
+
+    #[test]
+    fn the_client_api_is_out_of_reach() {
+        for uri in ["/_matrix/federation/v1/version", "/_matrix/key/v2/server", "/_matrix/media/v3/download/a/b"] {
+            assert!(is_federation(uri), "{uri}");
+        }
+        for uri in [
+            "/_matrix/client/v3/login",
+            "/_matrix/federation/../client/v3/login",
+            "/_matrix/federation/%2e%2e/client/v3/login",
+            "/_synapse/admin",
+            "/",
+            "/_matrix/federationx",
+        ] {
+            assert!(!is_federation(uri), "{uri}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The relay as its nodes, other relays and strangers see it: over real sockets, on real disks.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "relay/ancestor.rs"]
+mod ancestor;
+#[path = "relay/attach.rs"]
+mod attach;
+#[path = "relay/away.rs"]
+mod away;
+#[path = "relay/forward.rs"]
+mod forward;
+#[path = "relay/process.rs"]
+mod process;
+#[path = "relay/support.rs"]
+mod support;

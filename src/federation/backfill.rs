@@ -1,0 +1,157 @@
+//! Fetching what came before events that this server has: the history of rooms that it joined late, or was away from.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
+
+use ruma::{OwnedEventId, ServerName};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Candidates, read,
+    target::{path, with_query},
+};
+use crate::{
+    error::Error,
+    event::{CheckedPdu, RawPdu},
+    federation_receiver::{check, in_order, told_state},
+    history::place,
+    residents::residents,
+    room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, commit::gap_key, cover::has_place, stored::StoredEvent},
+    server::Server,
+    storage::Scan,
+    tokens::TopologicalToken,
+};
+
+/// So many events are asked for at once: some screens of a conversation.
+const MAX_EVENTS: usize = 100;
+
+/// For so many events of an answer the state before them is asked for, since what is before them is missing: the branches on
+/// which an answer ends.
+const MAX_EDGES: usize = 5;
+
+#[derive(Deserialize)]
+struct Transaction {
+    pdus: Vec<Box<RawValue>>,
+}
+
+/// The last event of a part of the timeline before which others are missing. The event at its upper end counts: what is missing
+/// before that belongs to what is below.
+pub(crate) async fn last_gap(
+    server: &Server,
+    room: &Room,
+    from: TopologicalToken,
+    to: TopologicalToken,
+) -> Result<Option<TopologicalToken>, Error> {
+    let key = |token: TopologicalToken| gap_key(room.number, token.depth, token.event);
+    let rows = server.ports.store.scan(&Scan::range(key(to), key(from).byte(0)).reversed().limited(1)).await?;
+    Ok(rows.first().and_then(place))
+}
+
+/// Asks other servers for what is missing before an event, and says whether anything came.
+pub(crate) async fn backfill(server: &Server, room: &Rc<Room>, gap: TopologicalToken) -> Result<bool, Error> {
+    let _lock = server.federation.backfilling.lock(&room.id).await;
+    let event = server.rooms.events(room, &[gap.event]).await?.pop().ok_or_else(|| Error::bug("a gap has no event"))?;
+    let residents = residents(server, room).await?;
+    if !residents.contains_key(server.identity.server_name()) {
+        return Ok(false);
+    }
+    let mut others: Vec<_> = residents.iter().collect();
+    others.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+    let sender = event.pdu.sender.server_name().to_owned();
+    let candidates = Candidates::new(server, [sender].into_iter().chain(others.into_iter().map(|(name, _)| name.clone())));
+    let filled = candidates.first_to_help(async |peer| fill(server, room, &event, peer).await).await;
+    match filled {
+        Ok(()) => Ok(true),
+        Err(error @ (Error::Storage(_) | Error::Bug(_))) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+async fn fill(server: &Server, room: &Rc<Room>, event: &Arc<StoredEvent>, peer: &ServerName) -> Result<(), Error> {
+    let missing = missing(server, room, event).await?;
+    if !missing.is_empty() {
+        let events = ask(server, room, &missing, peer).await?;
+        if place_all(server, room, events, peer).await? == 0 {
+            return Err(Error::not_found("The other server does not know what is missing either."));
+        }
+    }
+    close(server, room, event).await
+}
+
+/// The events before this one that have no place here.
+async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Result<BTreeSet<OwnedEventId>, Error> {
+    let previous = &event.pdu.prev_events;
+    let found = server.rooms.ask(room, |view| view.events_by_id(previous.iter())).await?;
+    let absent = previous.iter().zip(found).filter(|(_, event)| !event.as_ref().is_some_and(|event| has_place(event)));
+    Ok(absent.map(|(id, _)| id.clone()).collect())
+}
+
+/// Asks for the events and what is before them. Returns those that were asked for and what leads to them, each behind those
+/// that it builds on.
+async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, peer: &ServerName) -> Result<Vec<CheckedPdu>, Error> {
+    let limit = MAX_EVENTS.to_string();
+    let query = missing.iter().map(|id| ("v", id.as_str())).chain([("limit", limit.as_str())]);
+    let target = with_query(&path("v1/backfill", &[room.id.as_str()]), query);
+    let answer: Transaction = read(&server.federation_client.get(peer, &target).await?)?;
+    let raw = answer.pdus.iter().take(MAX_EVENTS).filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok());
+    let checked = check(server, &room.version, raw.collect()).await.into_iter().flatten();
+    let of_room = checked.filter(|event| event.pdu().room_id == room.id);
+    let mut offered: BTreeMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).collect();
+    let mut wanted: Vec<_> = missing.iter().cloned().collect();
+    let mut taken = BTreeMap::new();
+    while let Some(id) = wanted.pop() {
+        if let Some(event) = offered.remove(&id) {
+            wanted.extend(event.pdu().prev_events.iter().cloned());
+            taken.insert(id, event);
+        }
+    }
+    Ok(in_order(taken.values()).into_iter().filter_map(|id| taken.remove(&id)).collect())
+}
+
+/// Gives the events their places in the timeline, and returns how many got one.
+async fn place_all(server: &Server, room: &Rc<Room>, events: Vec<CheckedPdu>, peer: &ServerName) -> Result<usize, Error> {
+    let (mut rest, mut placed) = (events.as_slice(), 0);
+    for _ in 0..=MAX_EDGES {
+        let done = server.rooms.transact_in(room, |draft| place_known(draft, rest)).await?;
+        placed += done;
+        rest = rest.get(done..).unwrap_or_default();
+        let Some((edge, others)) = rest.split_first() else { break };
+        // What is before this one is missing here: another server must say how the room was then.
+        let state = told_state(server, room, peer, &edge.pdu().event_id).await?;
+        let verdict = server.rooms.transact_in(room, |draft| draft.receive_told(edge, InputKind::Old, &state)).await?;
+        placed += usize::from(!matches!(verdict, Verdict::Missing { .. }));
+        rest = others;
+    }
+    Ok(placed)
+}
+
+/// Places events up to the first before which something is missing, and returns how many there were.
+fn place_known(draft: &mut Draft<'_>, events: &[CheckedPdu]) -> Result<usize, Undecided> {
+    draft.foresee(events)?;
+    for (index, event) in events.iter().enumerate() {
+        let input = Input { event: event.clone(), kind: InputKind::Old, state_before: None };
+        if let Verdict::Missing { .. } = draft.receive(&input)? {
+            return Ok(index);
+        }
+    }
+    Ok(events.len())
+}
+
+/// Forgets the gap if nothing is missing any more.
+async fn close(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Result<(), Error> {
+    if missing(server, room, event).await?.is_empty() {
+        let key = gap_key(room.number, event.pdu.depth, event.number);
+        let delete = |draft: &mut Draft<'_>| {
+            draft.rows().delete(key.clone());
+            Ok(())
+        };
+        server.rooms.transact_in(room, delete).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! Joins for which nobody is there now: kept, and tried again until somebody is.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    rc::{Rc, Weak},
+};
+
+use futures_util::future::select;
+use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    client_api::join_located,
+    error::Error,
+    federation::{Located, is_away},
+    federation_sender::Backoff,
+    ports::Store,
+    server::Server,
+    signal::Signal,
+    storage::{Batch, Key, KeyReader, Scan, Table},
+};
+
+/// A join that waits, or that was refused in the end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PendingJoin {
+    #[serde(rename = "v")]
+    pub(crate) servers: Vec<OwnedServerName>,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Since when it waits, in milliseconds since the Unix epoch.
+    #[serde(rename = "t")]
+    pub(crate) since: u64,
+    /// Why it is tried no more.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refused: Option<String>,
+}
+
+type Id = (OwnedUserId, OwnedRoomId);
+
+/// The joins that wait, and when each is tried.
+pub(crate) struct PendingJoins {
+    waiting: RefCell<BTreeMap<Id, (Vec<OwnedServerName>, Backoff)>>,
+    woken: Signal,
+}
+
+impl PendingJoins {
+    /// Reads what waits since earlier, to be tried at once.
+    pub(crate) async fn open(store: &dyn Store) -> Result<Self, Error> {
+        let rows = store.scan(&Scan::prefix(Key::new(Table::PendingJoins))).await?;
+        let waiting = rows.iter().filter_map(|row| read(&row.key, &row.value)).filter(|(_, join)| join.refused.is_none());
+        let waiting = waiting.map(|(id, join)| (id, (join.servers, Backoff::default()))).collect();
+        Ok(Self { waiting: RefCell::new(waiting), woken: Signal::default() })
+    }
+
+    /// Something was heard from a server: what waits for it is tried at once.
+    pub(crate) fn heard_from(&self, name: &ServerName) {
+        let mut waiting = self.waiting.borrow_mut();
+        let of_server: Vec<_> = waiting.values_mut().filter(|(servers, _)| servers.iter().any(|server| server == name)).collect();
+        if !of_server.is_empty() {
+            of_server.into_iter().for_each(|(_, backoff)| backoff.reset());
+            self.woken.raise();
+        }
+    }
+
+    /// Makes the task look what is due.
+    pub(crate) fn wake(&self) {
+        self.woken.raise();
+    }
+
+    fn due(&self, now: u64) -> Option<Id> {
+        self.waiting.borrow().iter().find(|(_, (_, backoff))| backoff.deadline(now).is_none()).map(|(id, _)| id.clone())
+    }
+
+    fn next_deadline(&self, now: u64) -> Option<u64> {
+        self.waiting.borrow().values().filter_map(|(_, backoff)| backoff.deadline(now)).min()
+    }
+}
+
+/// Keeps a join that nobody was there for.
+pub(crate) async fn keep(server: &Server, user: &UserId, located: &Located, reason: Option<&str>) -> Result<(), Error> {
+    let id = (user.to_owned(), located.room_id.clone());
+    let join = PendingJoin { servers: located.servers.clone(), reason: reason.map(str::to_owned), since: server.now(), refused: None };
+    write(server, &id, &join).await?;
+    let mut backoff = Backoff::default();
+    backoff.fail(server.now(), 0, u64::from_be_bytes(server.random()));
+    server.pending_joins.waiting.borrow_mut().insert(id, (join.servers, backoff));
+    server.pending_joins.wake();
+    Ok(())
+}
+
+/// The joins of a user that wait or were refused.
+pub(crate) async fn of_user(server: &Server, user: &UserId) -> Result<Vec<(OwnedRoomId, PendingJoin)>, Error> {
+    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::PendingJoins).text(user.as_str()))).await?;
+    Ok(rows.iter().filter_map(|row| read(&row.key, &row.value)).map(|((_, room), join)| (room, join)).collect())
+}
+
+/// Gives a join up, and says whether there was one.
+pub(crate) async fn give_up(server: &Server, user: &UserId, room: &RoomId) -> Result<bool, Error> {
+    let id = (user.to_owned(), room.to_owned());
+    let exists = find(server, &id).await?.is_some();
+    if exists {
+        forget(server, &id).await?;
+    }
+    Ok(exists)
+}
+
+/// Tries joins when they are due, for as long as the server lives.
+pub(crate) async fn run(server: Weak<Server>) {
+    loop {
+        let (woken, clock, deadline) = {
+            let Some(server) = server.upgrade().filter(|server| !server.is_stopping()) else { return };
+            let woken = server.pending_joins.woken.raised();
+            while let Some(id) = server.pending_joins.due(server.now()).filter(|_| !server.is_stopping()) {
+                attempt(&server, &id).await;
+            }
+            let now = server.now();
+            let deadline = server.pending_joins.next_deadline(now).map(|deadline| deadline.saturating_sub(now));
+            (woken, Rc::clone(&server.ports.clock), deadline)
+        };
+        match deadline {
+            Some(millis) => drop(select(Box::pin(woken), clock.sleep(millis)).await),
+            None => woken.await,
+        }
+    }
+}
+
+async fn attempt(server: &Server, id: &Id) {
+    let tried = try_again(server, id).await;
+    let (now, random) = (server.now(), u64::from_be_bytes(server.random()));
+    let mut waiting = server.pending_joins.waiting.borrow_mut();
+    match tried {
+        Ok(true) => drop(waiting.remove(id)),
+        // Somebody is away still, or the storage failed and may work again.
+        Ok(false) | Err(_) => {
+            if let Some((_, backoff)) = waiting.get_mut(id) {
+                backoff.fail(now, 0, random);
+            }
+        }
+    }
+}
+
+/// Tries a join again, and says whether that was the last time.
+async fn try_again(server: &Server, id: &Id) -> Result<bool, Error> {
+    let (user, room_id) = id;
+    let Some(join) = find(server, id).await? else { return Ok(true) };
+    let located = Located { room_id: room_id.clone(), servers: join.servers.clone() };
+    match join_located(server, &located, user, join.reason.as_deref()).await {
+        Ok(()) => forget(server, id).await.map(|()| true),
+        Err(error @ (Error::Storage(_) | Error::Bug(_))) => Err(error),
+        Err(error) if is_away(&error) => Ok(false),
+        Err(error) => write(server, id, &PendingJoin { refused: Some(error.to_string()), ..join }).await.map(|()| true),
+    }
+}
+
+async fn find(server: &Server, id: &Id) -> Result<Option<PendingJoin>, Error> {
+    let row = server.ports.store.get_many(&[key(id)]).await?.pop().flatten();
+    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()))
+}
+
+async fn write(server: &Server, id: &Id, join: &PendingJoin) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    batch.put_json(key(id), join);
+    Ok(server.ports.store.commit(batch).await?)
+}
+
+async fn forget(server: &Server, id: &Id) -> Result<(), Error> {
+    let mut batch = Batch::new();
+    batch.delete(key(id));
+    server.ports.store.commit(batch).await?;
+    server.pending_joins.waiting.borrow_mut().remove(id);
+    Ok(())
+}
+
+fn key((user, room): &Id) -> Key {
+    Key::new(Table::PendingJoins).text(user.as_str()).text(room.as_str())
+}
+
+fn read(key: &[u8], value: &[u8]) -> Option<(Id, PendingJoin)> {
+    let mut key = KeyReader::new(key);
+    let user = UserId::parse(key.text()?).ok()?;
+    Some(((user, RoomId::parse(key.text()?).ok()?), serde_json::from_slice(value).ok()?))
+}

@@ -1,0 +1,19 @@
+//! The relays that this server is attached to, and where other servers can be found.
+//!
+//! A server that nobody can connect to keeps a tunnel to each of its relays: other servers' requests come down, its own go
+//! up. It publishes its relays in a signed node record, and learns other servers' records.
+
+mod attachment;
+mod carry;
+mod deposits;
+mod inbound;
+mod records;
+mod settings;
+mod socket;
+mod transport;
+
+pub(crate) use self::{records::NodeRecords, settings::OwnRelays};
+pub use self::{
+    socket::{Message, Socket, Sockets},
+    transport::RelayTransport,
+};

@@ -1,0 +1,116 @@
+//! Which relays this server uses, as its owner has chosen.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
+use inglenook_protocol::{
+    node_record::{MAX_RELAYS, NodeRecord, host_of},
+    path::RECORD_HEADER,
+};
+use ruma::{CanonicalJsonObject, serde::Base64};
+use serde::{Deserialize, Serialize};
+
+use super::attachment::Standing;
+use crate::{
+    error::Error,
+    identity::Identity,
+    ports::Store,
+    signal::Signal,
+    storage::{Batch, Key, Table},
+};
+
+const ROW: &str = "relays";
+
+/// This server's relays.
+pub(crate) struct OwnRelays {
+    store: Rc<dyn Store>,
+    identity: Rc<Identity>,
+    chosen: RefCell<Chosen>,
+    standings: RefCell<BTreeMap<String, Standing>>,
+    /// Raised when others were chosen.
+    pub(crate) changed: Signal,
+    /// Raised when a tunnel stands otherwise.
+    pub(crate) moved: Signal,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Chosen {
+    urls: Vec<String>,
+    seq: u64,
+}
+
+impl OwnRelays {
+    /// Reads what was chosen; `first` where nothing was yet.
+    pub(crate) async fn open(store: Rc<dyn Store>, identity: Rc<Identity>, first: &[String]) -> Result<Self, Error> {
+        let row = store.get_many(&[Key::new(Table::Meta).text(ROW)]).await?.pop().flatten();
+        let chosen = match row {
+            Some(row) => serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the stored relays: {error}")))?,
+            None => Chosen { urls: first.to_vec(), seq: 0 },
+        };
+        Ok(Self {
+            store,
+            identity,
+            chosen: RefCell::new(chosen),
+            standings: RefCell::default(),
+            changed: Signal::default(),
+            moved: Signal::default(),
+        })
+    }
+
+    /// Their base URLs, the first to be tried first.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.chosen.borrow().urls.clone()
+    }
+
+    /// Chooses relays. The record that says so is newer than any before, also where this identity was restored elsewhere.
+    pub(crate) async fn choose(&self, urls: Vec<String>, now: u64) -> Result<(), Error> {
+        check(&urls)?;
+        let seq = now.max(self.chosen.borrow().seq + 1);
+        let chosen = Chosen { urls, seq };
+        let mut batch = Batch::new();
+        batch.put_json(Key::new(Table::Meta).text(ROW), &chosen);
+        self.store.commit(batch).await?;
+        *self.chosen.borrow_mut() = chosen;
+        self.changed.raise();
+        Ok(())
+    }
+
+    /// The number of the record that tells others; zero where nothing was ever chosen.
+    pub(crate) fn seq(&self) -> u64 {
+        self.chosen.borrow().seq
+    }
+
+    /// Notes how the tunnel to a relay stands.
+    pub(super) fn note(&self, url: &str, standing: Standing) {
+        self.standings.borrow_mut().insert(url.to_owned(), standing);
+        self.moved.raise();
+    }
+
+    /// Each relay, and how the tunnel to it stands.
+    pub(crate) fn standings(&self) -> Vec<(String, Standing)> {
+        let standings = self.standings.borrow();
+        self.urls().into_iter().map(|url| (url.clone(), standings.get(&url).cloned().unwrap_or_default())).collect()
+    }
+
+    /// The header that shows the record to whoever gets a request.
+    pub(crate) fn header(&self) -> Option<(String, String)> {
+        let record = self.record().filter(|_| !self.chosen.borrow().urls.is_empty())?;
+        let bytes = serde_json::to_vec(&record).ok()?;
+        Some((RECORD_HEADER.into(), <Base64>::new(bytes).encode()))
+    }
+
+    /// The record that tells others. A server whose name is made of no key has none: it is found by its name.
+    pub(crate) fn record(&self) -> Option<CanonicalJsonObject> {
+        let Chosen { urls, seq } = self.chosen.borrow().clone();
+        NodeRecord { name: self.identity.server_name().clone(), relays: urls, seq }.sign(&*self.identity).ok()
+    }
+}
+
+fn check(urls: &[String]) -> Result<(), Error> {
+    if urls.len() > MAX_RELAYS {
+        return Err(Error::invalid_param(format!("A server may have {MAX_RELAYS} relays.")));
+    }
+    match urls.iter().find(|url| host_of(url).is_none()) {
+        Some(url) => Err(Error::invalid_param(format!("{url:?} is no relay's URL; it should look like https://relay.example.org."))),
+        None => Ok(()),
+    }
+}

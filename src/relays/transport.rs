@@ -1,0 +1,187 @@
+//! The transport of a server that has relays: requests go up its tunnels, or straight to the destination's own relays.
+
+use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
+
+use futures_util::{
+    FutureExt,
+    future::{join_all, select},
+};
+use inglenook_protocol::{
+    message::{self, CONTENT_TYPE, read_response, write_request},
+    path::{self, Outcome},
+    tunnel::{Ended, Tunnel},
+};
+
+use super::{
+    attachment::{Standing, attach, pause},
+    carry, deposits,
+    socket::Sockets,
+};
+use crate::{
+    federation_client::read,
+    http::{Request, Response},
+    ports::{Answer, Destination, Reply, Transport, TransportError},
+    server::Server,
+    signal::Signal,
+};
+
+/// The tunnels of one server.
+pub struct RelayTransport {
+    sockets: Box<dyn Sockets>,
+    tunnels: RefCell<BTreeMap<String, Tunnel>>,
+    /// Raised when there is reason to dial at once.
+    hurry: Signal,
+}
+
+/// What a relay said of a request.
+enum Said {
+    Answered(Response),
+    Stored,
+    Refused(String),
+}
+
+impl RelayTransport {
+    /// A transport without tunnels. [`RelayTransport::run`] opens them.
+    pub fn new(sockets: Box<dyn Sockets>) -> Rc<Self> {
+        Rc::new(Self { sockets, tunnels: RefCell::default(), hurry: Signal::default() })
+    }
+
+    /// Keeps a tunnel to each of the server's relays, for the server's life.
+    pub async fn run(self: Rc<Self>, server: Rc<Server>) {
+        while !server.is_stopping() {
+            let changed = server.own_relays.changed.raised();
+            let urls = server.own_relays.urls();
+            let kept = join_all(urls.iter().map(|url| self.keep_attached(&server, url)));
+            // With no relay there is nothing to keep, and nothing but a change to wait for.
+            let kept = kept.then(|_| std::future::pending::<()>());
+            select(kept.boxed_local(), changed.boxed_local()).await;
+            // The tunnels' drivers were dropped, which ends them.
+            self.tunnels.borrow_mut().clear();
+        }
+    }
+
+    /// Dials at once whatever waits: the network is back.
+    pub fn hurry(&self) {
+        self.hurry.raise();
+    }
+
+    async fn keep_attached(&self, server: &Rc<Server>, url: &str) {
+        let mut attempts = 0;
+        loop {
+            server.own_relays.note(url, Standing::Connecting);
+            let reason = match attach(&*self.sockets, server, url).await {
+                Ok((tunnel, welcome, driver)) => {
+                    attempts = 0;
+                    server.own_relays.note(url, Standing::Attached { since: server.now(), limits: Box::new(welcome.limits) });
+                    self.tunnels.borrow_mut().insert(url.to_owned(), tunnel.clone());
+                    server.federation_sender.network_is_back();
+                    let ended = live(driver, deposits::keep(server, &tunnel)).await;
+                    self.tunnels.borrow_mut().remove(url);
+                    ended
+                }
+                Err(error) => error.to_string(),
+            };
+            let millis = pause(attempts, chance(server));
+            attempts += 1;
+            let hurried = self.hurry.raised();
+            server.own_relays.note(url, Standing::Waiting { until: server.now() + millis, reason });
+            select(server.ports.clock.sleep(millis), hurried.boxed_local()).await;
+        }
+    }
+
+    fn tunnel_to(&self, url: &str) -> Option<Tunnel> {
+        self.tunnels.borrow().get(url).cloned()
+    }
+
+    fn all_tunnels(&self) -> Vec<Tunnel> {
+        self.tunnels.borrow().values().cloned().collect()
+    }
+
+    /// Asks one of the destination's relays: through this server's own tunnel to it, or by a request of its own.
+    async fn ask(&self, relay: &str, to: &Destination, request: &Request) -> io::Result<Said> {
+        let message = carry::request(to.name.as_str(), request)?;
+        if let Some(tunnel) = self.tunnel_to(relay) {
+            return said(tunnel.request(message).await.map_err(io::Error::other)?).await;
+        }
+        let mut bytes = futures_util::io::Cursor::new(Vec::new());
+        write_request(&mut bytes, message).await.map_err(io::Error::other)?;
+        let url = format!("{}{}", relay.trim_end_matches('/'), path::FORWARD);
+        let answer = self.sockets.post(&url, CONTENT_TYPE, bytes.into_inner()).await?;
+        said(read_response(futures_util::io::Cursor::new(answer)).await?).await
+    }
+
+    async fn deliver(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
+        let (mut kept, mut refusal) = (Vec::new(), None);
+        for relay in &to.relays {
+            match self.ask(relay, to, &request).await {
+                Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
+                Ok(Said::Stored) => kept.push(relay.clone()),
+                Ok(Said::Refused(why)) => refusal = Some(why),
+                Err(error) => refusal = Some(error.to_string()),
+            }
+        }
+        if !kept.is_empty() {
+            return Ok(Reply::Kept { relays: kept });
+        }
+        self.ask_own(to, &request, refusal).await
+    }
+
+    /// Asks this server's own relays, one of which may know the way.
+    async fn ask_own(&self, to: &Destination, request: &Request, mut refusal: Option<String>) -> Result<Reply, TransportError> {
+        for tunnel in self.all_tunnels() {
+            let message = carry::request(to.name.as_str(), request).and_then(|mut message| {
+                if !to.relays.is_empty() {
+                    message.headers.push(path::RELAYS_HEADER, to.relays.join(", "));
+                }
+                Ok(message)
+            });
+            let asked = async { said(tunnel.request(message?).await.map_err(io::Error::other)?).await };
+            match asked.await {
+                Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
+                Ok(Said::Stored) => return Ok(Reply::Kept { relays: to.relays.clone() }),
+                Ok(Said::Refused(why)) => refusal = Some(why),
+                Err(error) => refusal = Some(error.to_string()),
+            }
+        }
+        Err(match refusal {
+            Some(why) => TransportError::Unreachable(to.name.to_string(), why),
+            None => TransportError::NoRoute(to.name.to_string()),
+        })
+    }
+}
+
+impl Transport for RelayTransport {
+    fn send<'a>(&'a self, to: &'a Destination, request: Request) -> Answer<'a, Reply, TransportError> {
+        self.deliver(to, request).boxed_local()
+    }
+}
+
+/// Drives a tunnel to its end, and beside it what is to be done while it lives. Returns why it ended.
+async fn live(driver: impl Future<Output = Ended>, beside: impl Future<Output = ()>) -> String {
+    let beside = beside.then(|()| std::future::pending::<Ended>());
+    let (ended, _) = select(driver.boxed_local(), beside.boxed_local()).await.factor_first();
+    match ended {
+        Ended::Here => "this server has closed the tunnel".into(),
+        Ended::ByPeer => "the relay has closed the tunnel".into(),
+        Ended::Failed(why) => why,
+    }
+}
+
+/// A number between 0 and 1.
+fn chance(server: &Server) -> f64 {
+    f64::from(u32::from_be_bytes(server.random())) / f64::from(u32::MAX)
+}
+
+/// What a relay's answer says of the request.
+async fn said<B: message::Body + Unpin>(response: message::Response<B>) -> io::Result<Said> {
+    let outcome = Outcome::parse(response.headers.first(path::OUTCOME_HEADER));
+    let response = carry::incoming_response(response).await?;
+    Ok(match outcome {
+        Outcome::Answered | Outcome::Deposit => Said::Answered(response),
+        Outcome::Stored => Said::Stored,
+        Outcome::Refused => Said::Refused(match read(response) {
+            Ok(_) => "the relay does not say what became of the request".into(),
+            Err(error) => error.to_string(),
+        }),
+    })
+}

@@ -1,0 +1,151 @@
+//! What one server sends, another takes in: whole servers, and a network between them that loses, repeats and cuts.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Network, User, encode, network::Treatment, room_path};
+
+/// A room of Alice's that Bob of another server has joined.
+fn room(network: &Network) -> (User, User, String) {
+    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
+    join(network, 1, &bob, &room);
+    (alice, bob, room)
+}
+
+fn join(network: &Network, host: usize, user: &User, room: &str) {
+    let via = network[0].name();
+    let target = format!("/_matrix/client/v3/join/{}?via={}&server_name={}", encode(room), encode(&via), encode(&via));
+    let mut joining = network[host].begin(inglenook::http::Method::Post, &target, Some(&user.token), Some(json!({})));
+    network.run();
+    joining.answer().unwrap().ok();
+}
+
+/// The bodies of the room's messages in order, as a user reads them.
+fn bodies(network: &Network, host: usize, user: &User, room: &str) -> Vec<String> {
+    let target = room_path(room, "messages?dir=b&limit=100");
+    let mut reading = network[host].begin(inglenook::http::Method::Get, &target, Some(&user.token), None);
+    network.run();
+    let chunk = reading.answer().unwrap().ok().body["chunk"].clone();
+    let bodies = chunk.as_array().unwrap().iter().rev().filter_map(|event| event["content"]["body"].as_str().map(str::to_owned));
+    bodies.collect()
+}
+
+fn state(network: &Network, host: usize, user: &User, room: &str) -> Vec<String> {
+    let events = network[host].get(user, &room_path(room, "state")).ok().body;
+    let mut ids: Vec<_> = events.as_array().unwrap().iter().map(|event: &Value| event["event_id"].as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
+fn settle(network: &Network) {
+    network.run();
+    network.advance_in_steps(60_000, 60);
+}
+
+#[test]
+fn messages_go_both_ways_at_once() {
+    let network = Network::of_keys(2);
+    let (alice, bob, room) = room(&network);
+    network[0].send(&alice, &room, "one");
+    network.run();
+    network[1].send(&bob, &room, "two");
+    network.run();
+    assert_eq!(bodies(&network, 0, &alice, &room), ["one", "two"]);
+    assert_eq!(bodies(&network, 1, &bob, &room), ["one", "two"]);
+    assert_eq!(state(&network, 0, &alice, &room), state(&network, 1, &bob, &room));
+}
+
+#[test]
+fn a_network_that_loses_and_repeats_makes_no_difference() {
+    let network = Network::of_keys(2);
+    let (alice, bob, room) = room(&network);
+    let mut serial = 0;
+    network.treat(move |_| {
+        serial += 1;
+        match serial % 5 {
+            0 | 1 => Treatment::Lose,
+            2 => Treatment::LoseAnswer,
+            3 => Treatment::Repeat,
+            _ => Treatment::Carry,
+        }
+    });
+    let mut sent = Vec::new();
+    for number in 0..40 {
+        let (host, user) = if number % 3 == 0 { (1, &bob) } else { (0, &alice) };
+        sent.push(number.to_string());
+        network[host].send(user, &room, &number.to_string());
+        network.advance(1_000);
+    }
+    settle(&network);
+    network.treat_well();
+    settle(&network);
+    let (mut one, mut other) = (bodies(&network, 0, &alice, &room), bodies(&network, 1, &bob, &room));
+    one.sort();
+    other.sort();
+    sent.sort();
+    assert_eq!((one, other), (sent.clone(), sent));
+    assert_eq!(state(&network, 0, &alice, &room), state(&network, 1, &bob, &room));
+}
+
+#[test]
+fn both_sides_of_a_partition_come_together() {
+    let network = Network::of_keys(3);
+    let (alice, bob, room) = room(&network);
+    let carol = network[2].register("carol");
+    join(&network, 2, &carol, &room);
+    settle(&network);
+    network.cut(0, 2);
+    network.cut(1, 2);
+    network[0].put_state(&alice, &room, "m.room.topic", "", json!({ "topic": "on one side" }));
+    network[1].send(&bob, &room, "bob");
+    network[2].send(&carol, &room, "carol");
+    settle(&network);
+    network.heal(0, 2);
+    network.heal(1, 2);
+    settle(&network);
+    for (host, user) in [(0, &alice), (1, &bob), (2, &carol)] {
+        let mut read = bodies(&network, host, user, &room);
+        read.sort();
+        assert_eq!(read, ["bob", "carol"], "{host}");
+        assert_eq!(state(&network, host, user, &room), state(&network, 0, &alice, &room));
+    }
+}
+
+#[test]
+fn receipts_arrive() {
+    let network = Network::of_keys(2);
+    let (alice, bob, room) = room(&network);
+    let event = network[0].send(&alice, &room, "read me");
+    network.run();
+    let since = network[0].sync(&alice, None)["next_batch"].as_str().unwrap().to_owned();
+    network[1].post(&bob, &room_path(&room, &format!("receipt/m.read/{}", encode(&event))), json!({})).ok();
+    network.run();
+    let sync = network[0].sync(&alice, Some(&since));
+    let ephemeral = &sync["rooms"]["join"][&room]["ephemeral"]["events"];
+    assert!(ephemeral[0]["content"][&event]["m.read"][&bob.id].is_object(), "{sync}");
+}
+
+#[test]
+fn an_invitation_is_taken_back() {
+    let network = Network::of_keys(2);
+    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+    let room = network[0].create_room(&alice, json!({ "preset": "private_chat" }));
+    let act = |what: &str| {
+        let mut acting = network[0].begin(
+            inglenook::http::Method::Post,
+            &room_path(&room, what),
+            Some(&alice.token),
+            Some(json!({ "user_id": bob.id })),
+        );
+        network.run();
+        acting.answer().unwrap().ok();
+    };
+    act("invite");
+    let sync = network[1].sync(&bob, None);
+    assert!(sync["rooms"]["invite"][&room].is_object(), "{sync}");
+    act("kick");
+    let sync = network[1].sync(&bob, None);
+    assert_eq!(sync["rooms"]["invite"][&room], Value::Null, "{sync}");
+}

@@ -1,0 +1,72 @@
+//! Simulation: several servers, an unreliable network, crashes at any commit and people who do anything, from one seed.
+//!
+//! At the end, when everything is mended and has had its time, all members must agree. A seed that fails is printed with what
+//! was done; `SIMULATION_SEED=<seed> cargo test --test simulation` replays it. `SIMULATION_SEEDS=<count>` runs more of them.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+#[path = "simulation/actions.rs"]
+mod actions;
+#[path = "simulation/chance.rs"]
+mod chance;
+#[path = "simulation/checks.rs"]
+mod checks;
+#[path = "simulation/world.rs"]
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use self::world::World;
+
+/// So many seeds run where nobody says otherwise.
+const SEEDS: u64 = 200;
+
+/// So many things are done in each.
+const ACTIONS: usize = 40;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Runs one seed; the world tells what was done where it fails.
+fn simulate(seed: u64) {
+    let mut world = World::new(seed);
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        for _ in 0..ACTIONS {
+            world.act();
+        }
+        world.mend();
+        checks::all(&world);
+    }));
+    if let Err(reason) = outcome {
+        eprintln!("seed {seed} failed; SIMULATION_SEED={seed} cargo test --test simulation replays it:\n{}", world.story());
+        std::panic::resume_unwind(reason);
+    }
+}
+
+#[test]
+fn all_members_agree_in_the_end() {
+    match number("SIMULATION_SEED") {
+        Some(seed) => simulate(seed),
+        None => (1..=number("SIMULATION_SEEDS").unwrap_or(SEEDS)).for_each(simulate),
+    }
+}
+
+/// A network that says it has delivered what it has dropped breaks every promise; the checks must see it.
+#[test]
+fn a_network_that_lies_is_caught() {
+    let caught = (1..=5).filter(|seed| {
+        let mut world = World::new(*seed);
+        world.swallow_transactions();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..ACTIONS {
+                world.act();
+            }
+            world.mend();
+            checks::all(&world);
+        }));
+        outcome.is_err()
+    });
+    assert_eq!(caught.count(), 5);
+}

@@ -1,0 +1,102 @@
+//! What must be true at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use inglenook::{
+    http::Method,
+    ports::Store,
+    storage::{Key, Scan, Table},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::world::World;
+
+/// What a database says of an event.
+#[derive(Deserialize)]
+struct Row {
+    i: String,
+    d: Decided,
+}
+
+#[derive(Deserialize)]
+struct Decided {
+    s: String,
+}
+
+/// Everything.
+pub(crate) fn all(world: &World) {
+    let joined = members(world);
+    same_members(world, &joined);
+    same_state(world, &joined);
+    same_verdicts(world, &joined);
+    nothing_acknowledged_is_missing(world, &joined);
+}
+
+/// The nodes whose user is in the room, by what their own server says.
+fn members(world: &World) -> Vec<usize> {
+    let is_joined = |node: &usize| {
+        let answer = world.request(*node, Method::Get, "/_matrix/client/v3/joined_rooms", json!({})).expect("an answer");
+        answer.body["joined_rooms"].as_array().is_some_and(|rooms| rooms.iter().any(|room| *room == world.room))
+    };
+    (0..world.users.len()).filter(is_joined).collect()
+}
+
+/// Each member's server agrees who is in the room.
+fn same_members(world: &World, joined: &[usize]) {
+    let expected: BTreeSet<_> = joined.iter().map(|node| world.users[*node].id.clone()).collect();
+    for node in joined {
+        let answer = world.in_room(*node, Method::Get, "joined_members", json!({})).expect("an answer").ok();
+        let members: BTreeSet<_> = answer.body["joined"].as_object().expect("an object").keys().cloned().collect();
+        assert_eq!(members, expected, "the members of the room at node {node}");
+    }
+}
+
+/// The current state is the same event by event.
+fn same_state(world: &World, joined: &[usize]) {
+    let states = joined.iter().map(|node| (*node, state(world, *node))).collect::<Vec<_>>();
+    for pair in states.windows(2) {
+        assert_eq!(pair[0].1, pair[1].1, "the state of the room at nodes {} and {}", pair[0].0, pair[1].0);
+    }
+}
+
+fn state(world: &World, node: usize) -> BTreeMap<(String, String), String> {
+    let answer = world.in_room(node, Method::Get, "state", json!({})).expect("an answer").ok();
+    let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+    let events = answer.body.as_array().expect("an array").iter();
+    events.map(|event| ((text(event, "type"), text(event, "state_key")), text(event, "event_id"))).collect()
+}
+
+/// What one server has accepted, no other has rejected; soft failure depends on the order of arrival.
+fn same_verdicts(world: &World, joined: &[usize]) {
+    let verdicts: Vec<_> = joined.iter().map(|node| (*node, verdicts(world, *node))).collect();
+    for (node, own) in &verdicts {
+        for (other, others) in &verdicts {
+            for (event, verdict) in own {
+                let known = others.get(event).map(String::as_str);
+                let agrees = matches!(
+                    (verdict.as_str(), known),
+                    (_, None) | ("a" | "s", Some("a" | "s")) | ("r", Some("r")) | ("o", _) | (_, Some("o"))
+                );
+                assert!(agrees, "{event} is {verdict:?} at node {node} and {known:?} at node {other}");
+            }
+        }
+    }
+}
+
+fn verdicts(world: &World, node: usize) -> BTreeMap<String, String> {
+    let database = world.database(node);
+    let scan = Scan::prefix(Key::new(Table::Events));
+    let rows = futures_executor::block_on(database.scan(&scan)).expect("memory does not fail");
+    rows.iter().filter_map(|row| serde_json::from_slice::<Row>(&row.value).ok()).map(|row| (row.i, row.d.s)).collect()
+}
+
+/// What a client was told is sent, every member has.
+fn nothing_acknowledged_is_missing(world: &World, joined: &[usize]) {
+    for node in joined {
+        let known = verdicts(world, *node);
+        for (sender, event) in world.acknowledged.iter().filter(|(sender, _)| joined.contains(sender)) {
+            assert!(known.contains_key(event), "{event} of node {sender} is missing at node {node}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The world of one seed: nodes with one user each, one room, and a network that does to requests what chance says.
+
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+
+use inglenook::{
+    Config,
+    http::{Method, Response},
+};
+use serde_json::{Value, json};
+
+use super::chance::Chance;
+use crate::support::{
+    Answer, Network, User, encode,
+    network::{Carried, Treatment},
+    room_path,
+};
+
+/// How long a request of a client may take before the client gives up.
+const PATIENCE_MILLIS: u64 = 90_000;
+
+/// How long everything has to be mended by itself: some rounds of the longest back-off.
+const MENDING_MILLIS: u64 = 3 * 60 * 60 * 1000;
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) network: Network,
+    pub(crate) chance: Chance,
+    pub(crate) users: Vec<User>,
+    pub(crate) room: String,
+    /// The events that were acknowledged to a client, and whose.
+    pub(crate) acknowledged: Vec<(usize, String)>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    pub(crate) down: BTreeSet<usize>,
+    pub(crate) transactions: u64,
+    story: RefCell<Vec<String>>,
+}
+
+impl World {
+    /// Three to five nodes whose users are all in one room.
+    pub(crate) fn new(seed: u64) -> Self {
+        let chance = Chance::new(seed);
+        let count = 3 + chance.index(3);
+        let network = Network::with((0..count as u64).map(|node| (Config::default(), seed * 100 + node)).collect());
+        let users = (0..count).map(|node| network[node].register(&format!("user{node}"))).collect();
+        let story = RefCell::default();
+        let mut world = Self {
+            network,
+            chance,
+            users,
+            room: String::new(),
+            acknowledged: Vec::new(),
+            cut: BTreeSet::new(),
+            down: BTreeSet::new(),
+            transactions: 0,
+            story,
+        };
+        world.found_room();
+        world.unsettle();
+        world
+    }
+
+    fn found_room(&mut self) {
+        let version = ["12", "11", "10", "6"][self.chance.index(4)];
+        let creation = json!({ "preset": "public_chat", "room_version": version, "name": "Hearth" });
+        self.room = self.network[0].create_room(&self.users[0], creation);
+        self.tell(format!("{} nodes, room version {version}", self.network.len()));
+        for node in 1..self.network.len() {
+            let joined = self.join(node).expect("a join over a good network is answered");
+            assert_eq!(joined.status, 200, "{}", joined.body);
+        }
+        self.settle(60_000);
+    }
+
+    /// From now on the network is slow, loses and repeats.
+    fn unsettle(&mut self) {
+        self.network.delay(5 + self.chance.below(300));
+        let (lost, repeated) = (self.chance.below(15), self.chance.below(15));
+        let chance = Chance::new(self.chance.below(u64::MAX));
+        self.network.treat(move |_| match chance.below(100) {
+            roll if roll < lost => Treatment::Lose,
+            roll if roll < 2 * lost => Treatment::LoseAnswer,
+            roll if roll < 2 * lost + repeated => Treatment::Repeat,
+            _ => Treatment::Carry,
+        });
+    }
+
+    /// From now on every transaction is dropped, and its sender is told that it arrived.
+    pub(crate) fn swallow_transactions(&mut self) {
+        let is_transaction = |carried: &Carried| carried.target.starts_with("/_matrix/federation/v1/send/");
+        self.network.treat(move |carried| {
+            if is_transaction(carried) { Treatment::Answer(Response::ok(&json!({ "pdus": {} }))) } else { Treatment::Carry }
+        });
+        self.network.delay(0);
+    }
+
+    /// Notes what was done.
+    pub(crate) fn tell(&self, what: String) {
+        self.story.borrow_mut().push(what);
+    }
+
+    /// What was done.
+    pub(crate) fn story(&self) -> String {
+        self.story.borrow().join("\n")
+    }
+
+    /// A request of a node's user, with the clock moving until it is answered; `None` where it never is.
+    pub(crate) fn request(&self, node: usize, method: Method, target: &str, body: Value) -> Option<Answer> {
+        let body = (method != Method::Get).then_some(body);
+        let mut pending = self.network[node].begin(method, target, Some(&self.users[node].token), body);
+        let mut waited = 0;
+        loop {
+            if let Some(answer) = pending.answer_if_any() {
+                return Some(answer);
+            }
+            if waited >= PATIENCE_MILLIS || self.network[node].store.is_stopped() {
+                return None;
+            }
+            let step = if waited < 2_000 { 20 } else { 1_000 };
+            self.network.advance(step);
+            waited += step;
+        }
+    }
+
+    /// A node's user asks to join the room by way of all the others.
+    pub(crate) fn join(&self, node: usize) -> Option<Answer> {
+        let vias = (0..self.network.len()).filter(|other| *other != node).map(|other| self.network[other].name());
+        let query = vias.map(|name| format!("via={}&server_name={}", encode(&name), encode(&name))).collect::<Vec<_>>().join("&");
+        self.request(node, Method::Post, &format!("/_matrix/client/v3/join/{}?{query}", encode(&self.room)), json!({}))
+    }
+
+    /// A request below the room, in a node's user's name.
+    pub(crate) fn in_room(&self, node: usize, method: Method, below: &str, body: Value) -> Option<Answer> {
+        self.request(node, method, &room_path(&self.room, below), body)
+    }
+
+    /// Lets so much time pass, in steps.
+    pub(crate) fn settle(&self, millis: u64) {
+        let step = (millis / 60).max(50);
+        for _ in 0..millis.div_ceil(step) {
+            self.network.advance(step);
+        }
+    }
+
+    /// Mends everything, and gives it time.
+    pub(crate) fn mend(&mut self) {
+        for node in std::mem::take(&mut self.down) {
+            self.network[node].restart();
+        }
+        for node in 0..self.network.len() {
+            if self.network[node].store.is_stopped() {
+                self.network[node].restart();
+            }
+            self.network[node].store.set_fault(None);
+        }
+        for (one, other) in std::mem::take(&mut self.cut) {
+            self.network.heal(one, other);
+        }
+        self.network.treat_well();
+        self.network.delay(1);
+        self.tell("everything is mended".into());
+        self.settle(MENDING_MILLIS);
+    }
+
+    /// Nodes whose user can act.
+    pub(crate) fn up(&self) -> Vec<usize> {
+        (0..self.network.len()).filter(|node| !self.down.contains(node) && !self.network[*node].store.is_stopped()).collect()
+    }
+
+    /// The database of a node, for the checks.
+    pub(crate) fn database(&self, node: usize) -> Rc<inglenook::storage::MemoryStore> {
+        Rc::new(self.network[node].database())
+    }
+}
