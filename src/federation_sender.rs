@@ -38,12 +38,8 @@ use futures_util::{
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
-<<<<<<< HEAD
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::notes::NODE_RECORD;
-=======
-pub(crate) use self::{backoff::Backoff, notes::NODE_RECORD};
->>>>>>> fed-join
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
 };
@@ -204,7 +200,7 @@ pub(crate) async fn run(server: Rc<Server>) {
         let (grown, woken, moved) = (server.log.changed(), sender.woken.raised(), server.own_relays.changed.raised());
         let pause = match turn(&server).await {
             Ok(()) => sender.deadline(server.now()).map(|deadline| deadline.saturating_sub(server.now())),
-            Err(Error::Storage(StoreError::Superseded)) => return,
+            Err(Error::Storage(error)) if *error == StoreError::Superseded => return,
             // The reader stays where it is and tries again; it skips nothing.
             Err(_) => Some(STORAGE_PAUSE_MILLIS),
         };
