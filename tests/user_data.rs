@@ -92,7 +92,7 @@ fn ones_profile_is_ones_own_and_strangers_have_none() {
     host.delete(&bob, &profile_path(&ada, "displayname"), None).refused(403, "M_FORBIDDEN");
     let get = |user: &str| host.request(Method::Get, &format!("/_matrix/client/v3/profile/{user}"), None, None);
     get("@nobody:example.org").refused(404, "M_NOT_FOUND");
-    get("@ada:elsewhere.org").refused(404, "M_NOT_FOUND");
+    get("@ada:elsewhere.org").refused(502, "M_UNREACHABLE");
     get("nonsense").refused(400, "M_INVALID_PARAM");
 }
 

@@ -1,6 +1,10 @@
 //! The world of one seed: nodes with one user each, one room, and a network that does to requests what chance says.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use inglenook::{
     Config,
@@ -29,6 +33,8 @@ pub(crate) struct World {
     pub(crate) room: String,
     /// The events that were acknowledged to a client, and whose.
     pub(crate) acknowledged: Vec<(usize, String)>,
+    /// How many events had been acknowledged when each node came into the room for the last time.
+    pub(crate) joined_at: BTreeMap<usize, usize>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
     pub(crate) transactions: u64,
@@ -49,6 +55,7 @@ impl World {
             users,
             room: String::new(),
             acknowledged: Vec::new(),
+            joined_at: BTreeMap::new(),
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             transactions: 0,
@@ -156,7 +163,7 @@ impl World {
             self.network.heal(one, other);
         }
         self.network.treat_well();
-        self.network.delay(1);
+        self.network.delay(0);
         self.tell("everything is mended".into());
         self.settle(MENDING_MILLIS);
     }

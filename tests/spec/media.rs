@@ -44,7 +44,7 @@ fn downloads() -> Vec<Case> {
             content(get(caller, &format!("{path}/download/example.org/{{media}}"), plain, "a file")),
             content(get(caller, &format!("{path}/download/example.org/{{media}}/other.txt"), named, "a file")).header("content-disposition", "inline; filename=\"other.txt\""),
             get(caller, &format!("{path}/download/example.org/none"), plain, "an unknown file").refused(404, "M_NOT_FOUND"),
-            get(caller, &format!("{path}/download/elsewhere.org/none"), plain, "of another server").refused(404, "M_NOT_FOUND"),
+            get(caller, &format!("{path}/download/elsewhere.org/none"), plain, "of another server").refused(502, "M_UNREACHABLE"),
             get(caller, &format!("{path}/download/example.org/none/other.txt"), named, "an unknown file").refused(404, "M_NOT_FOUND"),
             reserved(get(caller, &format!("{path}/download/example.org/{{media}}?timeout_ms=0"), plain, "what is not uploaded yet")),
             reserved(get(caller, &format!("{path}/download/example.org/{{media}}/other.txt?timeout_ms=0"), named, "what is not uploaded yet")),
