@@ -83,7 +83,7 @@ async function host(person, site, door = "open-door") {
   await shows(tab, at("reach"), "data-reachable", ([reachable]) => reachable === "true");
   await tab.click(at("invite"));
   await tab.click(at(door));
-  const [link] = await shows(tab, at("invite-link"), "value", ([value]) => Boolean(value));
+  const link = await until(() => tab.evaluate((selector) => document.querySelector(selector).value, at("invite-link")), (value) => typeof value === "string", PATIENCE_MILLIS);
   await tab.click(at("close-panel"));
   return { ada, link };
 }
@@ -113,7 +113,8 @@ test("a link leads a fresh browser into the room, and talk goes in both directio
   await seesMessageSoon(ada.tab, "Thank you.");
   await marksAre(ada.tab, "delivered");
   await marksAre(bo.tab, "delivered");
-  // Bo has seen Ada's words, and is about to say more.
+  // Bo sees what Ada says last, and is about to say more.
+  await say(ada.tab, "Sit down.");
   await shows(ada.tab, at("readers"), "title", (titles) => titles.some((title) => title.includes("Bo")));
   await bo.tab.fill(at("composer"), "And");
   await until(() => ada.tab.evaluate((selector) => document.querySelector(selector)?.textContent, at("typing")), (words) => /Bo is writing/.test(words), PATIENCE_MILLIS);
