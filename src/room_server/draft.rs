@@ -156,6 +156,16 @@ impl<'a> Draft<'a> {
 
 impl Decided {
     pub(crate) fn new(status: Status, before: Snapshot) -> Self {
-        Self { status, position: Position(0), before, after: before, gap: false, late: false, replaces: None, redacted_by: None, transaction: None }
+        Self {
+            status,
+            position: Position(0),
+            before,
+            after: before,
+            gap: false,
+            late: false,
+            replaces: None,
+            redacted_by: None,
+            transaction: None,
+        }
     }
 }
