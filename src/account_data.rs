@@ -94,13 +94,20 @@ pub(crate) async fn put(server: &Server, user: &UserId, room: Option<&RoomId>, k
 }
 
 /// Sets the content of one type to what `decide` makes of the old one; `None` leaves it as it is.
-pub(crate) async fn change(
-    server: &Server,
-    user: &UserId,
-    room: Option<&RoomId>,
-    kind: &str,
-    decide: impl FnOnce(Option<Value>) -> Result<Option<Value>, Error>,
-) -> Result<(), Error> {
+pub(crate) fn change<'a>(
+    server: &'a Server,
+    user: &'a UserId,
+    room: Option<&'a RoomId>,
+    kind: &'a str,
+    decide: impl FnOnce(Option<Value>) -> Result<Option<Value>, Error> + 'a,
+) -> impl Future<Output = Result<(), Error>> + 'a {
+    decide_and_write(server, user, room, kind, Box::new(decide))
+}
+
+/// A decision of any closure, so that what waits for the store is compiled once for all of them.
+type Decide<'a> = Box<dyn FnOnce(Option<Value>) -> Result<Option<Value>, Error> + 'a>;
+
+async fn decide_and_write(server: &Server, user: &UserId, room: Option<&RoomId>, kind: &str, decide: Decide<'_>) -> Result<(), Error> {
     let _lock = server.accounts.lock(user).await;
     let (old, replaces) = match stored(server, user, room, kind).await? {
         Some(StoredData { content, position }) => (Some(content), Some(position)),

@@ -49,7 +49,30 @@ pub(crate) enum RoomId {
 
 /// An event as this viewer sees it.
 pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
+    let mut unsigned = unsigned(view, event, viewer)?;
+    unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
+    with_unsigned(view, event, viewer, room_id, unsigned)
+}
+
+/// An event of some state as this viewer sees it: without the viewer's membership at the time of the event, since each event
+/// of a state is of another time, and the state of each of those times would have to be read.
+pub(crate) fn state_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
+    with_unsigned(view, event, viewer, room_id, unsigned(view, event, viewer)?)
+}
+
+fn with_unsigned(
+    view: &View<'_>,
+    event: &StoredEvent,
+    viewer: Viewer<'_>,
+    room_id: RoomId,
+    unsigned: Map<String, Value>,
+) -> Result<Value, Need> {
     let mut value = bare_event(event, room_id, content_for(view, event, viewer.user)?);
+    value.insert("unsigned".into(), unsigned.into());
+    Ok(value.into())
+}
+
+fn unsigned(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Map<String, Value>, Need> {
     let mut unsigned = Map::new();
     unsigned.insert("age".into(), viewer.now.saturating_sub(event.pdu.origin_server_ts).into());
     if let Some((device, transaction)) = &event.decided.transaction
@@ -71,17 +94,14 @@ pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<
     if event.decided.late {
         unsigned.insert(LATE.into(), true.into());
     }
-    unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
-    value.insert("unsigned".into(), unsigned.into());
-    Ok(value.into())
+    Ok(unsigned)
 }
 
 /// The membership of the viewer at the time of the event; the event's own, if it is about the viewer.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#room-event-format> (`unsigned.membership`)
 fn membership_at(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<String, Need> {
-    let member = event.decided.after.event(view, &StateEventType::RoomMember, user.as_str())?;
-    let membership = member.map(|number| view.event(number)).transpose()?.and_then(|event| event.pdu.content_str("membership"));
+    let membership = event.decided.after.content_str(view, &StateEventType::RoomMember, user.as_str(), "membership")?;
     Ok(membership.unwrap_or_else(|| "leave".into()))
 }
 

@@ -12,26 +12,52 @@ use crate::{
 };
 
 /// Why the server could not do something, by whose fault it is.
+///
+/// What is told of it stands behind a pointer: almost every function may fail and hands errors on, and what that costs in
+/// wasm grows with their size.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The client asked for what it may not have, or asked badly.
     #[error("{0}")]
     Refused(Box<Refusal>),
     /// Another server could not be reached.
-    #[error(transparent)]
-    Transport(#[from] TransportError),
+    #[error("{0}")]
+    Transport(Box<TransportError>),
     /// Another server was asked and has not helped.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
+    #[error("{0}")]
+    Peer(Box<PeerError>),
     /// The storage underneath failed.
-    #[error(transparent)]
-    Storage(#[from] StoreError),
+    #[error("{0}")]
+    Storage(Box<StoreError>),
     /// The media storage underneath failed.
-    #[error(transparent)]
-    Media(#[from] BlobError),
+    #[error("{0}")]
+    Media(Box<BlobError>),
     /// This server contradicts itself: stored data that cannot be, or a rule that was broken.
-    #[error("a fault of this server: {0}")]
-    Bug(String),
+    #[error("{0}")]
+    Bug(Box<Fault>),
+}
+
+/// How this server contradicts itself.
+#[derive(Debug, Error)]
+#[error("a fault of this server: {0}")]
+pub struct Fault(String);
+
+macro_rules! from {
+    ($($inner:ty => $variant:ident,)*) => {
+        $(impl From<$inner> for Error {
+            fn from(error: $inner) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+from! {
+    TransportError => Transport,
+    PeerError => Peer,
+    StoreError => Storage,
+    BlobError => Media,
+    Fault => Bug,
 }
 
 /// A refusal in the specification's words.
@@ -86,7 +112,15 @@ impl Error {
 
     /// A fault of this server.
     pub fn bug(message: impl Into<String>) -> Self {
-        Self::Bug(message.into())
+        Fault(message.into()).into()
+    }
+
+    /// What another server answered, or why it did not.
+    pub(crate) fn peer(&self) -> Option<&PeerError> {
+        match self {
+            Self::Peer(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// The same refusal with one more field in its response.
@@ -119,28 +153,37 @@ impl Error {
     }
 
     fn refusal(&self) -> Refusal {
-        let refusal = |status, code: &'static str, message: &dyn ToString| Refusal {
-            status,
-            code: code.into(),
-            message: message.to_string(),
-            details: Map::new(),
-        };
         match self {
-            Self::Refused(inner) => (**inner).clone(),
+            Self::Refused(refusal) => (**refusal).clone(),
             Self::Transport(error) => refusal(502, "M_UNREACHABLE", error),
-            Self::Peer(PeerError::Unreachable(error)) => refusal(502, "M_UNREACHABLE", error),
-            Self::Peer(PeerError::Refused { status, code, message }) => {
-                Refusal { status: *status, code: code.clone().into(), message: message.clone(), details: Map::new() }
-            }
-            Self::Peer(PeerError::Malformed(_)) => refusal(502, "M_UNKNOWN", self),
-            Self::Media(BlobError::TooLarge(limit)) => refusal(413, "M_TOO_LARGE", &format!("Uploads may have {limit} bytes at most.")),
-            Self::Media(BlobError::NotAnImage) => refusal(400, "M_UNKNOWN", &"This file cannot be scaled as an image."),
-            Self::Media(BlobError::Missing) => refusal(404, "M_NOT_FOUND", &"There is no such file."),
-            Self::Storage(StoreError::QuotaExceeded) | Self::Media(BlobError::QuotaExceeded) => {
-                refusal(507, "M_RESOURCE_LIMIT_EXCEEDED", &"The storage that the browser allows is used up; free some and try again.")
-            }
-            Self::Storage(StoreError::Superseded) => refusal(503, "M_UNKNOWN", &"Another instance has taken over; try again."),
-            Self::Storage(_) | Self::Media(_) | Self::Bug(_) => refusal(500, "M_UNKNOWN", self),
+            Self::Peer(error) => match &**error {
+                PeerError::Unreachable(error) => refusal(502, "M_UNREACHABLE", error),
+                PeerError::Refused { status, code, message } => {
+                    Refusal { status: *status, code: code.clone().into(), message: message.clone(), details: Map::new() }
+                }
+                PeerError::Malformed(_) => refusal(502, "M_UNKNOWN", error),
+            },
+            Self::Media(error) => match &**error {
+                BlobError::TooLarge(limit) => refusal(413, "M_TOO_LARGE", &format!("Uploads may have {limit} bytes at most.")),
+                BlobError::NotAnImage => refusal(400, "M_UNKNOWN", &"This file cannot be scaled as an image."),
+                BlobError::Missing => refusal(404, "M_NOT_FOUND", &"There is no such file."),
+                BlobError::QuotaExceeded => quota_exceeded(),
+                BlobError::Failed(_) => refusal(500, "M_UNKNOWN", error),
+            },
+            Self::Storage(error) => match &**error {
+                StoreError::QuotaExceeded => quota_exceeded(),
+                StoreError::Superseded => refusal(503, "M_UNKNOWN", &"Another instance has taken over; try again."),
+                StoreError::Failed(_) => refusal(500, "M_UNKNOWN", error),
+            },
+            Self::Bug(fault) => refusal(500, "M_UNKNOWN", fault),
         }
     }
+}
+
+fn refusal(status: u16, code: &'static str, message: &dyn ToString) -> Refusal {
+    Refusal { status, code: code.into(), message: message.to_string(), details: Map::new() }
+}
+
+fn quota_exceeded() -> Refusal {
+    refusal(507, "M_RESOURCE_LIMIT_EXCEEDED", &"The storage that the browser allows is used up; free some and try again.")
 }

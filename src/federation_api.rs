@@ -20,6 +20,7 @@ mod media;
 mod node_records;
 mod openid;
 mod pdus;
+mod policy;
 mod public_rooms;
 mod queries;
 mod restricted;
@@ -60,6 +61,7 @@ const ROUTES: &[&[Route]] = &[
     leaves::ROUTES,
     media::ROUTES,
     openid::ROUTES,
+    policy::ROUTES,
     public_rooms::ROUTES,
     queries::ROUTES,
     third_party_invites::ROUTES,

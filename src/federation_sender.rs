@@ -200,7 +200,7 @@ pub(crate) async fn run(server: Rc<Server>) {
         let (grown, woken, moved) = (server.log.changed(), sender.woken.raised(), server.own_relays.changed.raised());
         let pause = match turn(&server).await {
             Ok(()) => sender.deadline(server.now()).map(|deadline| deadline.saturating_sub(server.now())),
-            Err(Error::Storage(StoreError::Superseded)) => return,
+            Err(Error::Storage(error)) if *error == StoreError::Superseded => return,
             // The reader stays where it is and tries again; it skips nothing.
             Err(_) => Some(STORAGE_PAUSE_MILLIS),
         };
@@ -241,8 +241,8 @@ async fn forget_mail(server: &Server, batch: &mut Batch) -> Result<(), Error> {
     Ok(())
 }
 
-/// Notes who lacks this server's node record, and whom to show where the rooms have come to: when this server was away, those with which it shares rooms; and who was
-/// heard of for the first time.
+/// Notes who lacks this server's node record, and, when this server was away, shows those with which it shares rooms where the
+/// rooms have come to. Who is heard of for the first time is shown it after their next silence.
 async fn meet(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
     if sender.is_returning.replace(false) && sender.last_answer() + SILENCE_MILLIS <= server.now() {
@@ -255,7 +255,7 @@ async fn meet(server: &Server) -> Result<(), Error> {
     let strangers = sender.strangers.take();
     for name in strangers {
         if greeting::shares_room(server, &name).await? {
-            sender.with_new(&name, |destination| destination.greet(Greeting::WhatOthersSent));
+            sender.with_new(&name, |destination| destination.meet(server.now()));
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use ruma::{
     signatures::{KeyPair, Signature},
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::Error,
@@ -97,9 +98,48 @@ impl Identity {
     }
 }
 
+/// The ID of the key by which a server recommends events of rooms that have made it their policy server.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#determining-if-a-policy-server-is-enabled-in-a-room>
+const POLICY_KEY_ID: &str = "ed25519:policy_server";
+
+/// Sets the policy key apart from whatever else might be made of the same secret.
+const POLICY_PURPOSE: &[u8] = b"inglenook policy server";
+
+/// The key of this server as a policy server: another than the one that signs for the server itself, so that a room can do
+/// without the one and not the other. It follows from the secret, and so needs no keeping of its own.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures>
+pub(crate) struct PolicyKey(SigningKey);
+
+impl Identity {
+    /// The key of this server as a policy server.
+    pub(crate) fn policy_key(&self) -> PolicyKey {
+        let seed = Sha256::new().chain_update(POLICY_PURPOSE).chain_update(self.key.to_bytes()).finalize();
+        PolicyKey(SigningKey::from_bytes(&seed.into()))
+    }
+}
+
+impl PolicyKey {
+    /// The public half in unpadded base64, as rooms name it.
+    pub(crate) fn public(&self) -> String {
+        <Base64>::new(self.0.verifying_key().to_bytes().to_vec()).encode()
+    }
+}
+
+impl KeyPair for PolicyKey {
+    fn sign(&self, message: &[u8]) -> Signature {
+        signature(POLICY_KEY_ID, &self.0, message)
+    }
+}
+
 impl KeyPair for Identity {
     fn sign(&self, message: &[u8]) -> Signature {
-        let key_id = SigningKeyId::parse(KEY_ID).unwrap_or_else(|_| unreachable!("the key ID is a constant"));
-        Signature::new(key_id, self.key.sign(message).to_bytes().to_vec())
+        signature(KEY_ID, &self.key, message)
     }
+}
+
+fn signature(key_id: &str, key: &SigningKey, message: &[u8]) -> Signature {
+    let key_id = SigningKeyId::parse(key_id).unwrap_or_else(|_| unreachable!("the key IDs are constants"));
+    Signature::new(key_id, key.sign(message).to_bytes().to_vec())
 }

@@ -16,6 +16,7 @@ mod federation_client;
 mod federation_receiver;
 mod federation_sender;
 mod filter;
+mod gather;
 mod history;
 pub mod http;
 pub mod identity;

@@ -99,13 +99,18 @@ impl Log {
     /// Appends entries and writes rows in one commit, and returns once it is durable.
     ///
     /// `build` is called at once; it assigns positions to its entries and returns the rows, which may hold them.
-    pub async fn append(&self, build: impl FnOnce(&mut Positions) -> Batch) -> Result<(), Error> {
-        self.append_and_publish(|positions| (build(positions), Box::new(|| ()))).await
+    pub fn append(&self, build: impl FnOnce(&mut Positions) -> Batch) -> impl Future<Output = Result<(), Error>> {
+        self.append_and_publish(|positions| (build(positions), Box::new(|| ())))
     }
 
     /// The same for a writer that keeps something in memory, which must change before readers see the log grow.
-    pub async fn append_and_publish(&self, build: impl FnOnce(&mut Positions) -> (Batch, Publish)) -> Result<(), Error> {
-        let mut done = self.enqueue(build);
+    pub fn append_and_publish(&self, build: impl FnOnce(&mut Positions) -> (Batch, Publish)) -> impl Future<Output = Result<(), Error>> {
+        let mut positions = Positions { next: self.next.get(), outputs: Vec::new() };
+        let (batch, publish) = build(&mut positions);
+        self.committed(self.enqueue(positions, batch, publish))
+    }
+
+    async fn committed(&self, mut done: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), Error> {
         let _flushing = self.flushing.lock().await;
         // Whoever held the lock before may have committed this batch along with its own.
         match done.try_recv() {
@@ -117,9 +122,7 @@ impl Log {
         Ok(result.unwrap_or_else(|| Err(StoreError::Failed("the commit was abandoned".into())))?)
     }
 
-    fn enqueue(&self, build: impl FnOnce(&mut Positions) -> (Batch, Publish)) -> oneshot::Receiver<Result<(), StoreError>> {
-        let mut positions = Positions { next: self.next.get(), outputs: Vec::new() };
-        let (mut batch, publish) = build(&mut positions);
+    fn enqueue(&self, positions: Positions, mut batch: Batch, publish: Publish) -> oneshot::Receiver<Result<(), StoreError>> {
         self.next.set(positions.next);
         for (position, output) in &positions.outputs {
             batch.put_json(Key::new(Table::Log).number(position.0), output);

@@ -5,18 +5,22 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receipts>
 
-use std::{collections::BTreeMap, sync::Arc};
+mod kept;
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::kept::KeptReceipts;
+use self::kept::{KeptReceipt, RoomReceipts};
 use crate::{
     error::Error,
     log::{Output, Positions},
     room_server::{Position, Room, RoomNumber, stored::StoredEvent},
     server::Server,
-    storage::{Batch, Key, KeyReader, Scan, Table},
+    storage::{Batch, Key, KeyReader, Row, Scan, Table},
 };
 
 /// Seen by everybody in the room.
@@ -73,6 +77,15 @@ struct Change {
 pub(crate) struct ReadPositions(BTreeMap<Option<String>, Position>);
 
 impl ReadPositions {
+    fn of<'a>(receipts: impl Iterator<Item = &'a KeptReceipt>) -> Self {
+        let mut read = Self::default();
+        for KeptReceipt { whose, receipt, .. } in receipts {
+            let upto = read.0.entry(whose.thread.clone()).or_default();
+            *upto = receipt.read_upto.max(*upto);
+        }
+        read
+    }
+
     /// Whether the user has read what is at a position, in the thread with that root or in none.
     pub(crate) fn covers(&self, position: Position, thread: Option<&str>) -> bool {
         let in_thread = self.0.get(&Some(thread.unwrap_or(MAIN).to_owned())).copied();
@@ -101,12 +114,12 @@ pub(crate) async fn add(server: &Server, room: &Room, user: &UserId, receipts: V
         return Ok(());
     }
     let now = server.now();
-    let appending = server.log.append(|positions| {
+    let (room, kept) = (room.number, Rc::clone(&server.receipts));
+    let appending = server.log.append_and_publish(|positions| {
         let mut batch = Batch::new();
-        for (new, old) in ahead {
-            write(room.number, user, new, old, now, positions, &mut batch);
-        }
-        batch
+        let written: Vec<_> = ahead.into_iter().map(|(new, old)| write(room, user, new, old, now, positions, &mut batch)).collect();
+        let publish = move || written.into_iter().for_each(|receipt| kept.borrow_mut().commit(room, receipt));
+        (batch, Box::new(publish))
     });
     appending.await
 }
@@ -119,20 +132,27 @@ fn write(
     now: u64,
     positions: &mut Positions,
     batch: &mut Batch,
-) {
+) -> KeptReceipt {
     let NewReceipt { kind, thread, event, ts } = new;
     let position = positions.assign(Output::Receipt { room, user: user.to_owned(), private: kind == READ_PRIVATE });
     if let Some(old) = old {
         batch.delete(change_key(room, old.position));
     }
-    let stored = StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: ts.unwrap_or(now), position };
-    batch.put_json(receipt_key(room, user, kind, thread.as_deref()), &stored);
-    batch.put_json(change_key(room, position), &Change { user: user.to_owned(), kind: kind.to_owned(), thread });
+    let receipt =
+        StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: ts.unwrap_or(now), position };
+    let key = receipt_key(room, user, kind, thread.as_deref());
+    let whose = Change { user: user.to_owned(), kind: kind.to_owned(), thread };
+    batch.put_json(key.clone(), &receipt);
+    batch.put_json(change_key(room, position), &whose);
+    KeptReceipt { key: key.bytes, whose, receipt }
 }
 
 /// The content of an `m.receipt` event that tells a user of what has changed behind `since` and up to `upto`: of everybody's
 /// receipts, but only of their own private ones.
 pub(crate) async fn changed_since(server: &Server, room: &Room, since: Position, upto: Position, user: &UserId) -> Result<Value, Error> {
+    if since == Position(0) {
+        return all(server, room, upto, user).await;
+    }
     let key = |position: Position| change_key(room.number, Position(position.0 + 1));
     let rows = server.ports.store.scan(&Scan::range(key(since), key(upto))).await?;
     let changes: Vec<Change> = rows.iter().map(|row| decode(&row.value)).collect::<Result<_, _>>()?;
@@ -142,7 +162,7 @@ pub(crate) async fn changed_since(server: &Server, room: &Room, since: Position,
     let mut content = Map::new();
     for (change, row) in changes.into_iter().zip(receipts) {
         if let Some(row) = row {
-            tell(&mut content, change, decode(&row)?);
+            tell(&mut content, &change, &decode(&row)?);
         }
     }
     Ok(content.into())
@@ -165,36 +185,62 @@ pub(crate) async fn sent_at(server: &Server, room: RoomNumber, position: Positio
     Ok(receipt.map(|receipt| Sent { user, event_id: receipt.event_id, thread, ts: receipt.ts }))
 }
 
-fn tell(content: &mut Map<String, Value>, change: Change, receipt: StoredReceipt) {
+/// The same for somebody who has been told of nothing yet.
+async fn all(server: &Server, room: &Room, upto: Position, user: &UserId) -> Result<Value, Error> {
+    let tell_all = |receipts: &RoomReceipts| {
+        let mut content = Map::new();
+        for KeptReceipt { whose, receipt, .. } in receipts {
+            if receipt.position <= upto && (whose.kind != READ_PRIVATE || whose.user == user) {
+                tell(&mut content, whose, receipt);
+            }
+        }
+        content.into()
+    };
+    if let Some(receipts) = server.receipts.borrow().of_room(room.number) {
+        return Ok(tell_all(receipts));
+    }
+    let commits = server.receipts.borrow().commits();
+    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::Receipts).number(room.number.0))).await?;
+    let receipts = rows.into_iter().map(read_row).collect::<Result<_, _>>()?;
+    let told = tell_all(&receipts);
+    server.receipts.borrow_mut().keep(room.number, receipts, commits);
+    Ok(told)
+}
+
+fn tell(content: &mut Map<String, Value>, change: &Change, receipt: &StoredReceipt) {
     let of_event = content.entry(receipt.event_id.as_str()).or_insert_with(|| json!({}));
-    let of_kind = of_event.as_object_mut().map(|kinds| kinds.entry(change.kind).or_insert_with(|| json!({})));
+    let of_kind = of_event.as_object_mut().map(|kinds| kinds.entry(change.kind.as_str()).or_insert_with(|| json!({})));
     let Some(users) = of_kind.and_then(Value::as_object_mut) else { return };
-    match change.thread {
+    match &change.thread {
         // There is place for one of a user's receipts at an event. The one for the whole room says more.
         Some(thread) => drop(users.entry(change.user.as_str()).or_insert_with(|| json!({ "ts": receipt.ts, "thread_id": thread }))),
-        None => drop(users.insert(change.user.into(), json!({ "ts": receipt.ts }))),
+        None => drop(users.insert(change.user.to_string(), json!({ "ts": receipt.ts }))),
     }
 }
 
 /// Up to where a user has read a room, by public or private receipt, whichever is ahead.
 pub(crate) async fn own_read_positions(server: &Server, room: &Room, user: &UserId) -> Result<ReadPositions, Error> {
-    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::Receipts).number(room.number.0).text(user.as_str()))).await?;
-    let mut read = ReadPositions::default();
-    for row in &rows {
-        let thread = thread_of_key(&row.key).ok_or_else(|| Error::bug("a key of a receipt does not fit"))?;
-        let receipt: StoredReceipt = decode(&row.value)?;
-        let upto = read.0.entry(thread).or_default();
-        *upto = receipt.read_upto.max(*upto);
+    let prefix = Key::new(Table::Receipts).number(room.number.0).text(user.as_str());
+    if let Some(receipts) = server.receipts.borrow().of_room(room.number) {
+        let begin = receipts.partition_point(|receipt| receipt.key < prefix.bytes);
+        let own = receipts.iter().skip(begin).take_while(|receipt| receipt.whose.user == user);
+        return Ok(ReadPositions::of(own));
     }
-    Ok(read)
+    let rows = server.ports.store.scan(&Scan::prefix(prefix)).await?;
+    let own = rows.into_iter().map(read_row).collect::<Result<RoomReceipts, _>>()?;
+    Ok(ReadPositions::of(own.iter()))
 }
 
-fn thread_of_key(key: &[u8]) -> Option<Option<String>> {
+fn read_row(row: Row) -> Result<KeptReceipt, Error> {
+    let whose = whose(&row.key).ok_or_else(|| Error::bug("a key of a receipt does not fit"))?;
+    Ok(KeptReceipt { whose, receipt: decode(&row.value)?, key: row.key })
+}
+
+fn whose(key: &[u8]) -> Option<Change> {
     let mut reader = KeyReader::new(key);
     reader.number()?;
-    reader.text()?;
-    reader.text()?;
-    Some(Some(reader.text()?).filter(|thread| !thread.is_empty()))
+    let user = UserId::parse(reader.text()?).ok()?;
+    Some(Change { user, kind: reader.text()?, thread: Some(reader.text()?).filter(|thread| !thread.is_empty()) })
 }
 
 fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, Error> {

@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     client_event::{RoomId, Viewer, client_event},
     error::Error,
+    gather::Gather,
     room_server::{
         Need, Room, View,
-        relation::{Child, Group, aggregated_children, aggregated_mark, read_child},
+        relation::{Child, Group, aggregated_children, read_child},
         stored::StoredEvent,
         view::collect,
     },
@@ -61,7 +62,7 @@ fn bundle_nested<'a>(
             let bundled = |parent| Aggregation { view, sight: &sight, viewer, parent }.bundled();
             collect(parents.iter(), |(index, parent)| Ok((*index, bundled(parent)?)))
         };
-        let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().collect();
+        let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().gather();
         if nested > 0 {
             bundle_latest(server, room, viewer, &mut aggregated, nested - 1).await?;
         }
@@ -102,10 +103,10 @@ fn add(event: Option<&mut Value>, relations: Map<String, Value>) {
 /// Those of the events that have children to aggregate, by their index.
 async fn parents(server: &Server, room: &Room, events: &[Value]) -> Result<Vec<(usize, Parent)>, Error> {
     let parents = events.iter().enumerate().filter_map(|(index, event)| Some((index, Parent::of(event)?)));
-    let parents: Vec<_> = parents.collect();
-    let keys: Vec<_> = parents.iter().map(|(_, parent)| aggregated_mark(room.number, &parent.id)).collect();
-    let marks = server.ports.store.get_many(&keys).await?;
-    let parents: Vec<_> = parents.into_iter().zip(marks).filter_map(|(parent, mark)| mark.map(|_| parent)).collect();
+    let mut parents: Vec<_> = parents.collect();
+    let ids: Vec<_> = parents.iter().map(|(_, parent)| parent.id.clone()).collect();
+    let with_children = server.rooms.parents(room, &ids).await?;
+    parents.retain(|(_, parent)| with_children.contains(&parent.id));
     let children = parents.iter().map(|(_, parent)| children(server, room, &parent.id));
     let children = future::try_join_all(children).await?;
     Ok(parents.into_iter().zip(children).map(|((index, parent), children)| (index, Parent { children, ..parent })).collect())

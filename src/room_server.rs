@@ -10,6 +10,7 @@ pub(crate) mod cache;
 pub(crate) mod commit;
 pub(crate) mod cover;
 pub(crate) mod draft;
+pub(crate) mod first_members;
 mod graph;
 pub(crate) mod head;
 pub(crate) mod import;
@@ -39,5 +40,5 @@ pub use self::{
     receive::{Input, InputKind, Verdict},
     room::Room,
     shell::RoomServer,
-    view::{Need, Undecided, View},
+    view::{Need, Needed, Undecided, View},
 };

@@ -9,6 +9,7 @@ use ruma::{UserId, events::StateEventType};
 use crate::{
     account_data,
     error::Error,
+    gather::Gather,
     room_server::{
         Need, Position, Room, View,
         commit::{UserRoom, user_room_key},
@@ -92,7 +93,7 @@ impl<'a> Sight<'a> {
     pub(crate) async fn ignoring(mut self, server: &Server) -> Result<Self, Error> {
         let list = account_data::read(server, self.user, None, "m.ignored_user_list").await?;
         let ignored = list.as_ref().and_then(|content| content.get("ignored_users")?.as_object());
-        self.ignored = ignored.map(|users| users.keys().cloned().collect()).unwrap_or_default();
+        self.ignored = ignored.map(|users| users.keys().cloned().gather()).unwrap_or_default();
         Ok(self)
     }
 

@@ -29,8 +29,8 @@ struct Seen {
 
 impl Seen {
     fn at(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<Self, Need> {
-        let visibility = content(view, state, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
-        let membership = content(view, state, &StateEventType::RoomMember, user.as_str(), "membership")?;
+        let visibility = state.content_str(view, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+        let membership = state.content_str(view, &StateEventType::RoomMember, user.as_str(), "membership")?;
         Ok(Self { visibility: visibility.unwrap_or_else(|| "shared".into()), membership })
     }
 
@@ -45,19 +45,14 @@ impl Seen {
     }
 }
 
-fn content(view: &View<'_>, state: Snapshot, kind: &StateEventType, state_key: &str, field: &str) -> Result<Option<String>, Need> {
-    let Some(number) = state.event(view, kind, state_key)? else { return Ok(None) };
-    Ok(view.event(number)?.pdu.content_str(field))
-}
-
 /// Whether whoever is in the room now may see an event, whenever they came.
 pub(crate) fn is_visible_to_members(view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
-    let visibility = content(view, event.decided.before, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+    let visibility = event.decided.before.content_str(view, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
     Ok(!matches!(visibility.as_deref(), Some("invited" | "joined")))
 }
 
 /// Whether all the world may read the room as it is in this state.
 pub(crate) fn is_world_readable(view: &View<'_>, state: Snapshot) -> Result<bool, Need> {
-    let visibility = content(view, state, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
+    let visibility = state.content_str(view, &StateEventType::RoomHistoryVisibility, "", "history_visibility")?;
     Ok(visibility.as_deref() == Some("world_readable"))
 }

@@ -149,23 +149,3 @@ fn an_invitation_is_taken_back() {
     let sync = network[1].sync(&bob, None);
     assert_eq!(sync["rooms"]["invite"][&room], Value::Null, "{sync}");
 }
-
-/// Others know of a join before the server that asked for it, whose answer is still on its way.
-#[test]
-fn what_is_sent_while_the_server_enters_is_not_lost() {
-    let network = Network::of_keys(2);
-    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
-    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
-    let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[0].name()));
-    network.delay(1_000);
-    let mut joining = network[1].begin(inglenook::http::Method::Post, &target, Some(&bob.token), Some(json!({})));
-    network.advance_in_steps(1_000, 3);
-    network[0].send(&alice, &room, "welcome");
-    network.delay(0);
-    network.run();
-    assert!(joining.answer().is_none(), "the answer is on its way");
-    network.advance_in_steps(1_000, 3);
-    joining.answer().unwrap().ok();
-    assert_eq!(bodies(&network, 1, &bob, &room), ["welcome"]);
-    assert_eq!(state(&network, 0, &alice, &room), state(&network, 1, &bob, &room));
-}

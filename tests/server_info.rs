@@ -44,7 +44,6 @@ fn what_is_not_there_is_said_not_to_be() {
     let host = Host::new();
     let ada = host.register("ada");
     get(&host, "/.well-known/matrix/support").refused(404, "M_NOT_FOUND");
-    get(&host, "/.well-known/matrix/policy_server").refused(404, "M_NOT_FOUND");
     get(&host, "/_matrix/client/v1/auth_metadata").refused(404, "M_UNRECOGNIZED");
     host.get(&ada, "/_matrix/client/v3/voip/turnServer").refused(404, "M_NOT_FOUND");
     assert_eq!(host.get(&ada, "/_matrix/client/v3/thirdparty/protocols").ok().body, json!({}));

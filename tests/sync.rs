@@ -298,6 +298,39 @@ fn a_token_is_good_after_a_restart() {
     assert_eq!(timeline_bodies(&host.sync(&bob, Some(since(&answer))), &room), Vec::<String>::new());
 }
 
+/// What an initial sync finds in memory must be what is in the store, whatever came since it was put there.
+#[test]
+fn an_initial_sync_tells_the_same_from_memory_as_after_a_restart() {
+    let mut host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    host.join(&bob, &room);
+    let original = host.send(&alice, &room, "original");
+    let answer = |host: &Host, user| host.sync(user, None)["rooms"].clone();
+    let receipt = |host: &Host, user: &User, event: &str| {
+        host.post(user, &room_path(&room, &format!("receipt/m.read/{}", encode(event))), json!({})).ok();
+    };
+    let steps: [&dyn Fn(&Host); 6] = [
+        &|host| receipt(host, &bob, &original),
+        &|host| receipt(host, &alice, &host.send(&bob, &room, "another")),
+        &|host| {
+            let edit = json!({ "msgtype": "m.text", "body": "* edited", "m.new_content": { "msgtype": "m.text", "body": "edited" },
+                "m.relates_to": { "rel_type": "m.replace", "event_id": original } });
+            host.send_event(&alice, &room, "m.room.message", edit);
+        },
+        &|host| host.leave(&bob, &room),
+        &|host| host.join(&bob, &room),
+        &|host| (0..40).for_each(|number| drop(host.send(&bob, &room, &number.to_string()))),
+    ];
+    for (step, act) in steps.iter().enumerate() {
+        answer(&host, &alice);
+        act(&host);
+        let from_memory = answer(&host, &alice);
+        host.restart();
+        assert_eq!(from_memory, answer(&host, &alice), "step {step}");
+    }
+}
+
 #[test]
 fn a_token_of_another_database_is_refused() {
     let (host, other) = (Host::new(), Host::seeded(inglenook::Config { server_name: Some("example.org".into()), ..Default::default() }, 2));

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use inglenook_protocol::{
     message::{Headers, collect, whole, write_request},
     node_record::{MAX_RELAYS, host_of},
-    path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RELAYS_HEADER},
+    path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RECORD_HEADER, RELAYS_HEADER},
 };
 use ruma::{OwnedServerName, ServerName};
 
@@ -231,7 +231,7 @@ impl Relay {
 
 /// The request with the headers that matter to its receiver, byte for byte.
 async fn kept(request: &WholeRequest) -> io::Result<Vec<u8>> {
-    let kept = request.headers.iter().filter(|(name, _)| matches!(*name, "authorization" | "content-type"));
+    let kept = request.headers.iter().filter(|(name, _)| matches!(*name, "authorization" | "content-type" | RECORD_HEADER));
     let request = WholeRequest { headers: Headers::from_iter(kept), ..request.clone() };
     let mut message = Vec::new();
     write_request(&mut message, request.map_body(whole)).await.map_err(io::Error::other)?;

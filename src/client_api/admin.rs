@@ -8,6 +8,7 @@ use serde_json::{Map, json};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
 };
 
@@ -27,7 +28,7 @@ async fn whois(call: Call) -> Result<Response, Error> {
         let connection = json!({ "last_seen": device.last_seen_ts });
         (device.device_id, json!({ "sessions": [{ "connections": [connection] }] }))
     });
-    Ok(Response::ok(&json!({ "user_id": user, "devices": devices.collect::<Map<_, _>>() })))
+    Ok(Response::ok(&json!({ "user_id": user, "devices": devices.gather::<Map<_, _>>() })))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminlockuserid>

@@ -8,6 +8,7 @@ use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
     event::{DEFAULT_ROOM_VERSION, STABLE_ROOM_VERSIONS},
+    gather::Gather,
     http::{Method, Response},
 };
 
@@ -20,7 +21,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities>
 async fn capabilities(_call: Call) -> Result<Response, Error> {
-    let versions: Map<_, _> = STABLE_ROOM_VERSIONS.iter().map(|version| (version.to_string(), "stable".into())).collect();
+    let versions: Map<_, _> = STABLE_ROOM_VERSIONS.iter().map(|version| (version.to_string(), "stable".into())).gather();
     let enabled = |enabled: bool| json!({ "enabled": enabled });
     Ok(Response::ok(&json!({ "capabilities": {
         "m.room_versions": { "default": DEFAULT_ROOM_VERSION, "available": versions },

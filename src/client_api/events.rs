@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler};
 use crate::{
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, client_event, state_event},
     error::Error,
     federation,
     filter::EventFilter,
+    gather::Gather,
     history::{self, Direction, Page, Range, locate},
     http::{Method, Response},
     relations,
@@ -150,7 +151,7 @@ async fn context(call: Call) -> Result<Response, Error> {
 }
 
 fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {
-    events.map(|event| event.pdu.sender.clone()).collect()
+    events.map(|event| event.pdu.sender.clone()).gather()
 }
 
 fn unseen() -> Error {
@@ -250,7 +251,7 @@ impl Call {
         let question = |view: &View<'_>| {
             let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
             let members = view.events(numbers.into_iter().flatten())?;
-            collect(members.iter(), |member| client_event(view, member, viewer, RoomId::Named))
+            collect(members.iter(), |member| state_event(view, member, viewer, RoomId::Named))
         };
         self.server.rooms.ask(room, question).await
     }

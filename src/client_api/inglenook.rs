@@ -10,6 +10,7 @@ use super::{Access, Call, Route, handler};
 use crate::{
     erasure::content_for,
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     log::Output,
     pending_joins,
@@ -136,7 +137,7 @@ async fn shown_output(server: &Server, output: Output) -> Result<Map<String, Val
         Output::Presence { user } => json!({ "kind": "presence", "user_id": user }),
     };
     match entry {
-        Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).collect()),
+        Value::Object(entry) => Ok(entry.into_iter().filter(|(_, value)| !value.is_null()).gather()),
         _ => Err(Error::bug("an entry is an object")),
     }
 }

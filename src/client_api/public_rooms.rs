@@ -86,7 +86,8 @@ impl PublicRoomsQuery {
         for room in page.rooms {
             chunk.push(server.rooms.ask(room, |view| PublishedRoomsChunk::of(view, room)).await?);
         }
-        let mut body: Map<String, Value> = [("chunk".to_owned(), json!(chunk))].into_iter().collect();
+        let mut body = Map::new();
+        body.insert("chunk".into(), json!(chunk));
         body.insert("total_room_count_estimate".into(), rooms.len().into());
         body.extend(page.next.map(|token| ("next_batch".to_owned(), token.to_string().into())));
         body.extend(page.previous.map(|token| ("prev_batch".to_owned(), token.to_string().into())));

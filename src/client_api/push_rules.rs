@@ -97,12 +97,12 @@ async fn put(call: Call) -> Result<Response, Error> {
         pattern: pattern.filter(|_| kind == "content"),
     };
     let place = Place { before: call.query("before"), after: call.query("after") };
-    change(&call, |content| ruleset::put(content, kind, new, &place)).await
+    change(&call, Box::new(|content| ruleset::put(content, kind, new, &place))).await
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3pushrulesglobalkindruleid>
 async fn delete(call: Call) -> Result<Response, Error> {
-    change(&call, |content| ruleset::remove(content, call.param(0), call.param(1))).await
+    change(&call, Box::new(|content| ruleset::remove(content, call.param(0), call.param(1)))).await
 }
 
 #[derive(Deserialize)]
@@ -113,7 +113,7 @@ struct Enabled {
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleidenabled>
 async fn set_enabled(call: Call) -> Result<Response, Error> {
     let Enabled { enabled } = call.body()?;
-    change(&call, |content| ruleset::set_field(content, call.param(0), call.param(1), "enabled", enabled.into())).await
+    change(&call, Box::new(|content| ruleset::set_field(content, call.param(0), call.param(1), "enabled", enabled.into()))).await
 }
 
 #[derive(Deserialize)]
@@ -125,7 +125,7 @@ struct Actions {
 async fn set_actions(call: Call) -> Result<Response, Error> {
     let Actions { actions } = call.body()?;
     let actions = checked_actions(actions)?;
-    change(&call, |content| ruleset::set_field(content, call.param(0), call.param(1), "actions", actions)).await
+    change(&call, Box::new(|content| ruleset::set_field(content, call.param(0), call.param(1), "actions", actions))).await
 }
 
 async fn read(call: &Call) -> Result<Value, Error> {
@@ -138,7 +138,7 @@ async fn rule(call: &Call) -> Result<Value, Error> {
     ruleset::find(&content, call.param(0), call.param(1)).cloned()
 }
 
-async fn change(call: &Call, change: impl FnOnce(&mut Value) -> Result<(), Error>) -> Result<Response, Error> {
+async fn change(call: &Call, change: Box<dyn FnOnce(&mut Value) -> Result<(), Error> + '_>) -> Result<Response, Error> {
     let user = call.user()?;
     let changing = account_data::change(&call.server, user, None, rules::KIND, |old| {
         let mut content = old.unwrap_or_else(|| rules::predefined(user));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     pushers::{self, Pusher},
 };
@@ -51,7 +52,7 @@ async fn set(call: Call) -> Result<Response, Error> {
         device: caller.device.clone(),
         app_id: app_id.to_owned(),
         pushkey: pushkey.to_owned(),
-        value: Value::Object(value.collect()),
+        value: Value::Object(value.gather()),
     };
     let append = body.get("append").and_then(Value::as_bool).unwrap_or(false);
     pushers::put(&call.server, &pusher, append).await?;

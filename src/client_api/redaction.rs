@@ -10,6 +10,7 @@ use super::{Access, Call, Route, handler, sending::send_once};
 use crate::{
     error::Error,
     event::NewEvent,
+    gather::Gather,
     http::{Method, Response},
     room_server::{Draft, PowerLevels, Undecided},
 };
@@ -34,7 +35,7 @@ async fn redact(call: Call) -> Result<Response, Error> {
     let room = call.room_of_member(0).await?;
     let target = call.event_id(1)?;
     let Redact { reason } = call.body()?;
-    let content: Map<_, _> = reason.into_iter().map(|reason| ("reason".to_owned(), Value::from(reason))).collect();
+    let content: Map<_, _> = reason.into_iter().map(|reason| ("reason".to_owned(), Value::from(reason))).gather();
     let event = redaction(call.user()?, target.clone(), content);
     let path = format!("rooms/{}/redact/{target}", room.id);
     send_once(&call, &room, event, path, call.param(2)).await

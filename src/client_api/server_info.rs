@@ -48,9 +48,11 @@ async fn support(_call: Call) -> Result<Response, Error> {
     Err(Error::not_found("This server names nobody to ask."))
 }
 
+/// The key by which this server recommends events, for rooms that want to name it their policy server.
+///
 /// <https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixpolicy_server>
-async fn policy_server(_call: Call) -> Result<Response, Error> {
-    Err(Error::not_found("This is no policy server."))
+async fn policy_server(call: Call) -> Result<Response, Error> {
+    Ok(Response::ok(&json!({ "public_keys": { "ed25519": call.server.identity.policy_key().public() } })))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1auth_metadata>

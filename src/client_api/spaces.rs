@@ -88,7 +88,8 @@ impl Walk {
     /// At most `limit` rooms of the tree, depth first, behind those that were told before. Each room comes once.
     async fn rooms(&self, server: &Server, root: OwnedRoomId, user: &UserId, limit: usize) -> Result<Vec<Found>, Error> {
         let mut found = Vec::new();
-        let mut seen: BTreeSet<_> = [root.clone()].into();
+        let mut seen = BTreeSet::new();
+        seen.insert(root.clone());
         let mut stack = vec![(root.clone(), 0)];
         let mut told = 0;
         while let Some((id, depth)) = stack.pop() {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, membership, readable_state::readable_state};
 use crate::{
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, client_event, state_event},
     erasure::content_for,
     error::Error,
     event::NewEvent,
@@ -42,7 +42,7 @@ async fn all_state(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(state.entries(view)?.iter().map(|entry| entry.event))?;
-        collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named))
+        collect(events.iter(), |event| state_event(view, event, viewer, RoomId::Named))
     };
     Ok(Response::ok(&call.server.rooms.ask(&room, render).await?))
 }

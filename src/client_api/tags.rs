@@ -54,15 +54,15 @@ async fn set(call: Call) -> Result<Response, Error> {
     if tag.get("order").is_some_and(|order| !order.as_f64().is_some_and(|order| (0.0..=1.0).contains(&order))) {
         return Err(Error::invalid_param("The order of a tag is a number from 0 to 1."));
     }
-    change(&call, |tags| drop(tags.insert(call.param(2).to_owned(), tag.into()))).await
+    change(&call, Box::new(|tags| drop(tags.insert(call.param(2).to_owned(), tag.into())))).await
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3useruseridroomsroomidtagstag>
 async fn remove(call: Call) -> Result<Response, Error> {
-    change(&call, |tags| drop(tags.remove(call.param(2)))).await
+    change(&call, Box::new(|tags| drop(tags.remove(call.param(2))))).await
 }
 
-async fn change(call: &Call, change: impl FnOnce(&mut Map<String, Value>)) -> Result<Response, Error> {
+async fn change(call: &Call, change: Box<dyn FnOnce(&mut Map<String, Value>) + '_>) -> Result<Response, Error> {
     call.only_for(&call.user_id(0)?)?;
     let room = call.room_id(1)?;
     let changing = account_data::change(&call.server, call.user()?, Some(&room), KIND, |old| {

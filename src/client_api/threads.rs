@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     history::{Direction, Range, place},
     http::{Method, Response},
     room_server::{
@@ -120,8 +121,8 @@ impl Threads<'_> {
 
     /// The threads whose last event is among the rows, by the places of those events.
     async fn latest(&self, rows: &[Row]) -> Result<BTreeMap<TopologicalToken, OwnedEventId>, Error> {
-        let places: BTreeSet<_> = rows.iter().filter_map(place).collect();
-        let roots: BTreeSet<_> = rows.iter().filter_map(|row| EventId::parse(std::str::from_utf8(&row.value).ok()?).ok()).collect();
+        let places: BTreeSet<_> = rows.iter().filter_map(place).gather();
+        let roots: BTreeSet<_> = rows.iter().filter_map(|row| EventId::parse(std::str::from_utf8(&row.value).ok()?).ok()).gather();
         let scan = |root: &OwnedEventId| {
             let whole = Range::from(Direction::Backward, self.sight.end());
             whole.scan(|depth, event| child_key(self.room.number, root, Group::Thread, depth, event)).limited(LAST)
@@ -130,7 +131,7 @@ impl Threads<'_> {
         let found = future::try_join_all(scans.iter().map(|scan| self.call.server.ports.store.scan(scan))).await?;
         let last = |rows: &[Row]| rows.iter().filter_map(read_child).find(|child| !self.sight.ignores(&child.row.sender));
         let latest = roots.into_iter().zip(found).filter_map(|(root, rows)| Some((last(&rows)?.place, root)));
-        Ok(latest.filter(|(place, _)| places.contains(place)).collect())
+        Ok(latest.filter(|(place, _)| places.contains(place)).gather())
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     directory::{Alias, alias_in, move_alias, publish},
     error::Error,
     event::{NewEvent, RoomVersion},
+    gather::Gather,
     http::{Method, Response},
     room_server::{Draft, Need, PowerLevels, Room, Undecided, commit::members_prefix},
     server::Server,
@@ -87,9 +88,9 @@ async fn create_content(
     let head = old.head();
     let before = server.rooms.ask(old, |view| content_of(view, head.current, &StateEventType::RoomCreate)).await?;
     let kept = ["type", "m.federate"].into_iter().filter_map(|field| Some((field.to_owned(), before.get(field)?.clone())));
-    let mut content: Map<String, Value> = kept.collect();
+    let mut content: Map<String, Value> = kept.gather();
     content.insert("predecessor".into(), json!({ "room_id": old.id, "event_id": head.prev_events().first() }));
-    let creators: BTreeSet<_> = creators.iter().filter(|creator| **creator != user).collect();
+    let creators: BTreeSet<_> = creators.iter().filter(|creator| **creator != user).gather();
     if version.rules.authorization.additional_room_creators && !creators.is_empty() {
         content.insert("additional_creators".into(), json!(creators));
     }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     profiles::{self, Profile},
     room_server::{EventNumber, Need, Room, View, commit::members_prefix, snapshot::Snapshot},
@@ -70,7 +71,7 @@ async fn candidates(call: &Call) -> Result<BTreeMap<OwnedUserId, Profile>, Error
     let (server, caller) = (&call.server, call.user()?);
     let mut found = BTreeMap::new();
     let shared = profiles::rooms_of(server, caller).await?.into_iter().filter(|(_, membership)| membership == "join");
-    let mut rooms: BTreeMap<_, _> = shared.map(|(room, _)| (room.number, room)).collect();
+    let mut rooms: BTreeMap<_, _> = shared.map(|(room, _)| (room.number, room)).gather();
     for row in server.ports.store.scan(&Scan::prefix(Key::new(Table::Rooms))).await? {
         let id = KeyReader::new(&row.key).text().and_then(|id| RoomId::parse(id).ok());
         let Some(room) = server.rooms.room(&id.ok_or_else(|| Error::bug("a key of a room does not fit"))?).await? else { continue };

@@ -115,6 +115,13 @@ impl RawPdu {
         Ok(servers.into_iter().map(|server| server.to_string()).collect())
     }
 
+    /// The event with its format checked, and nothing else: whoever is to sign it may be the first.
+    pub fn of_format(mut self, version: &RoomVersion) -> Result<CheckedPdu, Unfit> {
+        self.0.remove("unsigned");
+        check_format(&mut self.0, version)?;
+        CheckedPdu::of(&self.0, version)
+    }
+
     /// Checks format, signatures and content hash: the first three checks on receipt of a PDU.
     ///
     /// <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>

@@ -33,12 +33,6 @@ impl Candidates {
         self.0.is_empty()
     }
 
-    /// The same with this one first.
-    pub(super) fn beginning_with(&self, first: &ServerName) -> Self {
-        let others = self.0.iter().filter(|name| **name != first).cloned();
-        Self([first.to_owned()].into_iter().chain(others).collect())
-    }
-
     /// What the first of them that helps answers; where none does, the error that says most.
     pub(crate) async fn first_to_help<T>(&self, attempt: impl AsyncFn(&ServerName) -> Result<T, Error>) -> Result<T, Error> {
         let mut errors = Vec::new();
@@ -60,22 +54,23 @@ fn is_own_fault(error: &Error) -> bool {
 
 /// How little an error says about what was asked for.
 fn reticence(error: &Error) -> u8 {
-    match error {
-        Error::Peer(PeerError::Refused { status: 403, .. }) => 0,
-        Error::Refused(_) => 1,
-        Error::Peer(PeerError::Refused { status: 400..500, code, .. }) if code != "M_UNRECOGNIZED" => 2,
-        Error::Peer(PeerError::Malformed(_)) => 3,
-        Error::Peer(PeerError::Refused { .. }) => 4,
+    match (error, error.peer()) {
+        (_, Some(PeerError::Refused { status: 403, .. })) => 0,
+        (Error::Refused(_), _) => 1,
+        (_, Some(PeerError::Refused { status: 400..500, code, .. })) if code != "M_UNRECOGNIZED" => 2,
+        (_, Some(PeerError::Malformed(_))) => 3,
+        (_, Some(PeerError::Refused { .. })) => 4,
         _ => 5,
     }
 }
 
 /// Whether a server could not be reached, so that it may help another time.
 pub(crate) fn is_away(error: &Error) -> bool {
-    match error {
-        Error::Transport(_) | Error::Peer(PeerError::Unreachable(_)) => true,
-        Error::Peer(PeerError::Refused { status, .. }) => *status == 429 || *status >= 500,
-        _ => false,
+    match error.peer() {
+        Some(PeerError::Unreachable(_)) => true,
+        Some(PeerError::Refused { status, .. }) => *status == 429 || *status >= 500,
+        Some(PeerError::Malformed(_)) => false,
+        None => matches!(error, Error::Transport(_)),
     }
 }
 
@@ -83,7 +78,7 @@ pub(crate) fn is_away(error: &Error) -> bool {
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#unsupported-endpoints>
 pub(super) fn is_unrecognized(error: &Error) -> bool {
-    matches!(error, Error::Peer(PeerError::Refused { status: 400 | 404 | 405, code, .. }) if code == "M_UNRECOGNIZED" || code == "M_UNKNOWN")
+    matches!(error.peer(), Some(PeerError::Refused { status: 400 | 404 | 405, code, .. }) if code == "M_UNRECOGNIZED" || code == "M_UNKNOWN")
 }
 
 /// The error as a client is told of it. What another server says about the client's wish is passed on; what it says about this
@@ -91,7 +86,7 @@ pub(super) fn is_unrecognized(error: &Error) -> bool {
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid> (400)
 pub(crate) fn for_client(error: Error) -> Error {
-    let Error::Peer(PeerError::Refused { status, code, message }) = &error else { return error };
+    let Some(PeerError::Refused { status, code, message }) = error.peer() else { return error };
     let is_about_request =
         matches!(code.as_str(), "M_MISSING_PARAM" | "M_INVALID_PARAM" | "M_UNRECOGNIZED" | "M_UNAUTHORIZED" | "M_UNKNOWN_TOKEN");
     if matches!(status, 400 | 403 | 404 | 429) && !is_about_request {
@@ -111,7 +106,7 @@ mod tests {
 
     #[test]
     fn the_error_that_says_most_is_told() {
-        let away = || Error::Transport(TransportError::NoRoute("a.example".into()));
+        let away = || Error::from(TransportError::NoRoute("a.example".into()));
         let mut errors = [away(), refused(500, "M_UNKNOWN"), refused(404, "M_NOT_FOUND"), refused(403, "M_FORBIDDEN")];
         errors.sort_by_key(reticence);
         let codes: Vec<_> = errors.iter().map(|error| error.response().status).collect();

@@ -67,7 +67,9 @@ async fn deliver(server: &Server, room: &Room, peer: &ServerName, event: Checked
     match put(server, peer, &path("v2/invite", &parameters), &whole).await {
         // Only rooms of the first versions can be spoken of to servers that are as old.
         Err(error) if is_unrecognized(&error) && matches!(room.version.id.as_str(), "1" | "2") => {
-            body["unsigned"] = json!({ "invite_room_state": described });
+            if let Some(body) = body.as_object_mut() {
+                body.insert("unsigned".into(), json!({ "invite_room_state": described }));
+            }
             match put(server, peer, &path("v1/invite", &parameters), &body).await? {
                 Some(answer) => signed(server, room, &event, read::<(u16, Invited<'_>)>(&answer)?.1).await,
                 None => Ok(event),

@@ -32,7 +32,7 @@ pub(crate) async fn leave(
 ) -> Result<(), Error> {
     let event = match candidates.first_to_help(async |peer| leave_through(server, own, peer).await).await {
         Ok(event) => event,
-        Err(Error::Storage(error)) => return Err(error.into()),
+        Err(error @ Error::Storage(_)) => return Err(error),
         Err(_) => untold(server, own, room, last)?,
     };
     server.rooms.transact_in(room, |draft| draft.note_from_outside(&event, &[])).await

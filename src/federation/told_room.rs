@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
     federation_receiver::check,
+    gather::Gather,
     identity::key_ring::WantedKey,
     residents::is_resident,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
@@ -123,7 +124,7 @@ impl<'a> ToldRoom<'a> {
         let mut waiting: BTreeMap<&EventId, usize> = BTreeMap::new();
         let mut leads_to: BTreeMap<&EventId, Vec<&EventId>> = BTreeMap::new();
         for (id, told) in &self.events {
-            let known: BTreeSet<_> = told.auth_events.iter().filter(|auth_event| self.events.contains_key(*auth_event)).collect();
+            let known: BTreeSet<_> = told.auth_events.iter().filter(|auth_event| self.events.contains_key(*auth_event)).gather();
             waiting.insert(id, known.len());
             known.into_iter().for_each(|auth_event| leads_to.entry(auth_event).or_default().push(id));
         }

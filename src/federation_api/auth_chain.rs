@@ -27,7 +27,7 @@ pub(super) const ROUTES: &[Route] = &[Route {
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1event_authroomideventid>
 async fn event_auth(call: Call) -> Result<Response, Error> {
     let room = call.shared_room(0).await?;
-    let event = call.server.rooms.event_by_id(&room, &*call.event_id(1)?).await?;
+    let event = call.server.rooms.event_by_id(&room, &call.event_id(1)?).await?;
     let event = event.filter(|event| !event.pdu.rejected).ok_or_else(|| Error::not_found("This server does not know that event."))?;
     let mut chain = AuthChain::default();
     chain.follow(&event, &room);

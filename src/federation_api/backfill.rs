@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     room_server::{
         EventNumber, Room,
@@ -63,7 +64,7 @@ async fn backfill(call: Call) -> Result<Response, Error> {
 /// The events and what came before them, the deepest first.
 async fn preceding(server: &Server, room: &Rc<Room>, from: Vec<OwnedEventId>, limit: usize) -> Result<Vec<Arc<StoredEvent>>, Error> {
     let mut found = Vec::new();
-    let mut reached: BTreeSet<OwnedEventId> = from.iter().cloned().collect();
+    let mut reached: BTreeSet<OwnedEventId> = from.iter().cloned().gather();
     let mut waiting: BTreeMap<(u64, EventNumber), Arc<StoredEvent>> = BTreeMap::new();
     let mut ids = from;
     while found.len() < limit {
@@ -116,7 +117,7 @@ impl Missing {
     /// The events between the earliest and the latest, breadth first from the latest; told with the oldest first.
     async fn find(&self, server: &Server, room: &Rc<Room>) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let limit = self.limit.min(MAX_EVENTS);
-        let mut reached: BTreeSet<_> = self.earliest_events.iter().chain(&self.latest_events).cloned().collect();
+        let mut reached: BTreeSet<_> = self.earliest_events.iter().chain(&self.latest_events).cloned().gather();
         let mut waiting: VecDeque<_> = placed(server, room, &self.latest_events).await?.into();
         let mut found = Vec::new();
         while let Some(event) = waiting.pop_front() {

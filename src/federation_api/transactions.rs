@@ -12,6 +12,7 @@ use crate::{
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
     federation_sender::received::note,
+    gather::Gather,
     http::{Method, Response},
 };
 
@@ -80,5 +81,5 @@ fn answer(received: &Received) -> Value {
         };
         (id.to_string(), result)
     });
-    json!({ "pdus": results.collect::<Map<_, _>>() })
+    json!({ "pdus": results.gather::<Map<_, _>>() })
 }

@@ -7,7 +7,7 @@ use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
-use crate::{error::Error, event::RawPdu, federation_client::PeerError, server::Server};
+use crate::{error::Error, event::RawPdu, federation_client::PeerError, gather::Gather, server::Server};
 
 /// So many missing events are asked for at once. Servers answer with fewer as they like.
 pub(super) const MAX_MISSING: usize = 100;
@@ -118,5 +118,5 @@ fn encode(segment: &str) -> String {
 
 /// IDs, each once.
 pub(super) fn unique(ids: impl IntoIterator<Item = OwnedEventId>) -> Vec<OwnedEventId> {
-    ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+    ids.into_iter().gather::<BTreeSet<_>>().into_iter().collect()
 }

@@ -8,6 +8,7 @@ use super::order::in_order;
 use crate::{
     error::Error,
     event::CheckedPdu,
+    gather::Gather,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict},
     server::Server,
     storage::Key,
@@ -40,7 +41,7 @@ pub(super) enum Outcome {
 pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arrival>) -> Result<BTreeMap<OwnedEventId, Outcome>, Error> {
     let mut outcomes = BTreeMap::new();
     let order = in_order(arrivals.iter().map(|arrival| &arrival.event));
-    let mut arrivals: BTreeMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).collect();
+    let mut arrivals: BTreeMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).gather();
     let ordered: Vec<_> = order.iter().filter_map(|id| arrivals.remove(id)).collect();
     for chunk in ordered.chunks(CHUNK) {
         match receive_all(server, room, chunk).await {

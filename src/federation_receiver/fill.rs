@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    gather::Gather,
     room_server::{InputKind, Room, Verdict, stored::Status},
     server::Server,
     storage::{Key, KeyReader, Scan, Table},
@@ -133,7 +134,7 @@ impl Filling<'_> {
 
     /// Fetches and stores the events that authorise these, as far as they are not here and can be had.
     async fn find_auth_events(&self, events: &[Arrival]) -> Result<(), Error> {
-        let among: BTreeSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).collect();
+        let among: BTreeSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).gather();
         let named = events.iter().flat_map(|arrival| &arrival.event.pdu().auth_events).filter(|id| !among.contains(id));
         let wanted = absent(self.server, self.room, &ask::unique(named.cloned())).await?;
         if wanted.is_empty() || self.fetch_auth_events(wanted.clone()).await? {
@@ -166,7 +167,7 @@ impl Filling<'_> {
                 }
             }
             let named: Vec<_> = fetched.iter().flat_map(|raw| raw.auth_events()).filter(|id| !seen.contains(id)).collect();
-            let got: BTreeSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).collect();
+            let got: BTreeSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).gather();
             if got.len() < wanted.len() {
                 return Ok(false);
             }

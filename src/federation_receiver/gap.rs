@@ -11,6 +11,7 @@ use super::{deliver::Arrival, order::in_order};
 use crate::{
     error::Error,
     event::CheckedPdu,
+    gather::Gather,
     room_server::{Room, cover::has_place},
     server::Server,
 };
@@ -70,7 +71,7 @@ impl Gap {
 
     /// Events before these that are neither among them nor have a place in the room.
     pub(super) async fn missing(&self, server: &Server, room: &Rc<Room>) -> Result<BTreeSet<OwnedEventId>, Error> {
-        let named: BTreeSet<_> = self.arrivals.values().flat_map(|arrival| &arrival.event.pdu().prev_events).collect();
+        let named: BTreeSet<_> = self.arrivals.values().flat_map(|arrival| &arrival.event.pdu().prev_events).gather();
         let named: Vec<_> = named.into_iter().filter(|id| !self.arrivals.contains_key(*id)).cloned().collect();
         let mut missing = BTreeSet::new();
         for chunk in named.chunks(CHUNK) {
@@ -123,7 +124,7 @@ impl Gap {
         found.iter().for_each(|id| drop(self.remove(id)));
         let mut circle = self.unordered();
         loop {
-            let named: BTreeSet<OwnedEventId> = circle.iter().filter_map(|id| self.get(id)).flat_map(names).collect();
+            let named: BTreeSet<OwnedEventId> = circle.iter().filter_map(|id| self.get(id)).flat_map(names).gather();
             let before = circle.len();
             // What nobody names is behind the circle and not in it.
             circle.retain(|id| named.contains(id));
@@ -135,7 +136,7 @@ impl Gap {
     }
 
     fn unordered(&self) -> BTreeSet<OwnedEventId> {
-        let ordered: BTreeSet<_> = self.order().into_iter().collect();
+        let ordered: BTreeSet<_> = self.order().into_iter().gather();
         self.arrivals.keys().filter(|id| !ordered.contains(*id)).cloned().collect()
     }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     error::Error,
     event::{RawPdu, RoomVersion},
+    gather::Gather,
     residents::residents,
     room_server::{Room, cover::has_place},
     server::Server,
@@ -46,7 +47,7 @@ async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: V
         drop(server.federation.entering(id).await);
     }
     let Some(room) = server.rooms.room(id).await? else { return Ok(refused_without_room(&events)) };
-    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).collect();
+    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
     let current = room.head().current;
     if !server.rooms.ask(&room, |view| server_acl::allows(view, current, origin)).await? {
         return Ok(refused(events.into_keys(), "The room shuts your server out."));

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, RawPdu},
     federation_client::PeerError,
+    gather::Gather,
     room_server::{Room, import::ToldEvent},
     server::Server,
 };
@@ -39,7 +40,7 @@ pub(crate) async fn told_state(server: &Server, room: &Rc<Room>, peer: &ServerNa
     let state = unique(ids.pdu_ids);
     let absent = absent(server, room, &unique(state.iter().cloned().chain(ids.auth_chain_ids))).await?;
     let events = fetch(server, room, peer, event, &absent).await?;
-    let told: BTreeSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).collect();
+    let told: BTreeSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).gather();
     store(server, room, events).await?;
     let mut found = Vec::new();
     for chunk in state.chunks(CHUNK) {
@@ -97,7 +98,7 @@ pub(super) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName
 pub(super) async fn store(server: &Server, room: &Rc<Room>, events: Vec<RawPdu>) -> Result<(), Error> {
     let checked = check(server, &room.version, events).await.into_iter().flatten();
     let checked = checked.filter(|event| event.pdu().room_id == room.id).map(|event| (event.pdu().event_id.clone(), event));
-    let mut checked: BTreeMap<OwnedEventId, CheckedPdu> = checked.collect();
+    let mut checked: BTreeMap<OwnedEventId, CheckedPdu> = checked.gather();
     let ordered: Vec<_> = in_order(checked.values()).into_iter().filter_map(|id| checked.remove(&id)).collect();
     for chunk in ordered.chunks(CHUNK) {
         server.rooms.transact_in(room, |draft| draft.take_in(chunk)).await?;

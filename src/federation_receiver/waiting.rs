@@ -12,6 +12,7 @@ use super::schedule::GapId;
 use crate::{
     error::Error,
     event::{CheckedPdu, RawPdu},
+    gather::Gather,
     ports::Store,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
 };
@@ -152,7 +153,7 @@ impl Waiting {
     /// The events that wait there, with their rows.
     pub(super) async fn read(&self, gap: &GapId) -> Result<Vec<(RawPdu, Key)>, Error> {
         let rows = self.store.scan(&Scan::prefix(gap_prefix(gap))).await?;
-        let stored: BTreeSet<OwnedEventId> = rows.iter().filter_map(|row| read_key(row).map(|(_, id)| id)).collect();
+        let stored: BTreeSet<OwnedEventId> = rows.iter().filter_map(|row| read_key(row).map(|(_, id)| id)).gather();
         self.forget(gap, |id| !stored.contains(id));
         let event = |row: &Row| Some((RawPdu::parse(&row.value).ok()?, row_key(gap, &read_key(row)?.1)));
         Ok(rows.iter().filter_map(event).collect())
@@ -185,7 +186,7 @@ fn fits(events: &BTreeMap<OwnedEventId, Brief>, is_resident: bool, elsewhere: us
 
 /// Events that others that wait name as before them.
 fn named_by_others(events: &BTreeMap<OwnedEventId, Brief>) -> Vec<OwnedEventId> {
-    let named: BTreeSet<_> = events.values().flat_map(|brief| &brief.prev_events).collect();
+    let named: BTreeSet<_> = events.values().flat_map(|brief| &brief.prev_events).gather();
     events.keys().filter(|id| named.contains(id)).cloned().collect()
 }
 

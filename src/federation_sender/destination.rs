@@ -294,6 +294,11 @@ impl Destination {
         self.wake() || was_silent
     }
 
+    /// The destination was heard of for the first time.
+    pub(crate) fn meet(&mut self, now: u64) {
+        self.heard_at = now;
+    }
+
     /// There is reason to think that the destination would answer: it is tried at once.
     pub(crate) fn wake(&mut self) -> bool {
         let was_failing = self.backoff.is_failing();

@@ -27,7 +27,6 @@ use self::{
 pub(crate) use self::{found::FoundKeys, server_keys::valid_until};
 use crate::{
     error::Error,
-    event::PublicKeys,
     federation_client::FederationClient,
     identity::Identity,
     locks::Locks,
@@ -83,11 +82,6 @@ impl KeyRing {
     ) -> Self {
         let (known, asked, asking) = Default::default();
         Self { client, identity, store, clock, notaries, known, asked, asking }
-    }
-
-    /// Those of the keys that can be had and are valid now. A key that is not is left out: what it signed does not verify.
-    pub(crate) async fn find(&self, wanted: &BTreeSet<WantedKey>) -> PublicKeys {
-        self.find_for_events(wanted).await.at(Some(self.clock.now()))
     }
 
     /// What is known of the servers of these keys, from which the keys that were valid at some time can be had.

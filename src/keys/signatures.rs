@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    gather::Gather,
     log::Output,
     ports::Store,
     rows,
@@ -73,7 +74,7 @@ async fn sign_own(server: &Server, user: &UserId, own: &CrossSigningKeys, key_id
     let store = &*server.ports.store;
     if let Some(device) = super::of_device(store, user, key_id).await? {
         let key = own.self_signing.as_ref().and_then(Signed::only_key);
-        let mut keys = key.map(|(id, key)| (id.to_owned(), key.to_owned())).into_iter().collect::<BTreeMap<_, _>>();
+        let mut keys = key.map(|(id, key)| (id.to_owned(), key.to_owned())).into_iter().gather::<BTreeMap<_, _>>();
         let of_device = signing_key_id(key_id);
         keys.extend(device.key(&of_device).map(|key| (of_device.clone(), key.to_owned())));
         let Some(signed) = signed_anew(user, device, &new, &keys)? else { return Ok(()) };

@@ -10,6 +10,8 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::gather::Gather;
+
 /// A JSON object with keys and signatures. Signatures may be added later without changing what it says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -67,7 +69,7 @@ impl Signed {
     pub(crate) fn says_the_same_as(&self, other: &Self) -> bool {
         let said = |object: &Map<String, Value>| {
             let said = object.iter().filter(|(name, _)| !matches!(name.as_str(), "signatures" | "unsigned"));
-            said.map(|(name, value)| (name.clone(), value.clone())).collect::<Map<_, _>>()
+            said.map(|(name, value)| (name.clone(), value.clone())).gather::<Map<_, _>>()
         };
         said(&self.0) == said(&other.0)
     }

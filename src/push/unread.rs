@@ -44,7 +44,7 @@ struct Counted {
     upto: Position,
     read: ReadPositions,
     joined: Joined,
-    rules: Value,
+    rules: Rc<Value>,
     /// By thread; `None` for what is in no thread.
     counts: BTreeMap<Option<String>, Counts>,
 }
@@ -75,7 +75,7 @@ pub(crate) async fn add_counts(
     server: &Rc<Server>,
     window: &Window,
     room: &RoomOfUser,
-    rules: &Value,
+    rules: &Rc<Value>,
     part: &mut Map<String, Value>,
 ) -> Result<(), Error> {
     let counts = counts(server, &window.user, room, rules, window.upto).await?;
@@ -98,16 +98,16 @@ pub(crate) async fn add_counts(
 }
 
 /// The user's push rules.
-pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Value, Error> {
+pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Rc<Value>, Error> {
     let rules = account_data::read(server, user, None, super::rules::KIND).await?;
-    Ok(rules.unwrap_or_else(|| super::rules::predefined(user)))
+    Ok(Rc::new(rules.unwrap_or_else(|| super::rules::predefined(user))))
 }
 
 async fn counts(
     server: &Rc<Server>,
     user: &UserId,
     room: &RoomOfUser,
-    rules: &Value,
+    rules: &Rc<Value>,
     upto: Position,
 ) -> Result<BTreeMap<Option<String>, Counts>, Error> {
     let RoomOfUser { room, membership } = room;
@@ -121,7 +121,7 @@ async fn counts(
     let is_same = |kept: &Counted| kept.read == read && kept.joined.since == joined.since && kept.rules == *rules;
     let mut counted = match kept.filter(is_same) {
         Some(kept) => Counted { joined, ..kept },
-        None => Counted { upto: read.oldest().max(joined.since), read, joined, rules: rules.clone(), counts: BTreeMap::new() },
+        None => Counted { upto: read.oldest().max(joined.since), read, joined, rules: Rc::clone(rules), counts: BTreeMap::new() },
     };
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, Pdu, Placement},
+    gather::Gather,
 };
 
 /// So much older than what is here already is late. What crosses on the way, and clocks that differ a little, are not.
@@ -73,7 +74,8 @@ impl Draft<'_> {
         transaction: Option<(String, String)>,
     ) -> Result<OwnedEventId, Undecided> {
         let pdu = event.into_pdu();
-        for state in BTreeSet::from([before, self.head.current]) {
+        let current = Some(self.head.current).filter(|current| *current != before);
+        for state in [before].into_iter().chain(current) {
             allowed_by_state(&self.view, &self.room.version.rules.authorization, &pdu, state)?
                 .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
         }
@@ -147,7 +149,7 @@ impl Draft<'_> {
 
     fn resolve_after(&self, events: impl Iterator<Item = EventNumber>) -> Result<Snapshot, Undecided> {
         let events = self.view.events(events)?;
-        let states: BTreeSet<_> = events.iter().map(|event| event.decided.after).collect();
+        let states: BTreeSet<_> = events.iter().map(|event| event.decided.after).gather();
         resolve(&self.view, &self.room.version, &states)
     }
 

@@ -23,6 +23,8 @@ pub struct Cache {
     nodes: RefCell<Generations<NodeId, Rc<Node>>>,
     events: RefCell<Generations<EventNumber, Arc<StoredEvent>>>,
     ids: RefCell<Generations<(RoomNumber, OwnedEventId), EventNumber>>,
+    /// Whether events have children that are aggregated.
+    parents: RefCell<Generations<(RoomNumber, OwnedEventId), bool>>,
 }
 
 impl Cache {
@@ -40,6 +42,15 @@ impl Cache {
 
     pub(crate) fn number(&self, room: RoomNumber, id: &EventId) -> Option<EventNumber> {
         self.ids.borrow_mut().find(&(room, id.to_owned()))
+    }
+
+    /// Whether an event has children that are aggregated, if that is known.
+    pub(crate) fn is_parent(&self, room: RoomNumber, id: &EventId) -> Option<bool> {
+        self.parents.borrow_mut().find(&(room, id.to_owned()))
+    }
+
+    pub(crate) fn keep_is_parent(&self, room: RoomNumber, id: OwnedEventId, is_parent: bool) {
+        self.parents.borrow_mut().keep((room, id), is_parent);
     }
 
     pub(crate) fn keep_node(&self, id: NodeId, node: Rc<Node>) {

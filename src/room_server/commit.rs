@@ -15,6 +15,7 @@ use super::{
     stored::StoredEvent,
 };
 use crate::{
+    gather::Gather,
     log::{Federated, Output, Positions},
     storage::{Batch, Key, KeyReader, Row, Table},
 };
@@ -83,7 +84,7 @@ impl Draft<'_> {
     }
 
     fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
-        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).collect();
+        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).gather();
         for event in events {
             let room = self.room.number;
             batch.put(Key::new(Table::Events).number(event.number.0), event.encode());
@@ -161,6 +162,9 @@ impl Committed {
     /// Shows the commit to readers.
     pub(super) fn publish(self, room: &super::room::Room, cache: &super::cache::Cache) {
         for event in self.events {
+            if let Some(parent) = relation::aggregated_parent(&event.pdu) {
+                cache.keep_is_parent(event.room, parent, true);
+            }
             cache.keep_event(event);
         }
         for (id, node) in self.nodes {

@@ -9,6 +9,7 @@ use super::{
     number::EventNumber,
     view::{Need, View},
 };
+use crate::gather::Gather;
 
 /// The sets that reach an event, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(crate) fn auth_difference(
     shared: &impl Shared,
 ) -> Result<BTreeSet<EventNumber>, Need> {
     let mut walk = Walk::new(conflicted);
-    let own: BTreeSet<_> = conflicted.iter().flatten().copied().collect();
+    let own: BTreeSet<_> = conflicted.iter().flatten().copied().gather();
     let mut rest: Option<BTreeSet<EventNumber>> = None;
     let mut difference = own.clone();
     while let Some((event, is_open)) = walk.greatest() {

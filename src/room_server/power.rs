@@ -10,7 +10,7 @@ use super::{
     snapshot::Snapshot,
     view::{Need, View},
 };
-use crate::event::RoomVersion;
+use crate::{event::RoomVersion, gather::Gather};
 
 /// Who may do what in a room.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +103,7 @@ impl PowerLevels {
 
 /// Without such an event the creator alone has power.
 fn without_event(creators: &BTreeSet<OwnedUserId>) -> Value {
-    let users: serde_json::Map<_, _> = creators.iter().map(|user| (user.to_string(), 100.into())).collect();
+    let users: serde_json::Map<_, _> = creators.iter().map(|user| (user.to_string(), 100.into())).gather();
     serde_json::json!({ "users": users, "state_default": 0 })
 }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, Pdu},
+    gather::Gather,
 };
 
 /// An event from elsewhere, and what it is received as.
@@ -173,7 +174,7 @@ impl Draft<'_> {
         if !missing.is_empty() {
             return Ok(Err(missing));
         }
-        let states: BTreeSet<_> = found.iter().flatten().map(|event| event.decided.after).collect();
+        let states: BTreeSet<_> = found.iter().flatten().map(|event| event.decided.after).gather();
         Ok(Ok(resolve(&self.view, &self.room.version, &states)?))
     }
 

@@ -150,6 +150,12 @@ pub(super) fn write(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: Event
     batch.put_json(key, &RelationRow { rel_type: relation.rel_type, kind, sender: pdu.sender.clone() });
 }
 
+/// The event that has this one among its aggregated children.
+pub(super) fn aggregated_parent(pdu: &Pdu) -> Option<OwnedEventId> {
+    let relation = Relation::of(pdu.content.get())?;
+    (Group::of(&relation.rel_type) != Group::Other).then_some(relation.event_id)
+}
+
 /// Deletes the rows of a relation that a redaction takes away.
 pub(super) fn delete(batch: &mut Batch, room: RoomNumber, pdu: &Pdu, event: EventNumber) {
     let Some(relation) = Relation::of(pdu.content.get()) else { return };

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     error::Error,
     event::{Pdu, RoomVersion},
+    gather::Gather,
 };
 
 /// A place that not all states fill alike, and the event that each has there.
@@ -46,7 +47,7 @@ pub(crate) fn resolve(view: &View<'_>, version: &RoomVersion, states: &BTreeSet<
         StateResolutionVersion::V2(rules) => resolve_v2(view, version, rules, first, &conflicts)?,
         _ => resolve_v1::resolve(view, version, first, &conflicts)?,
     };
-    let mut changes: BTreeMap<StateKey, Option<EventNumber>> = conflicts.into_keys().map(|key| (key, None)).collect();
+    let mut changes: BTreeMap<StateKey, Option<EventNumber>> = conflicts.into_keys().map(|key| (key, None)).gather();
     changes.extend(resolved.into_iter().map(|(key, event)| (key, Some(event))));
     Ok(first.with(view, &changes.into_iter().collect::<Vec<Change>>())?)
 }
@@ -73,10 +74,10 @@ fn resolve_v2(
     conflicts: &Conflicts,
 ) -> Result<BTreeMap<StateKey, EventNumber>, Undecided> {
     let sets = conflicted_sets(conflicts);
-    let conflicted: BTreeSet<EventNumber> = sets.iter().flatten().copied().collect();
+    let conflicted: BTreeSet<EventNumber> = sets.iter().flatten().copied().gather();
     let difference = auth_difference(view, &sets, &Agreed { view, any, conflicts })?;
     let subgraph = if rules.consider_conflicted_state_subgraph { conflicted_subgraph(view, &conflicted)? } else { BTreeSet::new() };
-    let full: BTreeSet<EventNumber> = conflicted.iter().chain(&difference).chain(&subgraph).copied().collect();
+    let full: BTreeSet<EventNumber> = conflicted.iter().chain(&difference).chain(&subgraph).copied().gather();
     let events = view.events(full.into_iter())?;
     let shared = shared_state(view, version, any, conflicts, &events)?;
     let maps = state_maps(view, conflicts, sets.len(), &shared)?;
@@ -95,7 +96,7 @@ fn resolve_v2(
 /// Each state's own events in the places of conflict.
 fn conflicted_sets(conflicts: &Conflicts) -> Vec<BTreeSet<EventNumber>> {
     let states = conflicts.values().next().map_or(0, Vec::len);
-    (0..states).map(|index| conflicts.values().filter_map(|events| *events.get(index)?).collect()).collect()
+    (0..states).map(|index| conflicts.values().filter_map(|events| *events.get(index)?).gather()).collect()
 }
 
 /// What all states agree on.
@@ -116,7 +117,7 @@ impl Shared for Agreed<'_> {
     fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
         let entries = self.any.entries(self.view)?.into_iter();
         let agreed = entries.filter(|entry| !self.conflicts.contains_key(&(entry.kind.clone(), entry.state_key.clone())));
-        Ok(agreed.map(|entry| entry.event).collect())
+        Ok(agreed.map(|entry| entry.event).gather())
     }
 }
 

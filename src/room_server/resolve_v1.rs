@@ -19,7 +19,7 @@ use super::{
     stored::StoredEvent,
     view::{Need, View},
 };
-use crate::event::RoomVersion;
+use crate::{event::RoomVersion, gather::Gather};
 
 /// The places that are resolved first, in this order, since they decide over the others.
 const PASSES: [StateEventType; 3] = [StateEventType::RoomPowerLevels, StateEventType::RoomJoinRules, StateEventType::RoomMember];
@@ -34,7 +34,7 @@ pub(super) fn resolve(
     let mut resolution = Resolution { view, version, state: any, winners: BTreeMap::new() };
     let mut disputed: BTreeMap<&StateKey, BTreeSet<EventNumber>> = BTreeMap::new();
     for (key, events) in conflicts {
-        let events: BTreeSet<_> = events.iter().flatten().copied().collect();
+        let events: BTreeSet<_> = events.iter().flatten().copied().gather();
         resolution.set(key, None)?;
         match events.first() {
             Some(only) if events.len() == 1 => resolution.set(key, Some(*only))?,

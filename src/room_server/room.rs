@@ -1,7 +1,7 @@
 //! A room in memory: its number, version and head, and the lock under which it is changed.
 
 use std::{
-    cell::{Ref, RefCell},
+    cell::{Ref, RefCell, RefMut},
     rc::Rc,
 };
 
@@ -10,11 +10,15 @@ use ruma::OwnedRoomId;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    auth::{Allowed, allowed_by_state},
+    first_members::FirstMembers,
     head::Head,
     number::RoomNumber,
     room_log::{LogRow, RecentLog},
+    snapshot::Snapshot,
+    view::{Need, View},
 };
-use crate::event::RoomVersion;
+use crate::event::{Pdu, RoomVersion};
 
 /// A room of this database.
 pub struct Room {
@@ -26,6 +30,7 @@ pub struct Room {
     pub version: RoomVersion,
     head: RefCell<Rc<Head>>,
     recent_log: RefCell<RecentLog>,
+    first_members: RefCell<Option<(Snapshot, Rc<FirstMembers>)>>,
     /// Held from loading what a decision needs until its commit is done.
     pub(crate) lock: Mutex<()>,
 }
@@ -42,7 +47,7 @@ pub(crate) struct RoomRow {
 impl Room {
     pub(crate) fn new(number: RoomNumber, id: OwnedRoomId, version: RoomVersion, head: Head) -> Self {
         let recent_log = RefCell::new(RecentLog::new(&head));
-        Self { number, id, version, head: RefCell::new(Rc::new(head)), recent_log, lock: Mutex::new(()) }
+        Self { number, id, version, head: RefCell::new(Rc::new(head)), recent_log, first_members: RefCell::default(), lock: Mutex::new(()) }
     }
 
     /// The head as of the last commit.
@@ -57,6 +62,25 @@ impl Room {
 
     pub(super) fn recent_log(&self) -> Ref<'_, RecentLog> {
         self.recent_log.borrow()
+    }
+
+    /// Whether the room would allow an event in this state; `Err` holds the sentence that says why not.
+    pub(crate) fn allows(&self, view: &View<'_>, pdu: &Pdu, state: Snapshot) -> Result<Allowed, Need> {
+        allowed_by_state(view, &self.version.rules.authorization, pdu, state)
+    }
+
+    pub(super) fn recent_log_mut(&self) -> RefMut<'_, RecentLog> {
+        self.recent_log.borrow_mut()
+    }
+
+    /// The first members in this state, if they were the last to be read.
+    pub(super) fn first_members(&self, state: Snapshot) -> Option<Rc<FirstMembers>> {
+        let kept = self.first_members.borrow();
+        kept.as_ref().filter(|(of, _)| *of == state).map(|(_, members)| Rc::clone(members))
+    }
+
+    pub(super) fn keep_first_members(&self, state: Snapshot, members: Rc<FirstMembers>) {
+        *self.first_members.borrow_mut() = Some((state, members));
     }
 
     pub(crate) fn row(&self) -> RoomRow {

@@ -50,9 +50,23 @@ impl RecentLog {
         }
     }
 
+    /// Takes in older rows that were read, newest first; `all` says that there are none before them.
+    fn fill(&mut self, read: &[LogRow], all: bool) {
+        let mut older = read.iter().skip(1);
+        for row in read {
+            let before = older.next();
+            // Only the row next to those in memory fits, and only with what was before it.
+            if row.position == self.behind && self.rows.len() < RECENT && (all || before.is_some()) {
+                self.rows.push_front(*row);
+                (self.behind, self.base) = before.map_or_else(Default::default, |before| (before.position, before.after));
+            }
+        }
+    }
+
     fn newest_first(&self, from: Position, upto: Position, limit: usize) -> Option<Vec<LogRow>> {
         let wanted = self.rows.iter().rev().filter(|row| row.position > from && row.position <= upto);
-        (from >= self.behind).then(|| wanted.take(limit).copied().collect())
+        let rows: Vec<_> = wanted.take(limit).copied().collect();
+        (from >= self.behind || rows.len() == limit).then_some(rows)
     }
 
     fn state_at(&self, position: Position) -> Option<Snapshot> {
@@ -73,8 +87,13 @@ pub(crate) async fn newest_first(
         return Ok(rows);
     }
     let key = |position: u64| room_log_key(room.number, Position(position));
-    let rows = store.scan(&Scan::range(key(from.0 + 1), key(upto.0 + 1)).reversed().limited(limit)).await?;
-    Ok(rows.iter().filter_map(read).collect())
+    // One row more, since the state behind it is the state before the last one that is wanted.
+    let wanted = limit.saturating_add(1);
+    let rows = store.scan(&Scan::range(key(from.0 + 1), key(upto.0 + 1)).reversed().limited(wanted)).await?;
+    let mut rows: Vec<_> = rows.iter().filter_map(read).collect();
+    room.recent_log_mut().fill(&rows, from == Position(0) && rows.len() < wanted);
+    rows.truncate(limit);
+    Ok(rows)
 }
 
 /// The room's current state as it was at a position of the log.
@@ -107,7 +126,7 @@ mod tests {
     proptest! {
         /// What memory answers is what the whole log says; what it does not know, it leaves to the store.
         #[test]
-        fn memory_agrees_with_the_log(before in 0_u64..5, gaps in proptest::collection::vec(1_u64..4, 0..80), from in 0_u64..200, upto in 0_u64..250, limit in 1_usize..40) {
+        fn memory_agrees_with_the_log(before in 0_u64..5, gaps in proptest::collection::vec(1_u64..4, 0..80), read_upto in 0_u64..250, read_limit in 1_usize..60, from in 0_u64..200, upto in 0_u64..250, limit in 1_usize..40) {
             let head = Head { position: Position(before), current: snapshot(before), ..Head::default() };
             let mut recent = RecentLog::new(&head);
             let mut all = vec![LogRow { position: Position(before), event: EventNumber(before), after: snapshot(before) }];
@@ -117,6 +136,10 @@ mod tests {
                 recent.extend(vec![row]);
                 all.push(row);
             }
+            // What was read may be older than what has come meanwhile.
+            let read: Vec<_> = all.iter().rev().filter(|row| row.position.0 <= read_upto).take(read_limit).copied().collect();
+            let complete = read.last().is_none_or(|last| last.position == Position(before)) && before > 0;
+            recent.fill(&read, complete);
             let (from, upto) = (Position(from), Position(upto));
             if let Some(rows) = recent.newest_first(from, upto, limit) {
                 let wanted: Vec<_> = all.iter().rev().filter(|row| row.position > from && row.position <= upto).take(limit).copied().collect();
@@ -125,7 +148,8 @@ mod tests {
                 prop_assert!(from < recent.behind);
             }
             if let Some(state) = recent.state_at(upto) {
-                prop_assert_eq!(state, all.iter().rev().find(|row| row.position <= upto).unwrap().after);
+                let wanted = all.iter().rev().find(|row| row.position <= upto).map(|row| row.after).unwrap_or_default();
+                prop_assert_eq!(state, wanted);
             } else {
                 prop_assert!(upto < recent.behind);
             }

@@ -1,30 +1,29 @@
 //! The room server's shell: locks, loads, lets the drafts be decided, and commits.
 
+mod load;
+mod rooms;
+
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
 };
 
 use futures_util::{future::try_join3, lock::MutexGuard};
-use ruma::{EventId, OwnedRoomId, OwnedUserId, RoomId};
+use ruma::{EventId, OwnedUserId};
 
+use self::rooms::Rooms;
 use super::{
     cache::Cache,
-    commit::event_id_key,
     draft::{Context, Draft},
-    head::Head,
-    number::{EventNumber, Position, RoomNumber},
-    room::{Room, RoomRow},
-    snapshot::Node,
+    number::{EventNumber, Position},
+    room::Room,
     stored::StoredEvent,
-    view::{Loaded, Need, Undecided, View},
+    view::{Need, Undecided, View},
 };
 use crate::{
     erasure::Erasures,
     error::Error,
-    event::RoomVersion,
     identity::Identity,
     log::{Log, Publish},
     ports::{Clock, Store},
@@ -43,23 +42,11 @@ pub struct RoomServer {
     next_event: Cell<u64>,
 }
 
-#[derive(Default)]
-struct Rooms {
-    by_id: BTreeMap<OwnedRoomId, Rc<Room>>,
-    by_number: BTreeMap<RoomNumber, Rc<Room>>,
-    /// Rooms that somebody is about to take in and that have no row yet.
-    expected: BTreeMap<OwnedRoomId, Weak<Room>>,
-}
+/// A decision, without the type of its answer: what waits for stores is compiled once for all decisions and questions.
+type Decide<'a> = &'a mut dyn FnMut(&mut [Draft<'_>]) -> Result<(), Undecided>;
 
-impl Rooms {
-    /// Keeps a room, or gives back the one that another task has kept meanwhile: there must be one lock.
-    fn keep(&mut self, room: Rc<Room>) -> Rc<Room> {
-        self.expected.remove(&room.id);
-        let room = Rc::clone(self.by_id.entry(room.id.clone()).or_insert(room));
-        self.by_number.insert(room.number, Rc::clone(&room));
-        room
-    }
-}
+/// A question, without the type of its answer.
+type Question<'a> = &'a mut dyn FnMut(&View<'_>) -> Result<(), Need>;
 
 impl RoomServer {
     /// Opens the room server on a store.
@@ -84,55 +71,6 @@ impl RoomServer {
         Box::new(move || cache.erasures.remember(user, position))
     }
 
-    /// The room of that ID, if this server knows it.
-    pub async fn room(&self, id: &RoomId) -> Result<Option<Rc<Room>>, Error> {
-        if let Some(room) = self.rooms.borrow().by_id.get(id) {
-            return Ok(Some(Rc::clone(room)));
-        }
-        let Some(row) = self.row(Key::new(Table::Rooms).text(id.as_str())).await? else { return Ok(None) };
-        let row: RoomRow = serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the row of room {id}: {error}")))?;
-        let version = RoomVersion::parse(&row.version).ok_or_else(|| Error::bug(format!("room {id} has version {}", row.version)))?;
-        let head = self.row(Key::new(Table::Heads).number(row.number.0)).await?.unwrap_or_default();
-        let head: Head = serde_json::from_slice(&head).map_err(|error| Error::bug(format!("the head of room {id}: {error}")))?;
-        Ok(Some(self.rooms.borrow_mut().keep(Rc::new(Room::new(row.number, id.to_owned(), version, head)))))
-    }
-
-    /// The room of that number.
-    pub async fn room_by_number(&self, number: RoomNumber, event: EventNumber) -> Result<Rc<Room>, Error> {
-        if let Some(room) = self.rooms.borrow().by_number.get(&number) {
-            return Ok(Rc::clone(room));
-        }
-        let row = self.row(Key::new(Table::Events).number(event.0)).await?;
-        let id = row
-            .as_deref()
-            .and_then(room_id_of_event)
-            .ok_or_else(|| Error::bug(format!("event {} of room {} is gone", event.0, number.0)))?;
-        self.room(&id).await?.ok_or_else(|| Error::bug(format!("room {id} is gone")))
-    }
-
-    /// A room that does not exist until its first event is committed.
-    pub fn new_room(&self, id: OwnedRoomId, version: RoomVersion) -> Rc<Room> {
-        let number = RoomNumber(self.next_room.get());
-        self.next_room.set(number.0 + 1);
-        Rc::new(Room::new(number, id, version, Head::default()))
-    }
-
-    /// The room of that ID. One that this server does not know exists for those alone who ask for it by this, until its first
-    /// event is committed.
-    pub(crate) async fn room_or_new(&self, id: &RoomId, version: &RoomVersion) -> Result<Rc<Room>, Error> {
-        if let Some(room) = self.room(id).await? {
-            return Ok(room);
-        }
-        if let Some(room) = self.rooms.borrow().expected.get(id).and_then(Weak::upgrade) {
-            return Ok(room);
-        }
-        let room = self.new_room(id.to_owned(), version.clone());
-        let mut rooms = self.rooms.borrow_mut();
-        rooms.expected.retain(|_, room| room.strong_count() > 0);
-        rooms.expected.insert(id.to_owned(), Rc::downgrade(&room));
-        Ok(room)
-    }
-
     /// Decides drafts of these rooms under their locks and commits them together, or changes nothing.
     ///
     /// `decide` may be called several times, and must do nothing but ask and add to the drafts.
@@ -141,26 +79,33 @@ impl RoomServer {
         rooms: &[&Rc<Room>],
         mut decide: impl FnMut(&mut [Draft<'_>]) -> Result<T, Undecided>,
     ) -> Result<T, Error> {
+        let mut answer = None;
+        let mut keep_answer = |drafts: &mut [Draft<'_>]| {
+            answer = Some(decide(drafts)?);
+            Ok(())
+        };
+        self.decide_and_commit(rooms, &mut keep_answer).await?;
+        answer.ok_or_else(|| Error::bug("nothing was decided"))
+    }
+
+    async fn decide_and_commit(&self, rooms: &[&Rc<Room>], decide: Decide<'_>) -> Result<(), Error> {
         let _locks = lock_all(rooms).await;
         let context = Context { identity: &self.identity, now: self.clock.now(), next_event: &self.next_event };
         let mut drafts: Vec<_> = rooms.iter().map(|room| Draft::new(room, context, View::new(&self.cache))).collect();
-        let answer = loop {
-            match decide(&mut drafts) {
-                Ok(answer) => break answer,
-                Err(Undecided::Refused(error)) => return Err(error),
-                Err(Undecided::Need(need)) => {
-                    for draft in &mut drafts {
-                        self.load(draft.room, &draft.view, &need).await?;
-                        draft.restart();
-                    }
-                }
+        while let Err(undecided) = decide(&mut drafts) {
+            let need = match undecided {
+                Undecided::Refused(error) => return Err(error),
+                Undecided::Need(need) => need,
+            };
+            for draft in &mut drafts {
+                self.load(draft.room, &draft.view, &need).await?;
+                draft.restart();
             }
-        };
-        if drafts.iter().all(Draft::is_empty) {
-            return Ok(answer);
         }
-        self.commit(rooms, drafts).await?;
-        Ok(answer)
+        if drafts.iter().all(Draft::is_empty) {
+            return Ok(());
+        }
+        self.commit(rooms, drafts).await
     }
 
     async fn commit(&self, rooms: &[&Rc<Room>], mut drafts: Vec<Draft<'_>>) -> Result<(), Error> {
@@ -195,13 +140,21 @@ impl RoomServer {
 
     /// Asks a question of a room's stored state, loading what it needs.
     pub async fn ask<T>(&self, room: &Room, mut question: impl FnMut(&View<'_>) -> Result<T, Need>) -> Result<T, Error> {
+        let mut answer = None;
+        let mut keep_answer = |view: &View<'_>| {
+            answer = Some(question(view)?);
+            Ok(())
+        };
+        self.load_until_answered(room, &mut keep_answer).await?;
+        answer.ok_or_else(|| Error::bug("a question has no answer"))
+    }
+
+    async fn load_until_answered(&self, room: &Room, question: Question<'_>) -> Result<(), Error> {
         let view = View::new(&self.cache);
-        loop {
-            match question(&view) {
-                Ok(answer) => return Ok(answer),
-                Err(need) => self.load(room, &view, &need).await?,
-            }
+        while let Err(need) = question(&view) {
+            self.load(room, &view, &need).await?;
         }
+        Ok(())
     }
 
     /// Several events of a room.
@@ -212,51 +165,6 @@ impl RoomServer {
     /// An event of a room by ID.
     pub async fn event_by_id(&self, room: &Room, id: &EventId) -> Result<Option<Arc<StoredEvent>>, Error> {
         self.ask(room, |view| view.event_by_id(id)).await
-    }
-
-    async fn row(&self, key: Key) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.store.get_many(&[key]).await?.pop().flatten())
-    }
-
-    /// The version of the room that a row's event is in: where two rooms change together, it may be the other one.
-    fn version_of(&self, row: &[u8], room: &Room) -> RoomVersion {
-        let number = StoredEvent::room_of(row).filter(|number| *number != room.number);
-        let other = number.and_then(|number| self.rooms.borrow().by_number.get(&number).cloned());
-        other.map_or_else(|| room.version.clone(), |other| other.version.clone())
-    }
-
-    async fn load(&self, room: &Room, view: &View<'_>, need: &Need) -> Result<(), Error> {
-        let mut loaded = Loaded::default();
-        let mut keys = Vec::new();
-        for id in &need.ids {
-            match self.cache.number(room.number, id) {
-                Some(number) => drop(loaded.ids.insert(id.clone(), Some(number))),
-                None => keys.push(event_id_key(id.as_str(), room.number)),
-            }
-        }
-        let ids: Vec<_> = need.ids.iter().filter(|id| !loaded.ids.contains_key(*id)).collect();
-        keys.extend(need.nodes.iter().map(|id| Key::new(Table::StateNodes).raw(id.as_bytes())));
-        keys.extend(need.events.iter().map(|number| Key::new(Table::Events).number(number.0)));
-        keys.extend(need.rows.iter().cloned());
-        let mut values = self.store.get_many(&keys).await?.into_iter();
-        for (id, value) in ids.into_iter().zip(&mut values) {
-            loaded.ids.insert(id.clone(), value.as_deref().and_then(EventNumber::from_bytes));
-        }
-        for (id, value) in need.nodes.iter().zip(&mut values) {
-            let node = value.as_deref().and_then(Node::decode).ok_or_else(|| Error::bug(format!("state node {id:?} is gone")))?;
-            let node = Rc::new(node);
-            self.cache.keep_node(*id, Rc::clone(&node));
-            loaded.nodes.insert(*id, node);
-        }
-        for (number, value) in need.events.iter().zip(&mut values) {
-            let row = value.ok_or_else(|| Error::bug(format!("event {} is gone", number.0)))?;
-            let event = Arc::new(StoredEvent::decode(*number, &row, &self.version_of(&row, room))?);
-            self.cache.keep_event(Arc::clone(&event));
-            loaded.events.insert(*number, event);
-        }
-        loaded.rows = need.rows.iter().cloned().zip(values).collect();
-        view.load(loaded);
-        Ok(())
     }
 }
 
@@ -274,18 +182,4 @@ async fn lock_all<'a>(rooms: &[&'a Rc<Room>]) -> Vec<MutexGuard<'a, ()>> {
 async fn last_number(store: &dyn Store, table: Table) -> Result<u64, Error> {
     let rows = store.scan(&Scan::prefix(Key::new(table)).reversed().limited(1)).await?;
     Ok(rows.first().and_then(|row| KeyReader::new(&row.key).number()).unwrap_or(0))
-}
-
-fn room_id_of_event(row: &[u8]) -> Option<OwnedRoomId> {
-    #[derive(serde::Deserialize)]
-    struct Row {
-        i: String,
-        e: InEvent,
-    }
-    #[derive(serde::Deserialize)]
-    struct InEvent {
-        room_id: Option<OwnedRoomId>,
-    }
-    let row: Row = serde_json::from_slice(row).ok()?;
-    row.e.room_id.or_else(|| RoomId::parse(row.i.replacen('$', "!", 1)).ok())
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     number::EventNumber,
-    view::{Need, View},
+    view::{ContentQuestion, Need, View},
 };
 
 /// A type and a state key.
@@ -122,6 +122,17 @@ impl Snapshot {
             level += 1;
         }
         Ok(None)
+    }
+
+    /// A string in the content of the event in this place.
+    pub(crate) fn content_str(
+        self,
+        view: &View<'_>,
+        kind: &StateEventType,
+        state_key: &str,
+        field: &'static str,
+    ) -> Result<Option<String>, Need> {
+        view.content_str(ContentQuestion { state: self, kind: kind.clone(), state_key: state_key.to_owned(), field })
     }
 
     /// Every entry.

@@ -1,47 +1,59 @@
 //! What a decision can see: an in-memory view of stored rows, which says what it lacks instead of fetching it.
 
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
+    cell::{RefCell, RefMut},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
 };
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, events::StateEventType};
 
 use super::{
     cache::Cache,
     number::EventNumber,
-    snapshot::{Node, NodeId},
+    snapshot::{Node, NodeId, Snapshot},
     stored::{Status, StoredEvent},
 };
 use crate::{erasure::Erasures, error::Error, storage::Key};
 
-/// Rows that must be loaded before the same question can be answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Need {
-    /// Nodes of state trees.
-    pub nodes: BTreeSet<NodeId>,
-    /// Events by number.
-    pub events: BTreeSet<EventNumber>,
-    /// Events by ID, in the view's room.
-    pub ids: BTreeSet<OwnedEventId>,
-    /// Other rows.
-    pub rows: BTreeSet<Key>,
+/// Something that must be loaded before a question can be answered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needed {
+    /// A node of a state tree.
+    Node(NodeId),
+    /// An event by number.
+    Event(EventNumber),
+    /// The number of an event by ID, in the view's room.
+    Number(OwnedEventId),
+    /// Another row.
+    Row(Key),
 }
 
+/// All that must be loaded before the same question can be answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Need(BTreeSet<Needed>);
+
 impl Need {
+    fn of(needed: Needed) -> Self {
+        let mut need = Self::default();
+        need.0.insert(needed);
+        need
+    }
+
     /// Adds what another question needs.
     pub fn merge(&mut self, other: Self) {
-        self.nodes.extend(other.nodes);
-        self.events.extend(other.events);
-        self.ids.extend(other.ids);
-        self.rows.extend(other.rows);
+        self.0.extend(other.0);
     }
 
     /// Whether nothing is needed.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.events.is_empty() && self.ids.is_empty() && self.rows.is_empty()
+        self.0.is_empty()
+    }
+
+    /// What is needed, each kind by itself.
+    pub fn iter(&self) -> impl Iterator<Item = &Needed> {
+        self.0.iter()
     }
 }
 
@@ -71,7 +83,21 @@ pub struct View<'a> {
     cache: &'a Cache,
     loaded: RefCell<Loaded>,
     fresh: RefCell<Fresh>,
+    contents: RefCell<VecDeque<(ContentQuestion, Option<String>)>>,
 }
+
+/// Asks for a string in the content of a state event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContentQuestion {
+    pub(crate) state: Snapshot,
+    pub(crate) kind: StateEventType,
+    pub(crate) state_key: String,
+    pub(crate) field: &'static str,
+}
+
+/// So many of the last answers are kept: readers ask the same few things of each event in turn, and most events leave the
+/// state as it was.
+const KEPT_CONTENTS: usize = 6;
 
 /// What was loaded for this view, pinned until the decision is made.
 #[derive(Default)]
@@ -93,7 +119,7 @@ pub(crate) struct Fresh {
 impl<'a> View<'a> {
     /// A view that has loaded nothing yet.
     pub fn new(cache: &'a Cache) -> Self {
-        Self { cache, loaded: RefCell::default(), fresh: RefCell::default() }
+        Self { cache, loaded: RefCell::default(), fresh: RefCell::default(), contents: RefCell::default() }
     }
 
     /// Who was erased.
@@ -109,7 +135,7 @@ impl<'a> View<'a> {
         if let Some(node) = self.loaded.borrow().nodes.get(&id) {
             return Ok(Rc::clone(node));
         }
-        let node = self.cache.node(id).ok_or_else(|| Need { nodes: [id].into(), ..Need::default() })?;
+        let node = self.cache.node(id).ok_or_else(|| Need::of(Needed::Node(id)))?;
         // What the cache has may be gone from it when the question is asked again, for what was loaded in between.
         self.loaded.borrow_mut().nodes.insert(id, Rc::clone(&node));
         Ok(node)
@@ -128,7 +154,7 @@ impl<'a> View<'a> {
         if let Some(event) = self.loaded.borrow().events.get(&number) {
             return Ok(Arc::clone(event));
         }
-        let event = self.cache.event(number).ok_or_else(|| Need { events: [number].into(), ..Need::default() })?;
+        let event = self.cache.event(number).ok_or_else(|| Need::of(Needed::Event(number)))?;
         self.loaded.borrow_mut().events.insert(number, Arc::clone(&event));
         Ok(event)
     }
@@ -144,7 +170,7 @@ impl<'a> View<'a> {
             return Ok(Some(*number));
         }
         let loaded = self.loaded.borrow().ids.get(id).copied();
-        loaded.ok_or_else(|| Need { ids: [id.to_owned()].into(), ..Need::default() })
+        loaded.ok_or_else(|| Need::of(Needed::Number(id.to_owned())))
     }
 
     /// An event of the room by ID, or `None` where it is not stored, or was not judged.
@@ -161,7 +187,21 @@ impl<'a> View<'a> {
     /// Any other row, as it was before this decision.
     pub fn row(&self, key: &Key) -> Result<Option<Vec<u8>>, Need> {
         let row = self.loaded.borrow().rows.get(key).cloned();
-        row.ok_or_else(|| Need { rows: [key.clone()].into(), ..Need::default() })
+        row.ok_or_else(|| Need::of(Needed::Row(key.clone())))
+    }
+
+    /// A string in the content of a state event, by its place and field.
+    pub(crate) fn content_str(&self, question: ContentQuestion) -> Result<Option<String>, Need> {
+        if let Some((_, answer)) = self.contents.borrow().iter().find(|(kept, _)| *kept == question) {
+            return Ok(answer.clone());
+        }
+        let number = question.state.event(self, &question.kind, &question.state_key)?;
+        let event = number.map(|number| self.event(number)).transpose()?;
+        let answer = event.and_then(|event| event.pdu.content_str(question.field));
+        let mut contents = self.contents.borrow_mut();
+        contents.truncate(KEPT_CONTENTS - 1);
+        contents.push_front((question, answer.clone()));
+        Ok(answer)
     }
 
     pub(crate) fn add_node(&self, id: NodeId, node: Node, encoded: Vec<u8>) {
@@ -169,22 +209,22 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn add_event(&self, event: StoredEvent) {
+        // It may be an event that is known already, as a redaction leaves it.
+        self.contents.borrow_mut().clear();
         let mut fresh = self.fresh.borrow_mut();
         fresh.ids.insert(event.pdu.event_id.clone(), event.number);
         fresh.events.insert(event.number, Arc::new(event));
     }
 
-    pub(crate) fn load(&self, more: Loaded) {
-        let mut loaded = self.loaded.borrow_mut();
-        loaded.nodes.extend(more.nodes);
-        loaded.events.extend(more.events);
-        loaded.ids.extend(more.ids);
-        loaded.rows.extend(more.rows);
+    /// What was loaded, to be added to.
+    pub(crate) fn loaded(&self) -> RefMut<'_, Loaded> {
+        self.loaded.borrow_mut()
     }
 
     /// Forgets what a decision has made, before it is made again.
     pub(crate) fn forget_fresh(&self) {
         *self.fresh.borrow_mut() = Fresh::default();
+        self.contents.borrow_mut().clear();
     }
 
     pub(crate) fn has_fresh_events(&self) -> bool {

@@ -195,7 +195,7 @@ async fn part(
     window: &Window,
     room: &RoomOfUser,
     data: &[ChangedAccountData],
-    rules: &Value,
+    rules: &Rc<Value>,
 ) -> Result<Option<Value>, Error> {
     let is_new = window.since.is_none() || room.membership.position > window.start();
     match room.membership.membership.as_str() {

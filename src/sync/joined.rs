@@ -29,7 +29,7 @@ pub(crate) async fn joined_room(
     window: &Window,
     room: &RoomOfUser,
     account_data: &[ChangedAccountData],
-    rules: &Value,
+    rules: &Rc<Value>,
 ) -> Result<Option<Value>, Error> {
     let known = known_state(server, window, room).await?;
     let (of_user, room) = (room, &room.room);
@@ -85,7 +85,7 @@ async fn add_timeline(
     let heroes = summary.as_ref().map(|summary| summary.heroes.clone()).unwrap_or_default();
     let wanted = Wanted { known: known_to_client, at, timeline: &timeline, heroes: &heroes };
     let state = state::events(server, room, window, &wanted).await?;
-    let state = timeline::client_events(server, room, window, &state).await?;
+    let state = timeline::state_events(server, room, window, &state).await?;
     let mut events = timeline::client_events(server, room, window, &timeline.events).await?;
     relations::bundle(server, room, window.viewer(), &mut events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());

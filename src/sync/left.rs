@@ -74,7 +74,7 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
     let known = if window.full_state { None } else { known };
     let wanted = Wanted { known, at, timeline: &timeline, heroes: &[] };
     let state = state::events(server, room, window, &wanted).await?;
-    let state = timeline::client_events(server, room, window, &state).await?;
+    let state = timeline::state_events(server, room, window, &state).await?;
     let events = timeline::client_events(server, room, window, &timeline.events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
     let state_section = window.state.name();

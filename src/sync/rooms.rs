@@ -8,7 +8,7 @@ use crate::{
     error::Error,
     room_server::{Room, RoomNumber, commit::UserRoom},
     server::Server,
-    storage::{Key, KeyReader, Scan, Table},
+    storage::{Key, KeyReader, Row, Scan, Table},
 };
 
 /// A room and a user's membership of it.
@@ -20,16 +20,15 @@ pub(crate) struct RoomOfUser {
 /// Every room that a local user is or was a member of.
 pub(crate) async fn rooms_of(server: &Server, user: &UserId) -> Result<Vec<RoomOfUser>, Error> {
     let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::UserRooms).text(user.as_str()))).await?;
-    let mut rooms = Vec::new();
-    for row in rows {
-        let mut key = KeyReader::new(&row.key);
-        let number = key.text().and_then(|_| key.number()).map(RoomNumber);
-        let membership: Option<UserRoom> = serde_json::from_slice(&row.value).ok();
-        let (Some(number), Some(membership)) = (number, membership) else {
-            return Err(Error::bug(format!("a row of {user}'s rooms cannot be read")));
-        };
-        let room = server.rooms.room_by_number(number, membership.event).await?;
-        rooms.push(RoomOfUser { room, membership });
-    }
-    Ok(rooms)
+    let memberships = rows.iter().map(read).collect::<Option<Vec<_>>>();
+    let memberships = memberships.ok_or_else(|| Error::bug(format!("a row of {user}'s rooms cannot be read")))?;
+    let numbers: Vec<_> = memberships.iter().map(|(number, membership)| (*number, membership.event)).collect();
+    let rooms = server.rooms.rooms_by_number(&numbers).await?;
+    Ok(rooms.into_iter().zip(memberships).map(|(room, (_, membership))| RoomOfUser { room, membership }).collect())
+}
+
+fn read(row: &Row) -> Option<(RoomNumber, UserRoom)> {
+    let mut key = KeyReader::new(&row.key);
+    key.text()?;
+    Some((RoomNumber(key.number()?), serde_json::from_slice(&row.value).ok()?))
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{timeline::Timeline, window::Window};
 use crate::{
     error::Error,
+    gather::Gather,
     room_server::{EventNumber, Need, Room, View, snapshot::Snapshot, stored::StoredEvent, view::collect},
     server::Server,
 };
@@ -61,7 +62,7 @@ fn changed(view: &View<'_>, wanted: &Wanted<'_>, lazy: Option<&BTreeSet<String>>
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
 fn needed_members(window: &Window, wanted: &Wanted<'_>) -> BTreeSet<String> {
-    let mut members: BTreeSet<String> = wanted.timeline.events.iter().map(|event| event.pdu.sender.to_string()).collect();
+    let mut members: BTreeSet<String> = wanted.timeline.events.iter().map(|event| event.pdu.sender.to_string()).gather();
     members.extend(wanted.heroes.iter().cloned());
     if wanted.known.is_none() {
         members.insert(window.user.to_string());

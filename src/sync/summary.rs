@@ -7,9 +7,8 @@ use serde_json::{Map, Value};
 use super::window::Window;
 use crate::{
     error::Error,
-    room_server::{Room, commit::members_prefix},
+    room_server::{Room, first_members::first_members},
     server::Server,
-    storage::{KeyReader, Scan},
 };
 
 /// So many members are named.
@@ -26,15 +25,12 @@ impl Summary {
     /// Reads the summary as of now.
     pub(crate) async fn read(server: &Server, room: &Room, window: &Window) -> Result<Self, Error> {
         let head = room.head();
-        let mut heroes = Vec::new();
-        for memberships in [["join", "invite"].as_slice(), ["leave", "ban"].as_slice()] {
-            for membership in memberships {
-                heroes.extend(others(server, room, window, membership).await?);
-            }
+        let members = first_members(&*server.ports.store, room).await?;
+        let others = |members: &[String]| members.iter().filter(|member| **member != window.user.as_str()).cloned().collect::<Vec<_>>();
+        let mut heroes = others(&members.present);
+        if heroes.is_empty() {
             // Who has gone is named only where nobody is left.
-            if !heroes.is_empty() {
-                break;
-            }
+            heroes = others(&members.gone);
         }
         heroes.truncate(HEROES);
         Ok(Self { heroes, joined: head.joined, invited: head.invited })
@@ -48,16 +44,4 @@ impl Summary {
         summary.insert("m.invited_member_count".into(), self.invited.into());
         summary.into()
     }
-}
-
-async fn others(server: &Server, room: &Room, window: &Window, membership: &str) -> Result<Vec<String>, Error> {
-    let scan = Scan::prefix(members_prefix(room.number, membership)).limited(HEROES + 1);
-    let rows = server.ports.store.scan(&scan).await?;
-    let user = |key: &[u8]| {
-        let mut key = KeyReader::new(key);
-        key.number()?;
-        key.text()?;
-        key.text()
-    };
-    Ok(rows.iter().filter_map(|row| user(&row.key)).filter(|user| *user != window.user.as_str()).collect())
 }

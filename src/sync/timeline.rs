@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::window::Window;
 use crate::{
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, client_event, state_event},
     error::Error,
     room_server::{
         Position, Room,
@@ -146,6 +146,11 @@ async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow
             })
         })
         .await
+}
+
+/// Events of a state as the client sees them.
+pub(crate) async fn state_events(server: &Server, room: &Room, window: &Window, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+    server.rooms.ask(room, |view| collect(events.iter(), |event| state_event(view, event, window.viewer(), RoomId::Implied))).await
 }
 
 /// The timeline's events as the client sees them.

@@ -4,7 +4,10 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::bodies::Bodies;
-use crate::http::{Body, Headers, Method, Request, Response};
+use crate::{
+    gather::Gather,
+    http::{Body, Headers, Method, Request, Response},
+};
 
 /// The largest body that is read into memory. Events may have 64 KiB, and the largest requests of the client-server API
 /// (key uploads, sync filters, initial state) stay well under this.
@@ -31,7 +34,7 @@ pub(super) fn refused(status: u16, errcode: &str, error: &str) -> Response {
 /// A fetch request gives its header names in lower case.
 fn headers(request: &web_sys::Request) -> Headers {
     let entries = request.headers().entries();
-    entries.into_iter().flatten().filter_map(|entry| header(&entry.unchecked_into())).collect()
+    entries.into_iter().flatten().filter_map(|entry| header(&entry.unchecked_into())).gather()
 }
 
 fn header(entry: &Array<JsValue>) -> Option<(String, String)> {

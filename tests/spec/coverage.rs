@@ -13,7 +13,7 @@ use super::{
 
 /// Operations that this server refuses whoever asks: it has no administrators, sends no mail, reads no web pages,
 /// and knows no other networks.
-pub(crate) const ALWAYS_REFUSED: [&str; 24] = [
+pub(crate) const ALWAYS_REFUSED: [&str; 23] = [
     "add3PID",
     "bind3PID",
     "getAdminLockUser",
@@ -23,7 +23,6 @@ pub(crate) const ALWAYS_REFUSED: [&str; 24] = [
     "getTurnServer",
     "getUrlPreview",
     "getUrlPreviewAuthed",
-    "getWellknownPolicy",
     "getWellknownSupport",
     "post3PIDs",
     "queryLocationByAlias",

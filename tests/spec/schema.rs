@@ -69,10 +69,8 @@ impl Rules {
 }
 
 fn problems(validator: &Validator, body: &Value) -> Vec<String> {
-    validator
-        .iter_errors(body)
-        .map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path()))
-        .collect()
+    let errors = validator.iter_errors(body);
+    errors.map(|error| format!("{error}\n      at {:?}, by the schema's {}", error.instance_path().as_str(), error.schema_path())).collect()
 }
 
 fn build(schema: &Value) -> Validator {

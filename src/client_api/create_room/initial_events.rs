@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     event::NewEvent,
     federation,
+    gather::Gather,
     room_server::{Draft, Need, Room, Undecided},
     server::Server,
 };
@@ -101,7 +102,7 @@ impl InitialEvents<'_> {
     }
 
     fn invited(&self) -> impl Iterator<Item = &OwnedUserId> {
-        self.request.invite.iter().collect::<BTreeSet<_>>().into_iter()
+        self.request.invite.iter().gather::<BTreeSet<_>>().into_iter()
     }
 
     fn invitation(&self, draft: &Draft<'_>, user: &UserId) -> Result<Value, Need> {

@@ -8,8 +8,9 @@ use crate::{
         Call,
         readable_state::{is_joined, readable_state},
     },
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, state_event},
     error::Error,
+    gather::Gather,
     history,
     http::Response,
     room_server::{
@@ -61,7 +62,7 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
     let viewer = call.viewer()?;
     let render = |view: &View<'_>| {
         let events = view.events(events.iter().copied())?;
-        collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named))
+        collect(events.iter(), |event| state_event(view, event, viewer, RoomId::Named))
     };
     let chunk = call.server.rooms.ask(&room, render).await?;
     Ok(Response::ok(&json!({ "chunk": chunk })))
@@ -108,7 +109,7 @@ pub(super) async fn joined_members(call: Call) -> Result<Response, Error> {
 /// How a member is shown, in the words of that endpoint.
 fn shown_as(content: Value) -> Value {
     let field = |name: &str, from: &str| Some((name.to_owned(), content.get(from)?.as_str()?.into()));
-    [field("display_name", "displayname"), field("avatar_url", "avatar_url")].into_iter().flatten().collect::<Map<_, _>>().into()
+    [field("display_name", "displayname"), field("avatar_url", "avatar_url")].into_iter().flatten().gather::<Map<_, _>>().into()
 }
 
 /// The membership events of a state with one of these memberships.

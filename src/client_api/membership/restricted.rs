@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     error::Error,
     event::RoomVersion,
+    gather::Gather,
     room_server::{
         Draft, Need, PowerLevels, Room, Undecided, View,
         commit::{UserRoom, user_room_key},
@@ -72,7 +73,7 @@ pub(crate) fn granting_user(draft: &Draft<'_>, server: &ServerName, candidates: 
     let levels = PowerLevels::of(draft.view(), &draft.room().version, draft.current())?;
     let named = levels.content().get("users").and_then(Value::as_object).into_iter().flatten();
     let named = named.filter_map(|(user, _)| UserId::parse(user).ok());
-    let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).collect();
+    let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).gather();
     for candidate in users {
         let may_invite = candidate.server_name() == server && levels.user(&candidate) >= levels.action("invite");
         if may_invite && draft.membership(&candidate)?.as_deref() == Some("join") {

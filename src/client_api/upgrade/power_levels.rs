@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     client_api::create_room::{TOMBSTONE_LEVEL, ensure_tombstone_level},
     event::RoomVersion,
+    gather::Gather,
     room_server::PowerLevels,
 };
 
@@ -92,7 +93,7 @@ fn as_integers(content: &Value) -> Map<String, Value> {
         let value = match value {
             Value::Object(levels) => {
                 let levels = levels.iter().filter(|(name, _)| field != "users" || UserId::parse(name.as_str()).is_ok());
-                levels.filter_map(|(name, level)| Some((name.clone(), integer(level)?))).collect::<Map<_, _>>().into()
+                levels.filter_map(|(name, level)| Some((name.clone(), integer(level)?))).gather::<Map<_, _>>().into()
             }
             level => integer(level)?,
         };

@@ -1,5 +1,6 @@
 //! Whatever the order of arrival, and whatever is lost, the room comes out the same.
 
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::scene::{A, B, C, Scene, json_of};
@@ -268,4 +269,44 @@ fn who_is_not_in_the_room_any_more_is_told_so() {
     assert!(answer["pdus"][id.as_str()]["error"].is_string());
     assert_eq!((scene.status(&id), scene.waiting()), (None, 0));
     assert_eq!(scene.host().name(), C);
+}
+
+/// What was said before the server came is for those to ask for who page back: it is not news.
+#[test]
+fn the_time_before_the_server_came_is_not_told_as_new() {
+    for version in ["1", "12"] {
+        let scene = Scene::entered(version);
+        let known = scene.told();
+        let join = known.last().unwrap().clone();
+        let before = scene.world.event(&join).pdu().prev_events[0].clone();
+        let (fork, late) = (
+            scene.make(Recipe::message(BOB, "sent as Carol came").after(&[&before])),
+            scene.make(Recipe::message(ALICE, "after it").after(&[&join])),
+        );
+        scene.send(B, &[&fork]);
+        scene.send(A, &[&late]);
+        scene.assert_accepted(&[&fork, &late]);
+        assert_eq!(scene.status(&before), None);
+        assert_eq!(scene.told().len(), known.len() + 2);
+        scene.assert_converged();
+        scene.send(A, &[&before]);
+        scene.assert_converged();
+    }
+}
+
+/// Others know of a join before the server that asked for it, whose answer is still on its way.
+#[test]
+fn what_is_sent_while_the_server_enters_waits_for_that() {
+    let scene = Scene::about_to_enter("12");
+    let server = scene.server();
+    let entering = scene.host().block_on(server.federation.entering(&scene.world.workshop.room.id));
+    let ready = scene.message("sent as soon as Carol is in the room");
+    let request = scene.transaction(A, "early", json!({ "pdus": [json_of(&scene.world.event(&ready))] }));
+    let mut answer = Box::pin(server.federation(request));
+    assert!((&mut answer).now_or_never().is_none());
+    scene.enter();
+    drop(entering);
+    assert_eq!(scene.host().block_on(answer).status, 200);
+    scene.network.run();
+    scene.assert_accepted(&[&ready]);
 }

@@ -62,13 +62,53 @@ impl Scene {
         scene
     }
 
+    /// A room that the server has only now entered: it knows its state, and nothing of what was said before.
+    pub(super) fn entered(version: &str) -> Self {
+        let scene = Self::about_to_enter(version);
+        scene.enter();
+        scene
+    }
+
+    /// A room that Bob has joined and in which much was said, before anybody of the server has come.
+    pub(super) fn about_to_enter(version: &str) -> Self {
+        let scene = Self::unknown(version);
+        scene.make(Recipe::member(BOB, BOB, "join"));
+        (0..30).for_each(|serial| drop(scene.message(&format!("before {serial}"))));
+        [A, B].into_iter().for_each(|name| drop(scene.send_json(name, Vec::new())));
+        scene.network.carried();
+        scene
+    }
+
+    /// Carol joins, and the server enters with the state as it is told.
+    pub(super) fn enter(&self) {
+        let state = self.world.workshop.current();
+        let state = self.world.made().into_iter().filter(|id| state.values().any(|other| other == id));
+        let events: Vec<_> = state.map(|id| self.world.event(&id)).collect();
+        let join = self.make(Recipe::member(CAROL, CAROL, "join"));
+        let (server, world) = (self.server(), Rc::clone(&self.world));
+        self.host().block_on(async {
+            let room = server.rooms.room_or_new(&world.workshop.room.id, &world.version).await.unwrap();
+            let told = server.rooms.transact_in(&room, |draft| draft.take_in(&events)).await.unwrap();
+            let told: Vec<_> = told.into_iter().flatten().collect();
+            let entered = server.rooms.transact_in(&room, |draft| draft.enter(&world.event(&join), &told)).await.unwrap();
+            assert_eq!(entered, Ok(()));
+        });
+    }
+
     /// The same where the keys of the others are not known yet.
     pub(super) fn of_strangers(version: &str) -> Self {
+        let scene = Self::unknown(version);
+        scene.make(Recipe::member(BOB, BOB, "join"));
+        scene.make(Recipe::member(CAROL, CAROL, "join"));
+        scene.world.made().iter().for_each(|id| scene.know(id));
+        scene
+    }
+
+    /// A room of Alice's of which the server knows nothing.
+    fn unknown(version: &str) -> Self {
         let network = Network::new(&[C]);
         let mut world = World::new(version);
         world.adopt(Rc::clone(&network[0].server().identity));
-        world.make(Recipe::member(BOB, BOB, "join"));
-        world.make(Recipe::member(CAROL, CAROL, "join"));
         let world = Rc::new(world);
         let (silent, withheld, lies) = Default::default();
         let peers = Rc::new(Peers { world: Rc::clone(&world), silent, withheld, lies, batch: Cell::new(20) });
@@ -83,7 +123,6 @@ impl Scene {
                 if silent.silent.borrow().contains(&carried.to) { Treatment::Lose } else { Treatment::Carry }
             },
         );
-        scene.world.made().iter().for_each(|id| scene.know(id));
         scene
     }
 
@@ -161,7 +200,7 @@ impl Scene {
         answer.map(|answer| answer.status)
     }
 
-    fn transaction(&self, from: &str, id: &str, mut body: Value) -> Request {
+    pub(super) fn transaction(&self, from: &str, id: &str, mut body: Value) -> Request {
         let object = body.as_object_mut().unwrap();
         object.entry("origin").or_insert(from.into());
         object.entry("origin_server_ts").or_insert(self.now().into());

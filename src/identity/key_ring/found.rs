@@ -35,10 +35,7 @@ impl FoundKeys {
     ///
     /// <https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period>
     pub(crate) fn valid_at(&self, origin_server_ts: u64, version: &RoomVersion) -> PublicKeys {
-        self.at(version.rules.enforce_key_validity.then_some(origin_server_ts))
-    }
-
-    pub(super) fn at(&self, time: Option<u64>) -> PublicKeys {
+        let time = version.rules.enforce_key_validity.then_some(origin_server_ts);
         let is_valid = |key: &FoundKey| time.is_none_or(|time| key.valid_until >= time);
         let of_server = |keys: &BTreeMap<String, FoundKey>| {
             keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).collect()

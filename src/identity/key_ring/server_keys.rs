@@ -8,7 +8,7 @@ use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64, sign
 use serde::{Deserialize, Serialize};
 
 use super::found::FoundKey;
-use crate::{error::Error, federation_client::PeerError};
+use crate::{error::Error, federation_client::PeerError, gather::Gather};
 
 /// Keys are relied on for so long at most, whatever their server says.
 ///
@@ -80,12 +80,12 @@ fn read(server: &ServerName, object: &CanonicalJsonObject, now: u64) -> Result<K
     if keys.verify_keys.len() + keys.old_verify_keys.len() > MAX_KEYS {
         return Err(malformed("there are too many"));
     }
-    let verify_keys: BTreeMap<String, Base64> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).collect();
+    let verify_keys: BTreeMap<String, Base64> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).gather();
     let trusted = BTreeMap::from([(server.to_string(), verify_keys.clone())]);
     signatures::verify_json(&trusted, object).map_err(malformed)?;
     let valid_until = keys.valid_until_ts.min(now.saturating_add(MAX_VALIDITY_MILLIS));
     let old = keys.old_verify_keys.into_iter().map(|(id, old)| (id, FoundKey { key: old.key, valid_until: old.expired_ts }));
-    let mut all: BTreeMap<String, FoundKey> = old.collect();
+    let mut all: BTreeMap<String, FoundKey> = old.gather();
     all.extend(verify_keys.into_iter().map(|(id, key)| (id, FoundKey { key, valid_until })));
     Ok(KnownKeys { keys: all, valid_until })
 }

@@ -14,7 +14,6 @@ use crate::{
         graph::{Shared, auth_difference, conflicted_subgraph},
         snapshot::Snapshot,
         stored::{Decided, Status, StoredEvent},
-        view::Loaded,
     },
 };
 
@@ -39,7 +38,6 @@ fn id(number: EventNumber) -> OwnedEventId {
 fn view<'a>(cache: &'a Cache, edges: &Edges) -> View<'a> {
     let version = RoomVersion::parse("11").unwrap();
     let view = View::new(cache);
-    let mut loaded = Loaded::default();
     for (number, below) in edges {
         let json = json!({
             "type": "m.room.topic", "room_id": "!r:a.example", "sender": "@u:a.example", "content": {}, "origin_server_ts": 1, "depth": 1,
@@ -48,10 +46,9 @@ fn view<'a>(cache: &'a Cache, edges: &Edges) -> View<'a> {
         let pdu = Pdu::read(id(*number), to_raw_value(&json).unwrap(), &version).unwrap();
         let decided = Decided::new(Status::Accepted, Snapshot::default());
         let event = StoredEvent { number: *number, room: RoomNumber(1), pdu: pdu.into(), decided };
-        loaded.ids.insert(id(*number), Some(*number));
-        loaded.events.insert(*number, event.into());
+        view.loaded().ids.insert(id(*number), Some(*number));
+        view.loaded().events.insert(*number, event.into());
     }
-    view.load(loaded);
     view
 }
 

@@ -16,6 +16,7 @@ use wasm_bindgen::JsValue;
 
 use super::{Completion, failure::failed};
 use crate::{
+    gather::Gather,
     ports::StoreError,
     storage::{Batch, Durability, Key, Table, Write},
 };
@@ -31,7 +32,7 @@ struct Prepared {
 pub(super) async fn batch(database: &Database, batch: Batch, epoch: u64) -> Result<(), StoreError> {
     let durability = batch.durability;
     let writes: Vec<_> = batch.writes.into_iter().map(prepared).collect();
-    let tables: BTreeSet<_> = writes.iter().map(|write| write.table).chain([Table::Meta]).collect();
+    let tables: BTreeSet<_> = writes.iter().map(|write| write.table).chain([Table::Meta]).gather();
     let transaction = open(database, tables, durability)?;
     let completion = Completion::of(&transaction);
     let current = request_epoch(&transaction)?;

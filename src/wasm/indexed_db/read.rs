@@ -12,13 +12,14 @@ use web_sys::IdbRequest;
 
 use super::failure::failed;
 use crate::{
+    gather::Gather,
     ports::StoreError,
     storage::{Key, Row, Scan},
 };
 
 /// Reads each key's value. All requests leave at once, and as they are answered in order, the last is waited for first.
 pub(super) async fn rows(database: &Database, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-    let tables: BTreeSet<_> = keys.iter().map(|key| key.table).collect();
+    let tables: BTreeSet<_> = keys.iter().map(|key| key.table).gather();
     if tables.is_empty() {
         return Ok(Vec::new());
     }
