@@ -152,6 +152,31 @@ test("what is sent to somebody away waits at the relay, also when it is killed, 
   await marksAre(ada.tab, "delivered");
 });
 
+test("of two relays, one may be lost in the middle", async ({ person, site, relay }) => {
+  const second = new Relay();
+  await second.start();
+  try {
+    site.files["relays.json"] = JSON.stringify([relay.url, second.url]);
+    const { ada, bo } = await couple(person, site);
+    await say(ada.tab, "With two relays.");
+    await seesMessageSoon(bo.tab, "With two relays.");
+    await relay.kill();
+    await say(ada.tab, "With one.");
+    await seesMessageSoon(bo.tab, "With one.");
+    await bo.close();
+    await say(ada.tab, "While you were away.");
+    await shows(ada.tab, at("delivery"), "data-state", (states) => states.join() === "delivered,delivered,at_relay");
+    await ada.close();
+    await relay.start();
+    const tab = await bo.open(site.url);
+    await tab.click('.room-item:has-text("Welcome")');
+    const { messages } = await seesSoon(tab, (view) => view.messages.some(({ body }) => body === "While you were away."));
+    expect(messages.slice(-3).map(({ body }) => body)).toEqual(["With two relays.", "With one.", "While you were away."]);
+  } finally {
+    await second.remove();
+  }
+});
+
 /** Runs in the page: a request to the node in the name of its only account. */
 async function askAs(method, path, body) {
   const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));
