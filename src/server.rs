@@ -103,7 +103,7 @@ impl Server {
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
-        let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays).await?);
+        let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays, ports.clock.now()).await?);
         let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;

@@ -1,9 +1,10 @@
-// Makes the README's screenshots from the built demo: `node tests-wasm/screenshots.mjs`, after `cargo xtask demo` has built it.
+// Makes the README's screenshots from the built demo: `node tests-wasm/screenshots.mjs`, after `cargo xtask demo` has built it and the relay.
 import { mkdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
 import { chromium } from "@playwright/test";
 
+import { Relay } from "./browser/relay.mjs";
 import { Site } from "./browser/site.mjs";
 import config from "./playwright.config.mjs";
 
@@ -12,8 +13,11 @@ const LINES = ["Good morning. The fire is lit.", "It runs right here, in this pa
 
 const at = (testid) => `[data-testid="${testid}"]`;
 
+const relay = new Relay();
+await relay.start();
 const site = new Site();
 site.application = new URL("../www/dist/", import.meta.url);
+site.files["relays.json"] = JSON.stringify([relay.url]);
 await site.start();
 await mkdir(FOLDER, { recursive: true });
 const browser = await chromium.launch(config.use.launchOptions);
@@ -32,13 +36,20 @@ try {
       [at("message"), line],
     );
   }
+  await page.waitForSelector('[data-reachable="true"]');
   await shoot("light", "light");
   await shoot("dark", "dark");
   await page.setViewportSize({ width: 390, height: 800 });
   await shoot("phone", "light");
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.click(at("invite"));
+  await page.click(at("open-door"));
+  await page.waitForSelector(at("invite-link"));
+  await shoot("invite", "light");
 } finally {
   await browser.close();
   await site.stop();
+  await relay.remove();
 }
 
 async function shoot(name, colorScheme) {

@@ -36,24 +36,32 @@ pub(crate) struct OwnRelays {
 struct Chosen {
     urls: Vec<String>,
     seq: u64,
+    /// Whether they come with the server's configuration, since its owner has chosen none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    configured: bool,
 }
 
 impl OwnRelays {
-    /// Reads what was chosen; `first` where nothing was yet.
-    pub(crate) async fn open(store: Rc<dyn Store>, identity: Rc<Identity>, first: &[String]) -> Result<Self, Error> {
+    /// Reads what was chosen; `first` where nothing was yet. When those are others than the last time, peers have to learn it.
+    pub(crate) async fn open(store: Rc<dyn Store>, identity: Rc<Identity>, first: &[String], now: u64) -> Result<Self, Error> {
         let row = store.get_many(&[Key::new(Table::Meta).text(ROW)]).await?.pop().flatten();
         let chosen = match row {
             Some(row) => serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the stored relays: {error}")))?,
-            None => Chosen { urls: first.to_vec(), seq: 0 },
+            None => Chosen { configured: true, ..Chosen::default() },
         };
-        Ok(Self {
+        let is_outdated = chosen.configured && chosen.urls != first;
+        let relays = Self {
             store,
             identity,
             chosen: RefCell::new(chosen),
             standings: RefCell::default(),
             changed: Signal::default(),
             moved: Signal::default(),
-        })
+        };
+        if is_outdated {
+            relays.take(first.to_vec(), now, true).await?;
+        }
+        Ok(relays)
     }
 
     /// Their base URLs, the first to be tried first.
@@ -64,8 +72,12 @@ impl OwnRelays {
     /// Chooses relays. The record that says so is newer than any before, also where this identity was restored elsewhere.
     pub(crate) async fn choose(&self, urls: Vec<String>, now: u64) -> Result<(), Error> {
         check(&urls)?;
+        self.take(urls, now, false).await
+    }
+
+    async fn take(&self, urls: Vec<String>, now: u64, configured: bool) -> Result<(), Error> {
         let seq = now.max(self.chosen.borrow().seq + 1);
-        let chosen = Chosen { urls, seq };
+        let chosen = Chosen { urls, seq, configured };
         let mut batch = Batch::new();
         batch.put_json(Key::new(Table::Meta).text(ROW), &chosen);
         self.store.commit(batch).await?;
@@ -100,7 +112,7 @@ impl OwnRelays {
 
     /// The record that tells others. A server whose name is made of no key has none: it is found by its name.
     pub(crate) fn record(&self) -> Option<CanonicalJsonObject> {
-        let Chosen { urls, seq } = self.chosen.borrow().clone();
+        let Chosen { urls, seq, .. } = self.chosen.borrow().clone();
         NodeRecord { name: self.identity.server_name().clone(), relays: urls, seq }.sign(&*self.identity).ok()
     }
 }
@@ -112,5 +124,36 @@ fn check(urls: &[String]) -> Result<(), Error> {
     match urls.iter().find(|url| host_of(url).is_none()) {
         Some(url) => Err(Error::invalid_param(format!("{url:?} is no relay's URL; it should look like https://relay.example.org."))),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::{storage::MemoryStore, support::SeededEntropy};
+
+    fn opened(store: &Rc<dyn Store>, first: &[&str], now: u64) -> OwnRelays {
+        let identity = Rc::new(block_on(Identity::load_or_make(&**store, &SeededEntropy::new(1), None)).unwrap());
+        let first: Vec<_> = first.iter().map(|url| (*url).to_owned()).collect();
+        block_on(OwnRelays::open(Rc::clone(store), identity, &first, now)).unwrap()
+    }
+
+    fn told(relays: &OwnRelays) -> (Vec<String>, u64) {
+        (relays.urls(), relays.chosen.borrow().seq)
+    }
+
+    #[test]
+    fn configured_relays_are_told_anew_when_they_change_until_others_are_chosen() {
+        let store: Rc<dyn Store> = Rc::new(MemoryStore::new());
+        let (a, b) = ("https://a.example", "https://b.example");
+        assert_eq!(told(&opened(&store, &[a], 100)), (vec![a.into()], 100));
+        assert_eq!(told(&opened(&store, &[a], 200)), (vec![a.into()], 100), "what has not changed is no news");
+        assert_eq!(told(&opened(&store, &[b], 50)), (vec![b.into()], 101), "later holds, whatever the clock says");
+        block_on(opened(&store, &[b], 300).choose(vec![a.into()], 300)).unwrap();
+        assert_eq!(told(&opened(&store, &[b], 400)), (vec![a.into()], 300));
     }
 }

@@ -83,7 +83,7 @@ async function host(person, site, door = "open-door") {
   await shows(tab, at("reach"), "data-reachable", ([reachable]) => reachable === "true");
   await tab.click(at("invite"));
   await tab.click(at(door));
-  const [link] = await shows(tab, at("invite-link"), "value", ([value]) => Boolean(value));
+  const link = await until(() => tab.evaluate((selector) => document.querySelector(selector).value, at("invite-link")), (value) => typeof value === "string", PATIENCE_MILLIS);
   await tab.click(at("close-panel"));
   return { ada, link };
 }
@@ -113,7 +113,8 @@ test("a link leads a fresh browser into the room, and talk goes in both directio
   await seesMessageSoon(ada.tab, "Thank you.");
   await marksAre(ada.tab, "delivered");
   await marksAre(bo.tab, "delivered");
-  // Bo has seen Ada's words, and is about to say more.
+  // Bo sees what Ada says last, and is about to say more.
+  await say(ada.tab, "Sit down.");
   await shows(ada.tab, at("readers"), "title", (titles) => titles.some((title) => title.includes("Bo")));
   await bo.tab.fill(at("composer"), "And");
   await until(() => ada.tab.evaluate((selector) => document.querySelector(selector)?.textContent, at("typing")), (words) => /Bo is writing/.test(words), PATIENCE_MILLIS);
@@ -149,6 +150,31 @@ test("what is sent to somebody away waits at the relay, also when it is killed, 
   await ada.open(site.url);
   await ada.tab.click('.room-item:has-text("Welcome")');
   await marksAre(ada.tab, "delivered");
+});
+
+test("of two relays, one may be lost in the middle", async ({ person, site, relay }) => {
+  const second = new Relay();
+  await second.start();
+  try {
+    site.files["relays.json"] = JSON.stringify([relay.url, second.url]);
+    const { ada, bo } = await couple(person, site);
+    await say(ada.tab, "With two relays.");
+    await seesMessageSoon(bo.tab, "With two relays.");
+    await relay.kill();
+    await say(ada.tab, "With one.");
+    await seesMessageSoon(bo.tab, "With one.");
+    await bo.close();
+    await say(ada.tab, "While you were away.");
+    await shows(ada.tab, at("delivery"), "data-state", (states) => states.join() === "delivered,delivered,at_relay");
+    await ada.close();
+    await relay.start();
+    const tab = await bo.open(site.url);
+    await tab.click('.room-item:has-text("Welcome")');
+    const { messages } = await seesSoon(tab, (view) => view.messages.some(({ body }) => body === "While you were away."));
+    expect(messages.slice(-3).map(({ body }) => body)).toEqual(["With two relays.", "With one.", "While you were away."]);
+  } finally {
+    await second.remove();
+  }
 });
 
 /** Runs in the page: a request to the node in the name of its only account. */

@@ -13,13 +13,12 @@ const POLL_MILLIS = 25_000;
 const RETRY_MILLIS = 2000;
 /** From the least to the most that can be said. */
 const ORDER = ["queued", "at_relay", "delivered"];
+const ON_THE_WAY = new Set(["queued", "at_relay"]);
 
 /** Follows the messages of one's own in one room, until the signal ends it. Fires `change`. */
 export class Deliveries extends EventTarget {
   /** @type {Map<string, Delivery>} */
   byEvent = new Map();
-  #serial = null;
-  #asked = new Set();
 
   constructor(session, room) {
     super();
@@ -28,34 +27,44 @@ export class Deliveries extends EventTarget {
   }
 
   async follow(signal) {
+    await Promise.all([this.#meet(signal), this.#watch(signal)]);
+  }
+
+  /** A new message is asked for at once, whatever else is waited for. */
+  async #meet(signal) {
     while (!signal.aborted) {
-      const wanted = this.#unfinished();
-      if (!wanted.length) await changeOf(this.session, signal);
-      else await this.#ask(wanted).catch(() => pause(RETRY_MILLIS));
+      const ids = this.#own().filter((id) => !this.byEvent.has(id)).slice(-MOST_EVENTS);
+      if (ids.length) await this.#ask(ids).catch(() => pause(RETRY_MILLIS));
+      else await eventOf(this.session, signal);
     }
   }
 
-  /** The newest messages that have not arrived everywhere, as far as is known. */
-  #unfinished() {
+  /** What is on its way is asked for again as soon as anything has changed. */
+  async #watch(signal) {
+    let serial = null;
+    while (!signal.aborted) {
+      const ids = this.#own().filter((id) => ON_THE_WAY.has(this.byEvent.get(id)?.state)).slice(-MOST_EVENTS);
+      if (!ids.length) await eventOf(this, signal);
+      else serial = await this.#ask(ids, serial).catch(() => pause(RETRY_MILLIS));
+    }
+  }
+
+  #own() {
     const events = this.room.getLiveTimeline().getEvents();
-    const own = events.filter((event) => event.getSender() === this.session.userId && !event.status && event.getId().startsWith("$"));
-    const ids = own.map((event) => event.getId());
-    return ids.filter((id) => !["here", "delivered"].includes(this.byEvent.get(id)?.state)).slice(-MOST_EVENTS);
+    const own = events.filter((event) => event.getSender() === this.session.userId && !event.status);
+    return own.map((event) => event.getId()).filter((id) => id.startsWith("$"));
   }
 
-  /** What was not asked for before is answered at once; what was, as soon as something has changed. */
-  async #ask(ids) {
+  /** With the serial of an earlier answer, the answer waits for a change. */
+  async #ask(ids, since) {
     const query = new URLSearchParams(ids.map((id) => ["event_id", id]));
-    if (this.#serial && ids.every((id) => this.#asked.has(id))) {
-      query.set("since", this.#serial);
-      query.set("timeout", POLL_MILLIS);
-    }
+    if (since) query.set("since", since);
+    if (since) query.set("timeout", POLL_MILLIS);
     const { node, client } = this.session;
     const { events, serial } = await ask(node, client.getAccessToken(), `/rooms/${encodeURIComponent(this.room.roomId)}/delivery?${query}`);
-    this.#serial = serial;
-    this.#asked = new Set(ids);
     for (const id of ids) this.byEvent.set(id, deliveryOf(events[id]));
     this.dispatchEvent(new Event("change"));
+    return serial;
   }
 }
 
@@ -67,8 +76,5 @@ function deliveryOf(answer) {
 
 const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 
-const changeOf = (session, signal) =>
-  new Promise((resolve) => {
-    session.addEventListener("change", resolve, { once: true });
-    signal.addEventListener("abort", resolve, { once: true });
-  });
+/** Once the signal has ended it, it never comes. */
+const eventOf = (target, signal) => new Promise((resolve) => target.addEventListener("change", resolve, { once: true, signal }));

@@ -7,6 +7,8 @@ import { ask, tell } from "./node.js";
  *   limits?: {max_body: number, allow_list: boolean, mailbox: {entries: number, bytes: number}, retention_ms: number}}} Relay
  */
 
+/** Some browsers take more for a host than can be one. */
+const HOST = /^([a-z0-9.-]+|\[[0-9a-f:.]+\])$/i;
 const DAY = 86_400_000;
 const HOUR = 3_600_000;
 
@@ -25,7 +27,7 @@ export const learnRecord = (node, token, record) => tell(node, token, "PUT", `/r
 /** What a person typed, as a relay's base URL; or an error that says what is wrong with it. */
 export function relayUrl(typed) {
   const withScheme = /^[a-z]+:\/\//i.test(typed) ? typed : `https://${typed}`;
-  if (!URL.canParse(withScheme)) throw new Error("That is no address. It should look like https://relay.example.org.");
+  if (!URL.canParse(withScheme) || !HOST.test(new URL(withScheme).hostname)) throw new Error("That is no address. It should look like https://relay.example.org.");
   const url = new URL(withScheme);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw new Error("A relay's address begins with https://.");
   if (location.protocol === "https:" && url.protocol === "http:" && !isLoopback(url.hostname)) {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::drivers::{self, Driver};
 use crate::setup::{self, Browsers, Tools, WasmToolchain};
-use crate::{package, process, sizes, workspace};
+use crate::{package, process, relay, sizes, workspace};
 
 /// The crate that is nothing but tests for browsers, and has no native build.
 const BROWSER_CRATE: &str = "tests-wasm";
@@ -20,7 +20,7 @@ const DRIVER_LIMIT_SECONDS: &str = "60";
 /// A step: the part it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("fmt", "fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
@@ -31,6 +31,7 @@ const STEPS: [Step; 11] = [
     ("browser", "package", |_| package::build()),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
+    ("browser", "relay", |_| relay::build()),
     ("browser", "playwright", Machine::playwright),
 ];
 

@@ -26,7 +26,7 @@ export function InviteLink({ room }) {
   const change = maySend(room, me, "m.room.join_rules") ? (next) => setRule(next) : null;
   return (
     <section class="stack" data-testid="invite-link-section">
-      <h3 class="section-name">Anyone, anywhere</h3>
+      <h3 class="section-name">By a link</h3>
       {DOORS[rule] ? <OpenDoor room={room} rule={rule} change={change} busy={busy} /> : <ClosedDoor room={room} change={change} busy={busy} />}
       <ErrorLine error={error} />
     </section>
