@@ -257,12 +257,12 @@ fn what_goes_out_is_kept_as_it_is_sent_until_it_was_delivered() {
         let entries = server.log.read(Position(0), 100).await.unwrap();
         let is_out = |output: &Output| matches!(output, Output::ToDeviceRemote { destination } if destination == peer());
         let (position, _) = entries.into_iter().find(|(_, output)| is_out(output)).unwrap();
-        let content = to_device::outgoing(&*server.ports.store, &peer(), position).await.unwrap().unwrap();
+        let content = to_device::outgoing(&*server.ports.store, peer(), position).await.unwrap().unwrap();
         assert_eq!(content["messages"], json!({ zoe().as_str(): { "A": { "number": 1 } } }));
         let mut batch = Batch::new();
-        to_device::forget_outgoing(&*server.ports.store, &peer(), position, &mut batch).await.unwrap();
+        to_device::forget_outgoing(&*server.ports.store, peer(), position, &mut batch).await.unwrap();
         server.ports.store.commit(batch).await.unwrap();
-        assert_eq!(to_device::outgoing(&*server.ports.store, &peer(), position).await.unwrap(), None);
+        assert_eq!(to_device::outgoing(&*server.ports.store, peer(), position).await.unwrap(), None);
     });
 }
 

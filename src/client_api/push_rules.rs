@@ -138,7 +138,10 @@ async fn rule(call: &Call) -> Result<Value, Error> {
     ruleset::find(&content, call.param(0), call.param(1)).cloned()
 }
 
-async fn change(call: &Call, change: Box<dyn FnOnce(&mut Value) -> Result<(), Error> + '_>) -> Result<Response, Error> {
+/// What becomes of a user's rules.
+type Change<'a> = Box<dyn FnOnce(&mut Value) -> Result<(), Error> + 'a>;
+
+async fn change(call: &Call, change: Change<'_>) -> Result<Response, Error> {
     let user = call.user()?;
     let changing = account_data::change(&call.server, user, None, rules::KIND, |old| {
         let mut content = old.unwrap_or_else(|| rules::predefined(user));

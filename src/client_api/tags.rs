@@ -62,7 +62,10 @@ async fn remove(call: Call) -> Result<Response, Error> {
     change(&call, Box::new(|tags| drop(tags.remove(call.param(2))))).await
 }
 
-async fn change(call: &Call, change: Box<dyn FnOnce(&mut Map<String, Value>) + '_>) -> Result<Response, Error> {
+/// What becomes of a room's tags.
+type Change<'a> = Box<dyn FnOnce(&mut Map<String, Value>) + 'a>;
+
+async fn change(call: &Call, change: Change<'_>) -> Result<Response, Error> {
     call.only_for(&call.user_id(0)?)?;
     let room = call.room_id(1)?;
     let changing = account_data::change(&call.server, call.user()?, Some(&room), KIND, |old| {

@@ -29,6 +29,7 @@ impl Audience {
             Output::Devices { user, .. } | Output::SigningKeys { user } => {
                 Self { rooms: sharing::joined_rooms(server, user).await?, also: None }
             }
+            Output::Presence { user } if is_local(server, user) => Self { rooms: sharing::joined_rooms(server, user).await?, also: None },
             Output::ToDeviceRemote { destination } => Self { rooms: Vec::new(), also: Some(destination.clone()) },
             _ => Self::default(),
         };

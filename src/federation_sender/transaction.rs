@@ -19,7 +19,7 @@ use crate::{
     identity::Identity,
     keys::told,
     log::Output,
-    receipts,
+    presence, receipts,
     room_server::{EventNumber, Position, Room, RoomNumber, commit::read_room_log_row},
     server::Server,
     storage::{Key, Scan, Table},
@@ -120,6 +120,7 @@ async fn part(server: &Server, position: Position, output: &Output) -> Result<Op
             Ok(Some(edu("m.device_list_update", content)))
         }
         Output::SigningKeys { user } => Ok(Some(edu("m.signing_key_update", told::signing_key_update(server, user).await?))),
+        Output::Presence { user } => Ok(Some(edu("m.presence", json!({ "push": [presence::told(server, user).await?] })))),
         Output::ToDeviceRemote { destination } => {
             let content = to_device::outgoing(&*server.ports.store, destination, position).await?;
             Ok(content.map(|content| edu("m.direct_to_device", content)))

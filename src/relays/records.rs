@@ -70,7 +70,7 @@ impl NodeRecords {
         let object = <Base64>::parse(header).ok().and_then(|bytes| serde_json::from_slice(bytes.as_bytes()).ok());
         match object {
             Some(object) if public_key_of(server).is_some() => match self.learn(server, &object).await {
-                Err(error) if matches!(error, Error::Refused(_)) => Ok(()),
+                Err(Error::Refused(_)) => Ok(()),
                 learnt => learnt.map(drop),
             },
             _ => Ok(()),

@@ -129,11 +129,11 @@ impl RelayTransport {
     /// Asks this server's own relays, one of which may know the way.
     async fn ask_own(&self, to: &Destination, request: &Request, mut refusal: Option<String>) -> Result<Reply, TransportError> {
         for tunnel in self.all_tunnels() {
-            let message = carry::request(to.name.as_str(), request).and_then(|mut message| {
+            let message = carry::request(to.name.as_str(), request).map(|mut message| {
                 if !to.relays.is_empty() {
                     message.headers.push(path::RELAYS_HEADER, to.relays.join(", "));
                 }
-                Ok(message)
+                message
             });
             let asked = async { said(tunnel.request(message?).await.map_err(io::Error::other)?).await };
             match asked.await {

@@ -1,4 +1,6 @@
 //! The specification's OpenAPI document: where it is, and the operations that it describes.
+// Each test reads one of the documents.
+#![allow(dead_code)]
 
 use std::{collections::BTreeMap, fs, io::Write, path::Path, sync::LazyLock};
 

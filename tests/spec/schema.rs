@@ -123,7 +123,9 @@ fn closed_schema(schema: &Value) -> Value {
     if let Some(keywords) = keywords {
         keywords.entry("additionalProperties").or_insert(false.into());
         if let Some(named) = keywords.get_mut("properties").and_then(Value::as_object_mut) {
-            IN_PROSE.iter().for_each(|field| drop(named.entry(*field).or_insert(true.into())));
+            for field in IN_PROSE {
+                named.entry(field).or_insert(true.into());
+            }
         }
     }
     closed

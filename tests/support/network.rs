@@ -247,7 +247,7 @@ impl Wires {
             Treatment::Carry => {}
             Treatment::Lose => return Err(unreachable("the request was lost")),
             Treatment::LoseAnswer => {
-                self.deliver(from, to, request).await.map_err(|why| unreachable(why))?;
+                self.deliver(from, to, request).await.map_err(unreachable)?;
                 return Err(unreachable("the answer was lost"));
             }
             Treatment::Repeat => drop(self.deliver(from, to, request.clone()).await),
@@ -257,7 +257,7 @@ impl Wires {
                 return Ok(Reply::Kept { relays: vec!["https://relay.example".into()] });
             }
         }
-        let answer = self.deliver(from, to, request).await.map_err(|why| unreachable(why))?;
+        let answer = self.deliver(from, to, request).await.map_err(unreachable)?;
         self.wait().await;
         if self.is_cut(from, to) { Err(unreachable("the wire was cut")) } else { Ok(Reply::Answered(answer)) }
     }
