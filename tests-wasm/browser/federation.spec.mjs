@@ -177,6 +177,24 @@ test("of two relays, one may be lost in the middle", async ({ person, site, rela
   }
 });
 
+test("people of different relays meet, since the link tells where the host is found", async ({ person, site }) => {
+  const second = new Relay();
+  await second.start();
+  try {
+    const { ada, link } = await host(person, site);
+    site.files["relays.json"] = JSON.stringify([second.url]);
+    const bo = await guest(person, link);
+    await isIn(bo.tab, "Welcome");
+    await say(bo.tab, "From another relay.");
+    await seesMessageSoon(ada.tab, "From another relay.");
+    await say(ada.tab, "To another relay.");
+    await seesMessageSoon(bo.tab, "To another relay.");
+    await marksAre(ada.tab, "delivered");
+  } finally {
+    await second.remove();
+  }
+});
+
 /** Runs in the page: a request to the node in the name of its only account. */
 async function askAs(method, path, body) {
   const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));

@@ -21,7 +21,8 @@ export class Relay {
   async start() {
     if (!existsSync(PROGRAM)) throw new Error("the relay is not there: run `cargo build --package inglenook-relay`");
     this.#folder ??= await mkdtemp(join(tmpdir(), "inglenook-relay-"));
-    this.#program = spawn(PROGRAM, ["--listen", this.#listen, "--data", this.#folder, "--log", "warn"], { stdio: ["ignore", "pipe", "inherit"] });
+    const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", "warn", "--allow-private-addresses"];
+    this.#program = spawn(PROGRAM, settings, { stdio: ["ignore", "pipe", "inherit"] });
     const [line] = await once(createInterface(this.#program.stdout), "line");
     this.url = line.split(" ").at(-1);
     this.#listen = new URL(this.url).host;
