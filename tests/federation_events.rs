@@ -160,8 +160,9 @@ fn the_past_is_served_from_the_given_events_back() {
 #[test]
 fn no_answer_holds_more_than_a_hundred_events() {
     let scene = scene("12", json!({}));
-    let last = (0..110).map(|number| scene.send(&number.to_string())).last().unwrap();
-    let answer = scene.get("backfill", &format!("?v={}&limit=1000", encode(&last)));
+    let sent: Vec<_> = (0..110).map(|number| scene.send(&number.to_string())).collect();
+    let last = sent.last().unwrap();
+    let answer = scene.get("backfill", &format!("?v={}&limit=1000", encode(last)));
     assert_eq!(answer["pdus"].as_array().unwrap().len(), 100);
     let asked = json!({ "earliest_events": [], "latest_events": [last], "limit": 1000 });
     let target = format!("/v1/get_missing_events/{}", encode(&scene.room));

@@ -54,7 +54,7 @@ impl Scene {
     fn state(&self, at: usize, event: &str, to: usize) -> String {
         let answer = self.delivery(at, event);
         let state = &answer["events"][event]["destinations"][self.network[to].name()]["state"];
-        state.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+        state.as_str().unwrap().to_owned()
     }
 
     fn choose_relays(&self, relays: &[String]) {
@@ -281,7 +281,7 @@ fn a_client_can_wait_for_a_delivery() {
 fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
     let mut scene = Scene::new(2);
     scene.say(0, "hello");
-    let relays = vec!["https://relay.example".to_owned(), "https://other.example".to_owned()];
+    let relays = ["https://relay.example".to_owned(), "https://other.example".to_owned()];
     for seq in 0..2 {
         let wanted = relays[seq..].to_vec();
         scene.choose_relays(&wanted);
