@@ -134,8 +134,8 @@ const STATE_SECTIONS: [(&str, &str); 3] = [
 
 /// What a client takes for the room's name: from the state, and from the timeline where that counts.
 fn name_known(part: &Value) -> Option<Value> {
-    let timeline = part["timeline"]["events"].as_array()?.iter().filter(|_| part.get("state").is_some());
-    let name = timeline.filter(|event| event["type"] == "m.room.name").next_back().or_else(|| state_of(part, "m.room.name", ""));
+    let mut timeline = part["timeline"]["events"].as_array()?.iter().filter(|_| part.get("state").is_some());
+    let name = timeline.rfind(|event| event["type"] == "m.room.name").or_else(|| state_of(part, "m.room.name", ""));
     Some(name?["content"]["name"].clone())
 }
 
