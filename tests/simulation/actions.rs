@@ -66,9 +66,6 @@ impl World {
             return self.note(node, "leaves", answer);
         }
         let answer = self.join(node);
-        if !joined {
-            self.joined_at.insert(node, self.acknowledged.len());
-        }
         self.note(node, "joins", answer);
     }
 

@@ -1,10 +1,6 @@
 //! The world of one seed: nodes with one user each, one room, and a network that does to requests what chance says.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
 use inglenook::{
     Config,
@@ -33,8 +29,6 @@ pub(crate) struct World {
     pub(crate) room: String,
     /// The events that were acknowledged to a client, and whose.
     pub(crate) acknowledged: Vec<(usize, String)>,
-    /// How many events had been acknowledged when each node came into the room for the last time.
-    pub(crate) joined_at: BTreeMap<usize, usize>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
     pub(crate) transactions: u64,
@@ -55,7 +49,6 @@ impl World {
             users,
             room: String::new(),
             acknowledged: Vec::new(),
-            joined_at: BTreeMap::new(),
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             transactions: 0,
