@@ -19,8 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use self::world::World;
 
-/// So many seeds run where nobody says otherwise: what takes some seconds.
-const SEEDS: u64 = 30;
+/// So many seeds run where nobody says otherwise: what takes a minute or two.
+const SEEDS: u64 = 300;
 
 /// So many things are done in each.
 const ACTIONS: usize = 40;

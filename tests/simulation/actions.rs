@@ -46,7 +46,7 @@ impl World {
         self.transactions
     }
 
-    fn say(&mut self, node: usize) {
+    pub(crate) fn say(&mut self, node: usize) {
         let transaction = self.transaction();
         let body = json!({ "msgtype": "m.text", "body": format!("message {transaction}") });
         let answer = self.in_room(node, Method::Put, &format!("send/m.room.message/{transaction}"), body);

@@ -34,6 +34,15 @@ pub(crate) fn all(world: &World) {
     nothing_acknowledged_is_missing(world, &joined);
 }
 
+/// Whether an event that one member's server shows has soft-failed at another's, by the order in which it came. It is no
+/// forward extremity there, so their states may differ until somebody builds upon it.
+pub(crate) fn any_softly_failed(world: &World) -> bool {
+    let joined = members(world);
+    let verdicts: Vec<_> = joined.iter().map(|node| verdicts(world, *node)).collect();
+    let is_disputed = |event: &String| verdicts.iter().any(|others| others.get(event).is_some_and(|verdict| verdict == "a"));
+    verdicts.iter().flatten().any(|(event, verdict)| verdict == "s" && is_disputed(event))
+}
+
 /// The nodes whose user is in the room, by what their own server says.
 fn members(world: &World) -> Vec<usize> {
     let is_joined = |node: &usize| {

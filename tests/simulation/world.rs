@@ -8,7 +8,7 @@ use inglenook::{
 };
 use serde_json::{Value, json};
 
-use super::chance::Chance;
+use super::{chance::Chance, checks};
 use crate::support::{
     Answer, Network, User, encode,
     network::{Carried, Treatment},
@@ -159,6 +159,13 @@ impl World {
         self.network.delay(0);
         self.tell("everything is mended".into());
         self.settle(MENDING_MILLIS);
+        if checks::any_softly_failed(self) {
+            self.tell("an event has softly failed at one of the members; all say one thing more".into());
+            for node in 0..self.users.len() {
+                self.say(node);
+                self.settle(60_000);
+            }
+        }
     }
 
     /// Nodes whose user can act.

@@ -238,3 +238,19 @@ fn a_local_user_whom_a_merge_puts_out_is_told() {
     assert_eq!(users, &[super::world::user(BOB)]);
     super::consistency::check(&peer);
 }
+
+#[test]
+fn who_was_kicked_does_not_come_back_by_what_others_said_meanwhile() {
+    for version in &VERSIONS[1..] {
+        let (world, base) = world(version);
+        let hello = world.make(Recipe::message(ALICE, "hello").after(&[&base]));
+        let kick = world.make(Recipe::member(ALICE, DAVE, "leave").after(&[&hello]));
+        let topic = world.make(Recipe::topic(ALICE, "quiet").after(&[&kick]));
+        let meanwhile = world.make(Recipe::message(BOB, "meanwhile").after(&[&base]));
+        let both = world.make(Recipe::message(ALICE, "both").after(&[&topic, &meanwhile]));
+        assert_eq!(event(&world.workshop.before(&both), "m.room.member", DAVE), Some(&kick), "version {version}, first merge");
+        world.make(world.power(ALICE, &[(BOB, 50)]).after(&[&both]));
+        world.make(Recipe::message(CAROL, "late").after(&[&base]));
+        assert_eq!(event(&merged(&world), "m.room.member", DAVE), Some(&kick), "version {version}, second merge");
+    }
+}
