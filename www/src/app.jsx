@@ -1,6 +1,6 @@
 // The page: starts the node, then shows one column, or two side by side, each a place of one account.
 import { render } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { accountNamed, accounts, onAccountsChange } from "./accounts.js";
 import { Column, useChanges } from "./hooks.js";
 import { openNode } from "./node.js";
@@ -24,7 +24,7 @@ function App() {
 function Columns({ node }) {
   const [places, goTo] = usePlaces();
   const [, renderAccounts] = useState();
-  useEffect(() => onAccountsChange(() => renderAccounts({})), []);
+  useLayoutEffect(() => onAccountsChange(() => renderAccounts({})), []);
   useChanges(node, "statechange");
   if (node.state === "failed") return <NodeFailed />;
   return (
@@ -75,7 +75,7 @@ function UnreadInTitle({ session }) {
 /** The places in the address bar, never none. */
 function usePlaces() {
   const [places, setPlaces] = useState(currentPlaces);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const follow = () => setPlaces(currentPlaces());
     addEventListener("hashchange", follow);
     return () => removeEventListener("hashchange", follow);

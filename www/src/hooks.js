@@ -1,6 +1,6 @@
 // What ties things that change by themselves (sessions, accounts, the address) to the views.
 import { createContext } from "preact";
-import { useCallback, useContext, useEffect, useReducer, useRef, useState } from "preact/hooks";
+import { useCallback, useContext, useEffect, useLayoutEffect, useReducer, useRef, useState } from "preact/hooks";
 
 /** @type {import("preact").Context<{node: import("./node.js").Node, session: import("./session.js").Session, place: import("./route.js").Place, go: Function}>} */
 export const Column = createContext(null);
@@ -12,10 +12,10 @@ export function useColumn() {
   return { ...column, client: column.session.client, me: column.session.userId };
 }
 
-/** Renders anew at each event of that name. */
+/** Renders anew at each event of that name. It listens before the browser draws: an effect after that would miss what changes in between. */
 export function useChanges(target, name) {
   const [, render] = useReducer((count) => count + 1, 0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     target?.addEventListener(name, render);
     return () => target?.removeEventListener(name, render);
   }, [target, name]);
