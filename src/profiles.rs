@@ -74,7 +74,9 @@ async fn write(server: &Server, user: &UserId, field: &str, value: Option<Value>
     }
     let mut batch = Batch::new();
     batch.put(profile_key(user), row);
-    Ok(server.ports.store.commit(batch).await?)
+    server.ports.store.commit(batch).await?;
+    server.deposits_changed.raise();
+    Ok(())
 }
 
 /// The rooms of a local user, with the user's membership.

@@ -17,3 +17,6 @@ pub use self::{
     socket::{Message, Socket, Sockets},
     transport::RelayTransport,
 };
+
+#[cfg(test)]
+mod tests;

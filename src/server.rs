@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     accounts::Accounts,
-    background::Background,
+    background::{Background, ToItsEnd},
     client_api,
     config::Config,
     directory::Directory,
@@ -73,7 +73,7 @@ pub struct Server {
     pub(crate) notary: Notary,
     pub(crate) federation: Federation,
     pub(crate) pending_joins: PendingJoins,
-    background: Background,
+    background: Rc<Background>,
     pub(crate) accounts: Accounts,
     pub(crate) directory: Directory,
     pub(crate) typing: RefCell<Typing>,
@@ -125,7 +125,7 @@ impl Server {
             notary: Notary::default(),
             federation: Federation::default(),
             pending_joins: PendingJoins::open(&*ports.store).await?,
-            background: Background::default(),
+            background: Rc::default(),
             accounts: Accounts::new(Rc::clone(&ports.store)),
             directory: Directory::new(Rc::clone(&ports.store)),
             last_creation: Cell::new(0),
@@ -155,12 +155,14 @@ impl Server {
 
     /// Answers a request. Never fails: what goes wrong is in the response.
     pub async fn handle(self: &Rc<Self>, request: Request) -> Response {
-        client_api::answer(self, request).await
+        let server = Rc::clone(self);
+        self.to_its_end(async move { client_api::answer(&server, request).await }).await
     }
 
     /// Answers another server's request. Never fails: what goes wrong is in the response.
     pub async fn federation(self: &Rc<Self>, request: Request) -> Response {
-        federation_api::answer(self, request).await
+        let server = Rc::clone(self);
+        self.to_its_end(async move { federation_api::answer(&server, request).await }).await
     }
 
     /// Does the work that goes on beside requests. The host drives it for as long as the server lives.
@@ -172,6 +174,11 @@ impl Server {
     /// Leaves a task to [`Server::run`].
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.background.spawn(task);
+    }
+
+    /// Does the work to its end, also where whoever waits for it goes away.
+    pub(crate) fn to_its_end<T: 'static>(&self, work: impl Future<Output = T> + 'static) -> ToItsEnd<T> {
+        ToItsEnd::new(work, Rc::clone(&self.background))
     }
 
     /// Ends waiting polls at once, so that another instance can take over.

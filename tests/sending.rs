@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::task::{Context, Waker};
+
 use futures_util::future::join_all;
 use inglenook::http::{Body, Method, Response};
 use serde_json::{Value, json};
@@ -148,6 +150,32 @@ fn at_once<const N: usize>(host: &Host, user: &User, room: &str, transactions: [
         body["event_id"].as_str().unwrap().to_owned()
     };
     responses.into_iter().map(id).collect()
+}
+
+#[test]
+fn what_a_client_gives_up_halfway_is_done_to_its_end() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({}));
+    host.store.set_slow(true);
+    // As many steps as a send has, and some more.
+    for steps in 0..40 {
+        let server = std::rc::Rc::clone(&host.server());
+        let (given_up, next) = (format!("given up {steps}"), format!("next {steps}"));
+        let request = support::request(Method::Put, &send_target(&room, &given_up), Some(&alice.token), Some(text(&given_up)));
+        let mut sending = Box::pin(server.handle(request));
+        let mut is_answered = || sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        let _ = (0..steps).any(|_| is_answered());
+        drop(sending);
+        host.run();
+        host.send_as(&alice, &room, "m.room.message", &next, text(&next)).ok();
+        // Once it has begun it is there, and a client that tries again after all makes no second one.
+        host.send_as(&alice, &room, "m.room.message", &given_up, text(&given_up)).ok();
+        let history = host.get(&alice, &room_path(&room, "messages?dir=b&limit=3")).ok();
+        let bodies: Vec<_> = history.body["chunk"].as_array().unwrap().iter().map(|event| event["content"]["body"].clone()).collect();
+        let sent = if steps == 0 { [&given_up, &next] } else { [&next, &given_up] };
+        assert_eq!(bodies[..2], sent.map(|body| json!(body)), "given up after {steps} steps");
+    }
 }
 
 #[test]

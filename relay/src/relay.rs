@@ -68,8 +68,12 @@ pub(crate) enum Caller {
 impl Relay {
     /// Brings a request to where it belongs.
     pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
+        let (authority, uri) = (request.authority.clone(), request.uri.clone());
+        tracing::debug!(?caller, %authority, %uri, "a request");
         let response = self.route(request, caller).await.unwrap_or_else(Response::from);
-        self.metrics.count(Outcome::parse(response.headers.first(OUTCOME_HEADER)));
+        let outcome = Outcome::parse(response.headers.first(OUTCOME_HEADER));
+        tracing::debug!(%authority, %uri, status = response.status, ?outcome, "answered");
+        self.metrics.count(outcome);
         response
     }
 

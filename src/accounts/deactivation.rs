@@ -45,6 +45,7 @@ pub(crate) async fn deactivate(server: &Server, user: &UserId, erase: bool) -> R
     let appended = appending.await;
     devices::forget(server, user, devices);
     appended?;
+    server.deposits_changed.raise();
     drop(lock);
     presence::note_end(server, user).await
 }

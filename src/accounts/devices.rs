@@ -120,7 +120,9 @@ pub(super) async fn append(server: &Server, user: &UserId, changes: Changes, mut
         list.write(user, &changes, positions, &mut batch);
         batch
     });
-    appending.await
+    appending.await?;
+    server.deposits_changed.raise();
+    Ok(())
 }
 
 /// Forgets what is remembered of devices that were deleted, and of their user's others.

@@ -73,6 +73,7 @@ pub(crate) async fn register(
         batch
     });
     appending.await?;
+    server.deposits_changed.raise();
     Ok(credentials)
 }
 

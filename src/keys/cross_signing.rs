@@ -158,7 +158,9 @@ pub(super) async fn write_change(server: &Server, user: &UserId, mut batch: Batc
         list.write(user, &changes, positions, &mut batch);
         batch
     });
-    appending.await
+    appending.await?;
+    server.deposits_changed.raise();
+    Ok(())
 }
 
 /// Whether a device ID is one of the user's public keys: both name keys in one place, and must differ.

@@ -45,6 +45,7 @@ impl Patience {
     /// No client has others waited for longer.
     const MAX: Self = Self(60_000);
 
+    /// `asking` may be given up anywhere: it must write nothing.
     async fn wait<T>(self, server: &Server, destination: &ServerName, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let time = server.ports.clock.sleep(self.min(Self::MAX).0);
         match select(pin!(asking), time).await {
@@ -163,9 +164,10 @@ async fn write(server: &Server, user: &UserId, list: &RemoteDeviceList) -> Resul
     appending.await
 }
 
-/// Asks a user's server for the device list, and stores the answer: for a list that is stale or not there yet.
-pub(crate) async fn resync(server: &Server, user: &UserId) -> Result<RemoteDeviceList, Error> {
-    let told = ask::devices(server, user).await?;
+/// Asks a user's server for the device list, as long as somebody waits for it, and stores the answer: for a list that is stale or
+/// not there yet.
+async fn resync(server: &Server, user: &UserId, patience: Patience) -> Result<RemoteDeviceList, Error> {
+    let told = patience.wait(server, user.server_name(), ask::devices(server, user)).await?;
     if told.user_id != user {
         return Err(PeerError::Malformed("these are another user's devices".into()).into());
     }
@@ -201,8 +203,7 @@ pub(crate) async fn query(server: &Server, query: Query, patience: Patience) -> 
             continue;
         }
         // Who has failed to answer is not asked for each of many users.
-        let asked =
-            if keys.failure.is_none() { Some(patience.wait(server, user.server_name(), resync(server, &user)).await) } else { None };
+        let asked = if keys.failure.is_none() { Some(resync(server, &user, patience).await) } else { None };
         match (asked, known) {
             (Some(Ok(list)), _) => keys.add(user, &wanted, list),
             (asked, known) => {

@@ -57,6 +57,7 @@ pub(crate) async fn upload(server: &Server, user: &UserId, device: &str, upload:
         appending.await?;
     }
     server.key_counts.forget(user);
+    server.deposits_changed.raise();
     Ok(counts)
 }
 

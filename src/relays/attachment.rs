@@ -2,7 +2,10 @@
 
 use std::{io, rc::Rc};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{
+    FutureExt, SinkExt, StreamExt,
+    future::{Either, select},
+};
 use inglenook_protocol::{
     handshake::{Challenge, MAX_MESSAGE, Verdict, Welcome},
     node_record::host_of,
@@ -23,6 +26,9 @@ const FIRST_PAUSE_MILLIS: u64 = 1_000;
 
 /// The longest: a relay that is back after a night should not wait for long, and a dial costs little.
 const LONGEST_PAUSE_MILLIS: u64 = 60_000;
+
+/// How long a relay may take to let this server in. A browser would wait for minutes for a host that swallows what it is sent.
+const PATIENCE_MILLIS: u64 = 20_000;
 
 /// How a tunnel to a relay stands.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -60,17 +66,27 @@ pub(super) async fn attach(
     base_url: &str,
 ) -> io::Result<(Tunnel, Welcome, impl Future<Output = tunnel::Ended> + use<>)> {
     let host = host_of(base_url).ok_or_else(|| io::Error::other("this is no relay's URL"))?;
-    let mut socket = sockets.dial(&tunnel_url(base_url)).await?;
-    let challenge: Challenge = receive(&mut *socket).await?;
-    let name = server.identity.server_name();
-    let proof = challenge.prove(&host, name, &*server.identity).map_err(io::Error::other)?;
-    send(&mut *socket, &proof).await?;
-    let verdict: Verdict = receive(&mut *socket).await?;
-    let welcome = verdict.read(&challenge, name).map_err(io::Error::other)?;
+    let entering = enter(sockets, server, base_url, &host).boxed_local();
+    let (socket, welcome) = match select(entering, server.ports.clock.sleep(PATIENCE_MILLIS)).await {
+        Either::Left((entered, _)) => entered?,
+        Either::Right(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the relay does not answer")),
+    };
     let server = Rc::clone(server);
     let answer = move |request| inbound::answer(Rc::clone(&server), request);
     let (tunnel, driver) = tunnel::start(ByteSocket::new(Binary(socket)), Side::Node, answer);
     Ok((tunnel, welcome, driver))
+}
+
+/// The handshake.
+async fn enter(sockets: &dyn Sockets, server: &Server, base_url: &str, host: &str) -> io::Result<(Box<dyn Socket>, Welcome)> {
+    let mut socket = sockets.dial(&tunnel_url(base_url)).await?;
+    let challenge: Challenge = receive(&mut *socket).await?;
+    let name = server.identity.server_name();
+    let proof = challenge.prove(host, name, &*server.identity).map_err(io::Error::other)?;
+    send(&mut *socket, &proof).await?;
+    let verdict: Verdict = receive(&mut *socket).await?;
+    let welcome = verdict.read(&challenge, name).map_err(io::Error::other)?;
+    Ok((socket, welcome))
 }
 
 /// A WebSocket's URL has a scheme of its own.

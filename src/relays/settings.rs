@@ -71,6 +71,8 @@ impl OwnRelays {
 
     /// Chooses relays. The record that says so is newer than any before, also where this identity was restored elsewhere.
     pub(crate) async fn choose(&self, urls: Vec<String>, now: u64) -> Result<(), Error> {
+        // One relay has one URL, by which its tunnel is found.
+        let urls: Vec<_> = urls.into_iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
         check(&urls)?;
         self.take(urls, now, false).await
     }

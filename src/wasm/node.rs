@@ -70,12 +70,6 @@ impl Node {
         self.inner.server.stop();
     }
 
-    /// Tries other servers at once: to be called when the browser is online again.
-    #[wasm_bindgen(js_name = networkIsBack)]
-    pub fn network_is_back(&self) {
-        self.inner.server.network_is_back();
-    }
-
     /// The network is back: relays are dialled and other servers tried at once.
     pub fn online(&self) {
         self.inner.relays.hurry();

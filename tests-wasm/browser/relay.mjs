@@ -21,7 +21,7 @@ export class Relay {
   async start() {
     if (!existsSync(PROGRAM)) throw new Error("the relay is not there: run `cargo build --package inglenook-relay`");
     this.#folder ??= await mkdtemp(join(tmpdir(), "inglenook-relay-"));
-    const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", "warn", "--allow-private-addresses"];
+    const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", process.env.RELAY_LOG ?? "warn", "--allow-private-addresses"];
     this.#program = spawn(PROGRAM, settings, { stdio: ["ignore", "pipe", "inherit"] });
     const [line] = await once(createInterface(this.#program.stdout), "line");
     this.url = line.split(" ").at(-1);

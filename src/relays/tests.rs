@@ -1,0 +1,186 @@
+//! A server and a relay of the tests' own, over sockets in memory.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{cell::RefCell, collections::BTreeMap, io, pin::Pin, rc::Rc, task::Poll};
+
+use futures_channel::mpsc;
+use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt, future::LocalBoxFuture};
+use inglenook_protocol::{
+    handshake::{Challenge, Verdict, Welcome},
+    limits::{Limits, Quota, Software},
+    message::{Headers, Request, Response, Whole, whole},
+    path::DEPOSIT,
+    socket::ByteSocket,
+    tunnel::{self, Side, TunnelBody},
+};
+use serde_json::{Value, json};
+
+use super::{
+    socket::{Binary, Message, Socket, Sockets},
+    transport::RelayTransport,
+};
+use crate::{
+    Config,
+    identity::Identity,
+    storage::MemoryStore,
+    support::{Host, SeededEntropy},
+};
+
+const URL: &str = "https://relay.example";
+
+/// One end of a socket.
+struct End {
+    incoming: mpsc::UnboundedReceiver<Message>,
+    outgoing: mpsc::UnboundedSender<Message>,
+}
+
+fn socket() -> (End, End) {
+    let ((up, down), (down_sender, up_receiver)) = {
+        let (to_relay, at_relay) = mpsc::unbounded();
+        let (to_node, at_node) = mpsc::unbounded();
+        ((to_relay, at_node), (to_node, at_relay))
+    };
+    (End { incoming: down, outgoing: up }, End { incoming: up_receiver, outgoing: down_sender })
+}
+
+impl Stream for End {
+    type Item = io::Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
+        self.incoming.poll_next_unpin(context).map(|message| message.map(Ok))
+    }
+}
+
+impl Sink<Message> for End {
+    type Error = io::Error;
+
+    fn poll_ready(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: Message) -> io::Result<()> {
+        self.outgoing.unbounded_send(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What a node's sockets lead to.
+#[derive(Clone, Default)]
+struct Relay(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    dialled: RefCell<Vec<End>>,
+    deposits: RefCell<BTreeMap<String, Vec<Value>>>,
+}
+
+impl Sockets for Relay {
+    fn dial<'a>(&'a self, _: &'a str) -> LocalBoxFuture<'a, io::Result<Box<dyn Socket>>> {
+        let (node, relay) = socket();
+        self.0.dialled.borrow_mut().push(relay);
+        async move { Ok(Box::new(node) as Box<dyn Socket>) }.boxed_local()
+    }
+
+    fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>> {
+        async { Err(io::ErrorKind::Unsupported.into()) }.boxed_local()
+    }
+}
+
+impl Relay {
+    /// Lets in whoever has dialled last, and serves the tunnel.
+    async fn serve(self, now: u64) {
+        let mut socket = self.0.dialled.borrow_mut().pop().expect("the node has dialled");
+        let identity = Identity::load_or_make(&MemoryStore::new(), &SeededEntropy::new(7), None).await.unwrap();
+        let challenge = Challenge::new(identity.server_name().to_owned(), [1; 32], now);
+        socket.send(Message::Text(json!(challenge).to_string())).await.unwrap();
+        let Some(Ok(Message::Text(proof))) = socket.next().await else { panic!("the node does not answer") };
+        let node = challenge.check(&serde_json::from_str(&proof).unwrap(), now, |host| host == "relay.example").unwrap();
+        let verdict: Verdict = Welcome::sign(&challenge, &node, limits(), false, &identity).unwrap();
+        socket.send(Message::Text(json!(verdict).to_string())).await.unwrap();
+        let answer = move |request: Request<TunnelBody>| {
+            let relay = self.clone();
+            async move { relay.answer(request).await }
+        };
+        let (_tunnel, driver) = tunnel::start(ByteSocket::new(Binary(Box::new(socket))), Side::Relay, answer);
+        driver.await;
+    }
+
+    async fn answer(&self, request: Request<TunnelBody>) -> Response<Whole> {
+        let body = request.body.collect(1 << 20).await.unwrap();
+        if let Some(kind) = request.uri.strip_prefix(DEPOSIT) {
+            self.0.deposits.borrow_mut().entry(kind.into()).or_default().push(serde_json::from_slice(&body).unwrap());
+        }
+        Response { status: 200, headers: Headers::default(), body: whole("{}") }
+    }
+
+    fn deposits(&self, kind: &str) -> Vec<Value> {
+        self.0.deposits.borrow().get(kind).cloned().unwrap_or_default()
+    }
+
+    fn dialled(&self) -> usize {
+        self.0.dialled.borrow().len()
+    }
+}
+
+fn limits() -> Limits {
+    let (software, quota) = (Software { name: "relay".into(), version: "1".into() }, Quota { entries: 1, bytes: 1 });
+    Limits {
+        software,
+        gateway: None,
+        allow_list: false,
+        max_body: 1,
+        max_stored_body: 1,
+        mailbox: quota,
+        origin: quota,
+        retention_ms: 1,
+        max_deposit: 1,
+        request_timeout_ms: 1,
+    }
+}
+
+fn host() -> (Host, Relay) {
+    let host = Host::with(Config { relays: vec![URL.into()], ..Config::default() });
+    let relay = Relay::default();
+    let transport = RelayTransport::new(Box::new(relay.clone()));
+    let server = Rc::clone(&host.server());
+    server.spawn(transport.run(Rc::clone(&server)));
+    host.run();
+    (host, relay)
+}
+
+#[test]
+fn what_a_relay_keeps_for_a_server_is_left_anew_when_it_changes() {
+    let (host, relay) = host();
+    let server = Rc::clone(&host.server());
+    server.spawn(relay.clone().serve(server.now()));
+    host.run();
+    assert_eq!((relay.deposits("profiles").len(), relay.deposits("devices").len()), (1, 1), "at once");
+
+    let alice = host.register("alice");
+    host.advance(10_000);
+    assert_eq!(relay.deposits("devices").last().unwrap()["devices"][&alice.id]["user_id"], alice.id);
+    host.put(&alice, &format!("/_matrix/client/v3/profile/{}/displayname", alice.id), json!({ "displayname": "Alice" })).ok();
+    host.advance(10_000);
+    let profiles = relay.deposits("profiles");
+    assert_eq!(profiles.last().unwrap()[&alice.id]["displayname"], "Alice");
+    assert_eq!(profiles.len(), 3, "at first, with a new user, and with a new name");
+    assert_eq!(relay.deposits("keys").len(), 1, "what is the same is not left again");
+}
+
+#[test]
+fn a_relay_that_says_nothing_is_dialled_again() {
+    let (host, relay) = host();
+    assert_eq!(relay.dialled(), 1);
+    host.advance(19_000);
+    assert_eq!(relay.dialled(), 1);
+    host.advance(1_000);
+    host.advance(1_000);
+    assert_eq!(relay.dialled(), 2);
+}
