@@ -209,7 +209,6 @@ async function roomAt({ tab }, room) {
   return { topic: topic.body.topic, members: Object.values(members.body.joined ?? {}).map((member) => member.display_name).sort() };
 }
 
-// Two of the five may miss a topic that was set while they were apart: see "Known faults" in ARCHITECTURE.md.
 test("five people read what each says, and agree on what was changed apart", async ({ person, site, relay }) => {
   test.setTimeout(8 * PATIENCE_MILLIS);
   const { ada, link } = await host(person, site);
