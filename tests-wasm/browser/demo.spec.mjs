@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 
 import { DEMO, at, choose, createRoom, register, say, seen, sees, seesMessage } from "./demo.mjs";
-import { expect, test as base } from "./fixtures.mjs";
+import { expect, test as base, until } from "./fixtures.mjs";
 
 /** The SDK asks every server whether it knows what is not yet specified, and browsers report such a "no" as an error. */
 const PROBE = /\/_matrix\/client\/unstable\//;
@@ -52,6 +52,20 @@ test("an account, a room, a message, and all of it again after a reload", async 
   expect((await tab.evaluate(seen)).rooms.sort()).toEqual(["Hearth", "Welcome"]);
   await say(tab, "Still here.");
   await seesMessage(tab, "Still here.");
+});
+
+test("back leads the way one came, and not into a panel that was closed", async ({ tab }) => {
+  const opened = () => document.querySelectorAll('[data-testid="close-panel"]').length;
+  await register(tab, "Ada");
+  await sees(tab, ({ title }) => title === "Welcome");
+  await createRoom(tab, "Hearth");
+  await tab.click(at("invite"));
+  await until(() => tab.evaluate(opened), (count) => count === 1);
+  await tab.click(at("close-panel"));
+  await until(() => tab.evaluate(opened), (count) => count === 0);
+  await tab.back();
+  await sees(tab, ({ title }) => title === "Welcome");
+  expect(await tab.evaluate(opened)).toBe(0);
 });
 
 test("two accounts side by side: an invitation, and talk in both directions", async ({ tab }) => {

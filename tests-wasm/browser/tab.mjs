@@ -14,6 +14,11 @@ export class PlaywrightTab {
     await this.page.reload();
   }
 
+  /** What the browser's own button does, and a phone's gesture. */
+  async back() {
+    await this.page.goBack();
+  }
+
   /** Runs a function in the page, with arguments that survive JSON, and gives what its Promise resolves to. */
   async evaluate(run, ...given) {
     return this.page.evaluate(callIn, [String(run), given]);
@@ -133,6 +138,10 @@ class WebDriverTab {
 
   async reload() {
     await this.#ask("POST", "/refresh", {});
+  }
+
+  async back() {
+    await this.#ask("POST", "/back", {});
   }
 
   async evaluate(run, ...given) {

@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useState } from "preact/hooks";
 import { accountNamed, accounts, onAccountsChange } from "./accounts.js";
 import { Column, useChanges } from "./hooks.js";
 import { openNode } from "./node.js";
-import { MOST_COLUMNS, hashOf, placesOf } from "./route.js";
+import { MOST_COLUMNS, hashOf, leadsOut, placesOf } from "./route.js";
 import { unreadInAll } from "./rooms.js";
 import { sessionOf } from "./session.js";
 import { AccountColumn } from "./views/column.jsx";
@@ -83,8 +83,10 @@ function usePlaces() {
   const goTo = (next, { replace = false } = {}) => {
     const hash = hashOf(next);
     if (hash === location.hash) return;
-    if (replace) history.replaceState(null, "", hash);
-    else history.pushState(null, "", hash);
+    // Who closes a panel goes back to where it was opened: the next step back must not open it again.
+    if (history.state?.from === hash && leadsOut(places, next)) return history.back();
+    if (replace) history.replaceState(history.state, "", hash);
+    else history.pushState({ from: location.hash }, "", hash);
     setPlaces(currentPlaces());
   };
   return [places, goTo];

@@ -33,6 +33,14 @@ function pathOf({ account, view, roomId, invitation, panel }) {
   return "/" + [`@${account}`, view, roomId, panel].filter(Boolean).map(encodeURIComponent).join("/").replace("%40", "@");
 }
 
+const DEPTHS = ["rooms", "main", "panel"];
+const levelOf = (place) => DEPTHS.indexOf(depthOf(place));
+
+/** Whether a column steps out: of a panel, or of a room to the list of rooms. */
+export function leadsOut(places, next) {
+  return places.length === next.length && next.some((place, at) => levelOf(place) < levelOf(places[at]));
+}
+
 /** How far into the column a place is: what a narrow column shows. */
 export function depthOf({ view, panel }) {
   if (panel) return "panel";
