@@ -28,6 +28,7 @@ pub(crate) async fn keep(relay: &Relay, node: &ServerName, kind: &str, body: Vec
         check_keys(node, value)?;
     }
     relay.store.keep(document, node, body).await?;
+    relay.metrics.deposits.inc();
     Ok(reply::json(200, &json!({})))
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) forwarded: Counter,
     /// Stored requests that their node has taken.
     pub(crate) handed_over: Counter,
+    /// Deposits that nodes have left, new or anew.
+    pub(crate) deposits: Counter,
     /// Stored requests that nobody wanted in time.
     pub(crate) expired: Counter,
     /// Requests that wait.
@@ -52,6 +54,7 @@ impl Metrics {
         registry.register("requests", "Requests by what became of them", metrics.requests.clone());
         registry.register("forwarded", "Requests that were handed to another relay", metrics.forwarded.clone());
         registry.register("handed_over", "Stored requests that their node has taken", metrics.handed_over.clone());
+        registry.register("deposits", "Deposits that nodes have left, new or anew", metrics.deposits.clone());
         registry.register("expired", "Stored requests that nobody took in time", metrics.expired.clone());
         registry.register("waiting", "Requests that wait", metrics.waiting.clone());
         registry.register_with_unit("waiting", "What the requests that wait weigh", Unit::Bytes, metrics.waiting_bytes.clone());
