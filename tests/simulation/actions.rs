@@ -18,9 +18,10 @@ impl World {
             57..62 => self.kick(node),
             62..67 => self.promote(node),
             67..72 => self.redact(node),
-            72..80 => self.cut_or_heal(),
-            80..85 => self.crash(node),
-            85..90 => self.restart_one(),
+            72..79 => self.cut_or_heal(),
+            79..84 => self.crash(node),
+            84..89 => self.restart_one(),
+            89..93 => self.trouble_a_relay(),
             _ => {
                 let millis = 1 + self.chance.below(120_000);
                 self.tell(format!("{millis} ms pass"));
@@ -126,6 +127,19 @@ impl World {
             self.tell(format!("node {node} will see {fault:?}"));
             self.network[node].store.set_fault(Some(fault));
         }
+    }
+
+    /// A relay crashes, or is back; once in a while its disk is lost.
+    fn trouble_a_relay(&mut self) {
+        let number = self.chance.index(self.relays.len());
+        let Some(relay) = self.relays.get(number) else { return };
+        relay.set_down(!relay.is_down());
+        let is_lost = self.chance.percent(20);
+        if is_lost {
+            relay.lose_mail();
+        }
+        let (state, disk) = (if relay.is_down() { "crashes" } else { "is back" }, if is_lost { ", its disk is lost" } else { "" });
+        self.tell(format!("relay {number} {state}{disk}"));
     }
 
     fn restart_one(&mut self) {

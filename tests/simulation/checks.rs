@@ -32,6 +32,7 @@ pub(crate) fn all(world: &World) {
     same_state(world, &joined);
     same_verdicts(world, &joined);
     nothing_acknowledged_is_missing(world, &joined);
+    what_is_there_is_said_to_be_delivered(world, &joined);
 }
 
 /// Whether an event that one member's server shows has soft-failed at another's, by the order in which it came. It is no
@@ -120,6 +121,19 @@ fn nothing_acknowledged_is_missing(world: &World, joined: &[usize]) {
         let known = verdicts(world, *node);
         for (sender, event) in world.acknowledged.iter().filter(|(sender, _)| joined.contains(sender)) {
             assert!(known.contains_key(event), "{event} of node {sender} is missing at node {node}");
+        }
+    }
+}
+
+/// Whoever was sent an event and has it is told of as having it, and nothing waits any more.
+fn what_is_there_is_said_to_be_delivered(world: &World, joined: &[usize]) {
+    let names: BTreeSet<_> = joined.iter().map(|node| world.network[*node].name()).collect();
+    for (sender, event) in world.acknowledged.iter().filter(|(sender, _)| joined.contains(sender)) {
+        let target = format!("/_inglenook/rooms/{}/delivery?event_id={}", encode(&world.room), encode(event));
+        let answer = world.request(*sender, Method::Get, &target, json!({})).expect("an answer").ok();
+        let destinations = answer.body["events"][event]["destinations"].as_object().cloned().unwrap_or_default();
+        for (name, delivery) in destinations.iter().filter(|(name, _)| names.contains(*name)) {
+            assert_eq!(delivery["state"], "delivered", "{event} of node {sender} on its way to {name}");
         }
     }
 }

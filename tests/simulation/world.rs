@@ -12,6 +12,7 @@ use super::{chance::Chance, checks};
 use crate::support::{
     Answer, Network, User, encode,
     network::{Carried, Treatment},
+    relay::Relay,
     room_path,
 };
 
@@ -31,16 +32,21 @@ pub(crate) struct World {
     pub(crate) acknowledged: Vec<(usize, String)>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
+    pub(crate) relays: Vec<Rc<Relay>>,
     pub(crate) transactions: u64,
     story: RefCell<Vec<String>>,
 }
 
 impl World {
-    /// Three to five nodes whose users are all in one room.
+    /// Three to eight nodes, with no relay or some of up to three, whose users are all in one room.
     pub(crate) fn new(seed: u64) -> Self {
         let chance = Chance::new(seed);
-        let count = 3 + chance.index(3);
-        let network = Network::with((0..count as u64).map(|node| (Config::default(), seed * 100 + node)).collect());
+        let count = 3 + chance.index(3) + if chance.percent(20) { chance.index(4) } else { 0 };
+        let urls: Vec<_> = (0..chance.index(4)).map(|relay| format!("https://relay{relay}.example")).collect();
+        let chosen = || urls.iter().filter(|_| chance.percent(70)).cloned().collect();
+        let configs = (0..count as u64).map(|node| (Config { relays: chosen(), ..Config::default() }, seed * 100 + node)).collect();
+        let network = Network::with(configs);
+        let relays = urls.iter().map(|url| network.add_relay(url)).collect();
         let users = (0..count).map(|node| network[node].register(&format!("user{node}"))).collect();
         let story = RefCell::default();
         let mut world = Self {
@@ -51,6 +57,7 @@ impl World {
             acknowledged: Vec::new(),
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
+            relays,
             transactions: 0,
             story,
         };
@@ -63,7 +70,7 @@ impl World {
         let version = ["12", "11", "10", "6"][self.chance.index(4)];
         let creation = json!({ "preset": "public_chat", "room_version": version, "name": "Hearth" });
         self.room = self.network[0].create_room(&self.users[0], creation);
-        self.tell(format!("{} nodes, room version {version}", self.network.len()));
+        self.tell(format!("{} nodes, {} relays, room version {version}", self.network.len(), self.relays.len()));
         for node in 1..self.network.len() {
             let joined = self.join(node).expect("a join over a good network is answered");
             assert_eq!(joined.status, 200, "{}", joined.body);
@@ -74,12 +81,18 @@ impl World {
     /// From now on the network is slow, loses and repeats.
     fn unsettle(&mut self) {
         self.network.delay(5 + self.chance.below(300));
-        let (lost, repeated) = (self.chance.below(15), self.chance.below(15));
+        let (lost, repeated, broken) = (self.chance.below(15), self.chance.below(15), self.chance.below(15));
+        // What breaks off matters where there is something to be broken off.
+        let is_slow = self.chance.percent(30);
+        for node in 0..self.network.len() {
+            self.network[node].store.set_slow(is_slow);
+        }
         let chance = Chance::new(self.chance.below(u64::MAX));
         self.network.treat(move |_| match chance.below(100) {
             roll if roll < lost => Treatment::Lose,
             roll if roll < 2 * lost => Treatment::LoseAnswer,
             roll if roll < 2 * lost + repeated => Treatment::Repeat,
+            roll if roll < 2 * lost + repeated + broken => Treatment::BreakOff,
             _ => Treatment::Carry,
         });
     }
@@ -152,6 +165,7 @@ impl World {
             }
             self.network[node].store.set_fault(None);
         }
+        self.relays.iter().for_each(|relay| relay.set_down(false));
         for (one, other) in std::mem::take(&mut self.cut) {
             self.network.heal(one, other);
         }

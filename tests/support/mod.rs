@@ -6,6 +6,7 @@ mod failing_store;
 pub(crate) mod network;
 pub(crate) mod peer;
 mod ports;
+pub(crate) mod relay;
 mod signing;
 
 use std::{
@@ -14,7 +15,10 @@ use std::{
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_util::StreamExt;
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{Either, select},
+};
 use inglenook::{
     Config, Ports, Server,
     error::Error,
@@ -135,10 +139,15 @@ impl Host {
         let (door, requests) = mpsc::unbounded();
         wires.open(&self.name(), door);
         let (server, blobs) = (Rc::clone(&self.server()), Rc::clone(&self.blobs));
-        self.life.spawn(requests.for_each_concurrent(None, move |(request, answer): (Request, oneshot::Sender<Response>)| {
+        self.life.spawn(requests.for_each_concurrent(None, move |(request, mut answer): (Request, oneshot::Sender<Response>)| {
             let (server, blobs) = (Rc::clone(&server), Rc::clone(&blobs));
-            // Whoever asked may have gone.
-            async move { drop(answer.send(network::on_the_wire(server.federation(request).await, &blobs))) }
+            async move {
+                // A host drops what nobody waits for any more, as it does with a connection that breaks.
+                let answered = select(server.federation(request).boxed_local(), answer.cancellation()).await;
+                if let Either::Left((response, _)) = answered {
+                    drop(answer.send(network::on_the_wire(response, &blobs)));
+                }
+            }
         }));
     }
 

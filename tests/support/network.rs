@@ -3,12 +3,17 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
     ops::{Index, IndexMut},
     rc::{Rc, Weak},
+    task::Poll,
 };
 
 use futures_channel::{mpsc, oneshot};
-use futures_util::{FutureExt, StreamExt, future::ready};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::{ready, select},
+};
 use inglenook::{
     Config,
     http::{Body, Request, Response},
@@ -16,7 +21,10 @@ use inglenook::{
 };
 use serde_json::Value;
 
-use super::{Executor, Host, Life, ManualClock, MemoryBlobs};
+use super::{
+    Executor, Host, Life, ManualClock, MemoryBlobs,
+    relay::{self, Relay},
+};
 
 /// Hosts that can reach each other, by the names that the test gives them.
 pub(crate) struct Network {
@@ -51,6 +59,8 @@ pub(crate) enum Treatment {
     Lose,
     /// It arrives, and its answer does not.
     LoseAnswer,
+    /// The connection breaks while it is being answered.
+    BreakOff,
     /// It arrives twice; the second answer is told.
     Repeat,
     /// It is answered so instead.
@@ -66,7 +76,8 @@ type Rule = Box<dyn FnMut(&Carried) -> Treatment>;
 
 /// What lies between the hosts.
 pub(crate) struct Wires {
-    clock: Rc<ManualClock>,
+    pub(super) clock: Rc<ManualClock>,
+    relays: RefCell<BTreeMap<String, Rc<Relay>>>,
     doors: RefCell<BTreeMap<String, Door>>,
     cut: RefCell<BTreeSet<(String, String)>>,
     latency: Cell<u64>,
@@ -181,6 +192,14 @@ impl Network {
         self.run();
     }
 
+    /// Sets up a relay at a base URL, for hosts that use it.
+    pub(crate) fn add_relay(&self, url: &str) -> Rc<Relay> {
+        let relay = Rc::<Relay>::default();
+        self.wires.relays.borrow_mut().insert(url.to_owned(), Rc::clone(&relay));
+        self.played.spawn(Rc::clone(&relay).run(Rc::clone(&self.wires)));
+        relay
+    }
+
     /// The relay loses everything.
     pub(crate) fn lose_mail(&self) {
         self.wires.mail.borrow_mut().clear();
@@ -209,6 +228,7 @@ impl Wires {
     fn new(clock: Rc<ManualClock>) -> Self {
         Self {
             clock,
+            relays: RefCell::default(),
             doors: RefCell::default(),
             cut: RefCell::default(),
             latency: Cell::new(0),
@@ -247,26 +267,45 @@ impl Wires {
             Treatment::Carry => {}
             Treatment::Lose => return Err(unreachable("the request was lost")),
             Treatment::LoseAnswer => {
-                self.deliver(from, to, request).await.map_err(unreachable)?;
+                self.pass(from, destination, request).await.map_err(unreachable)?;
                 return Err(unreachable("the answer was lost"));
             }
-            Treatment::Repeat => drop(self.deliver(from, to, request.clone()).await),
+            Treatment::BreakOff => {
+                let passing = self.pass(from, destination, request);
+                let _ = select(passing.boxed_local(), once_more().boxed_local()).await;
+                return Err(unreachable("the connection broke"));
+            }
+            Treatment::Repeat => drop(self.pass(from, destination, request.clone()).await),
             Treatment::Answer(response) => return Ok(Reply::Answered(response)),
             Treatment::Keep => {
                 self.mail.borrow_mut().push((from.to_owned(), to.to_owned(), request));
                 return Ok(Reply::Kept { relays: vec!["https://relay.example".into()] });
             }
         }
-        let answer = self.deliver(from, to, request).await.map_err(unreachable)?;
+        let reply = self.pass(from, destination, request).await.map_err(unreachable)?;
         self.wait().await;
-        if self.is_cut(from, to) { Err(unreachable("the wire was cut")) } else { Ok(Reply::Answered(answer)) }
+        if matches!(reply, Reply::Answered(_)) && self.is_cut(from, to) { Err(unreachable("the wire was cut")) } else { Ok(reply) }
     }
 
-    /// Hands a request over, whoever sent it.
-    async fn deliver(&self, from: &str, to: &str, request: Request) -> Result<Response, &'static str> {
+    /// Brings a request to a host by way of its relays, or straight where it has none.
+    async fn pass(&self, from: &str, destination: &Destination, request: Request) -> Result<Reply, &'static str> {
+        let relays = self.relays.borrow().clone();
+        match relay::through(self, &relays, from, destination, &request).await {
+            Some(reply) => reply,
+            None => self.deliver(from, destination.name.as_str(), request).await.map(Reply::Answered),
+        }
+    }
+
+    /// Hands a request over, unless the wire between the two is cut.
+    pub(super) async fn deliver(&self, from: &str, to: &str, request: Request) -> Result<Response, &'static str> {
         if self.is_cut(from, to) {
             return Err("the wire is cut");
         }
+        self.hand(to, request).await
+    }
+
+    /// Hands a request over, whoever sent it.
+    pub(super) async fn hand(&self, to: &str, request: Request) -> Result<Response, &'static str> {
         let door = self.doors.borrow().get(to).cloned().ok_or("there is no such host")?;
         let (sender, receiver) = oneshot::channel();
         door.unbounded_send((request, sender)).map_err(|_| "the host is down")?;
@@ -282,6 +321,18 @@ impl Wires {
 
     fn is_cut(&self, one: &str, other: &str) -> bool {
         self.cut.borrow().contains(&ordered(one, other))
+    }
+}
+
+/// Lets everything else run a few times.
+async fn once_more() {
+    for _ in 0..5 {
+        let mut is_first = true;
+        poll_fn(|context| {
+            context.waker().wake_by_ref();
+            if std::mem::take(&mut is_first) { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 }
 
