@@ -71,14 +71,20 @@ impl Peer {
 
     /// The event with this server's hash and signature, and the ID that it has by that.
     pub(crate) fn sign(&self, event: Value, version: &str) -> (String, Value) {
+        self.try_sign(event, version).expect("an event that can be signed")
+    }
+
+    /// The same for what may be no event.
+    pub(crate) fn try_sign(&self, event: Value, version: &str) -> Option<(String, Value)> {
         let version = RoomVersion::parse(version).unwrap();
-        let mut object: CanonicalJsonObject = serde_json::from_value(event).unwrap();
+        let mut object: CanonicalJsonObject = serde_json::from_value(event).ok()?;
         if version.rules.event_format.require_event_id {
             let id = format!("$e{}:{}", object.len() as u64 + now(&object), self.name());
             object.insert("event_id".into(), CanonicalJsonValue::String(id));
         }
-        signatures::hash_and_sign_event(&self.name(), &self.identity, &mut object, &version.rules.redaction).unwrap();
-        (event_id(&object, &version), serde_json::to_value(object).unwrap())
+        signatures::hash_and_sign_event(&self.name(), &self.identity, &mut object, &version.rules.redaction).ok()?;
+        signatures::reference_hash(&object, &version.rules).ok()?;
+        Some((event_id(&object, &version), serde_json::to_value(object).ok()?))
     }
 
     /// Any JSON with this server's signature.
