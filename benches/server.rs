@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use inglenook::http::Method;
 use serde_json::{Value, json};
-use support::{Host, User};
+use support::{Host, Network, User};
 
 /// A room of this size is the benchmark's big room.
 const BIG_MEMBERS: usize = 10_000;
@@ -32,8 +32,32 @@ fn main() {
     for rooms in [1, 20, 100] {
         initial_sync(rooms, if quick { 5 } else { 20 });
     }
+    let (members, state, joins) = if quick { (100, 300, 3) } else { (1_000, 5_000, 5) };
+    remote_join(members, state, joins);
     let (members, events) = if quick { (200, 2_000) } else { (BIG_MEMBERS, BIG_EVENTS) };
     big_room(members, events, runs, small);
+}
+
+/// One server joins a room of another: how long both of them work on it, with nothing between them.
+fn remote_join(members: usize, state: usize, runs: usize) {
+    let network = Network::of_keys(1 + runs as u64);
+    let creator = network[0].register("creator");
+    let room = create_room(&network[0], &creator);
+    for member in 1..members {
+        let user = network[0].register(&format!("member{member}"));
+        network[0].post(&user, &format!("/_matrix/client/v3/rooms/{room}/join"), json!({})).ok();
+    }
+    for number in members..state {
+        network[0].put_state(&creator, &room, "org.example.item", &number.to_string(), json!({ "number": number }));
+    }
+    let users: Vec<_> = (1..=runs).map(|host| network[host].register("newcomer")).collect();
+    let via = support::encode(&network[0].name());
+    measure(&format!("join of a room of {members} members and {state} state events"), runs, |run| {
+        let target = format!("/_matrix/client/v3/join/{}?via={via}", support::encode(&room));
+        let mut joining = network[run + 1].begin(Method::Post, &target, Some(&users[run].token), Some(json!({})));
+        network.run();
+        joining.answer().unwrap().ok();
+    });
 }
 
 fn create_room(host: &Host, user: &User) -> String {

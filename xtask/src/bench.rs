@@ -11,15 +11,20 @@ use crate::{package, process, setup, workspace};
 pub(crate) enum Target {
     Native,
     Browser,
+    Federation,
+    Relay,
 }
 
-/// Runs one benchmark, or both, handing further arguments through.
+/// Runs one benchmark, or all, handing further arguments through.
 pub(crate) fn run(target: Option<Target>, arguments: &[OsString]) -> Result<()> {
-    if target != Some(Target::Browser) {
-        native(arguments)?;
-    }
-    if target != Some(Target::Native) {
-        browser(arguments)?;
+    let all = [
+        (Target::Native, native as fn(&[OsString]) -> Result<()>),
+        (Target::Browser, browser),
+        (Target::Federation, federation),
+        (Target::Relay, relay),
+    ];
+    for (_, bench) in all.into_iter().filter(|(each, _)| target.is_none_or(|target| target == *each)) {
+        bench(arguments)?;
     }
     Ok(())
 }
@@ -31,11 +36,28 @@ fn native(arguments: &[OsString]) -> Result<()> {
 }
 
 fn browser(arguments: &[OsString]) -> Result<()> {
+    in_browsers("tests-wasm/bench/run.mjs", arguments)
+}
+
+/// Two nodes and the relay between them.
+fn federation(arguments: &[OsString]) -> Result<()> {
+    process::run(Command::new("cargo").current_dir(workspace::root()?).args(["build", "--package", "inglenook-relay"]))?;
+    in_browsers("tests-wasm/bench/federation.mjs", arguments)
+}
+
+/// The relay alone, built as it is shipped.
+fn relay(arguments: &[OsString]) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()?).args(["bench", "--package", "inglenook-relay", "--profile", "relay", "--bench", "relay", "--"]);
+    process::run(command.args(arguments))
+}
+
+fn in_browsers(script: &str, arguments: &[OsString]) -> Result<()> {
     let tools = setup::packaging()?;
     let browsers = setup::browsers()?;
     package::build()?;
     package::build_demo()?;
     let mut command = tools.command("node");
-    command.current_dir(workspace::root()?).arg("tests-wasm/bench/run.mjs").args(arguments);
+    command.current_dir(workspace::root()?).arg(script).args(arguments);
     process::run(command.env("CHROMIUM", &browsers.chromium))
 }

@@ -28,8 +28,8 @@ Usage: cargo xtask <command>
   sizes [--check | --totals]
                           sizes of pkg/, the crates the bytes belong to, and the budget;
                           --check leaves the crates out, --totals the budget too
-  bench [native | browser] [ARGUMENT...]
-                          run the benchmarks, both by default
+  bench [native | browser | federation | relay] [ARGUMENT...]
+                          run the benchmarks, all by default
   setup [--browsers] [--env]
                           install what building needs (and testing, with --browsers);
                           --env prints shell assignments for scripts";
@@ -110,6 +110,8 @@ fn run_bench(mut arguments: lexopt::Parser) -> Result<()> {
     let target = match words.first().and_then(|word| word.to_str()) {
         Some("native") => Some(bench::Target::Native),
         Some("browser") => Some(bench::Target::Browser),
+        Some("federation") => Some(bench::Target::Federation),
+        Some("relay") => Some(bench::Target::Relay),
         _ => None,
     };
     if target.is_some() {
