@@ -2,10 +2,11 @@
 
 use futures_util::future::LocalBoxFuture;
 use percent_encoding::percent_decode_str;
+use ruma::{EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::{
     error::Error,
-    http::{Method, Response},
+    http::{Method, Request, Response},
 };
 
 /// What answers a request. All handlers of an API have this one type, so that generics stop at the door.
@@ -34,6 +35,63 @@ pub(crate) use handler;
 
 /// Parameters in the order of the path.
 pub(crate) type Params = Vec<String>;
+
+/// What stands in a request's target beside the route: the parameters of the path, and the query.
+pub(crate) struct Target {
+    params: Params,
+    query: Vec<(String, String)>,
+}
+
+impl Target {
+    pub(crate) fn new(params: Params, request: &Request) -> Self {
+        Self { params, query: form_urlencoded::parse(request.query.as_bytes()).into_owned().collect() }
+    }
+
+    /// The parameter at this place of the path.
+    pub(crate) fn param(&self, index: usize) -> &str {
+        self.params.get(index).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The room ID at this place of the path.
+    pub(crate) fn room_id(&self, index: usize) -> Result<OwnedRoomId, Error> {
+        let text = self.param(index);
+        RoomId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no room ID.")))
+    }
+
+    /// The event ID at this place of the path.
+    pub(crate) fn event_id(&self, index: usize) -> Result<OwnedEventId, Error> {
+        let text = self.param(index);
+        EventId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no event ID.")))
+    }
+
+    /// The user ID at this place of the path.
+    pub(crate) fn user_id(&self, index: usize) -> Result<OwnedUserId, Error> {
+        let text = self.param(index);
+        UserId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no user ID.")))
+    }
+
+    /// A query parameter.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of a query parameter.
+    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A query parameter that is a number.
+    pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
+        let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));
+        self.query(name).map(number).transpose()
+    }
+
+    /// A query parameter that is a truth value.
+    pub(crate) fn query_bool(&self, name: &str) -> Result<Option<bool>, Error> {
+        let truth = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be true or false.")));
+        self.query(name).map(truth).transpose()
+    }
+}
 
 /// The versions under which clients of all ages ask for the same thing.
 const VERSIONS: [&str; 3] = ["v3", "r0", "v1"];

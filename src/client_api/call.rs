@@ -1,8 +1,8 @@
 //! A call: a request on its way to its handler, with what handlers ask of it.
 
-use std::rc::Rc;
+use std::{ops::Deref, rc::Rc};
 
-use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, UserId};
+use ruma::UserId;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     http::{Body, Request},
     room_server::Room,
-    route::Params,
+    route::{Params, Target},
     server::Server,
 };
 
@@ -37,15 +37,23 @@ pub(crate) type Caller = Session;
 pub(crate) struct Call {
     pub(crate) server: Rc<Server>,
     pub(crate) request: Request,
-    params: Params,
-    query: Vec<(String, String)>,
+    target: Target,
     caller: Option<Caller>,
+}
+
+/// Handlers ask a call for its parameters.
+impl Deref for Call {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
 }
 
 impl Call {
     pub(super) fn new(server: Rc<Server>, request: Request, params: Params) -> Result<Self, Error> {
-        let query = form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
-        Ok(Self { server, request, params, query, caller: None })
+        let target = Target::new(params, &request);
+        Ok(Self { server, request, target, caller: None })
     }
 
     /// <https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens>
@@ -76,51 +84,6 @@ impl Call {
     pub(crate) fn token(&self) -> Option<&str> {
         let from_header = self.request.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
         from_header.or_else(|| self.query("access_token"))
-    }
-
-    /// The parameter at this place of the path.
-    pub(crate) fn param(&self, index: usize) -> &str {
-        self.params.get(index).map(String::as_str).unwrap_or_default()
-    }
-
-    /// The room ID at this place of the path.
-    pub(crate) fn room_id(&self, index: usize) -> Result<OwnedRoomId, Error> {
-        let text = self.param(index);
-        ruma::RoomId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no room ID.")))
-    }
-
-    /// The user ID at this place of the path.
-    pub(crate) fn user_id(&self, index: usize) -> Result<OwnedUserId, Error> {
-        let text = self.param(index);
-        UserId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no user ID.")))
-    }
-
-    /// The event ID at this place of the path.
-    pub(crate) fn event_id(&self, index: usize) -> Result<OwnedEventId, Error> {
-        let text = self.param(index);
-        ruma::EventId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no event ID.")))
-    }
-
-    /// A query parameter.
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Every value of a query parameter.
-    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// A query parameter that is a number.
-    pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
-        let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));
-        self.query(name).map(number).transpose()
-    }
-
-    /// A query parameter that is a truth value.
-    pub(crate) fn query_bool(&self, name: &str) -> Result<Option<bool>, Error> {
-        let truth = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be true or false.")));
-        self.query(name).map(truth).transpose()
     }
 
     /// Who calls.

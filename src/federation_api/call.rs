@@ -1,19 +1,19 @@
 //! A call of another server: its request, authentic and for this server, with what handlers ask of it.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, ops::Deref, rc::Rc};
 
 use inglenook_protocol::{
     path::RECORD_HEADER,
     x_matrix::{Authorization, SignedParts},
 };
-use ruma::{CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, OwnedServerName, OwnedUserId, RoomId, UserId};
+use ruma::{CanonicalJsonValue, OwnedServerName};
 use serde::de::DeserializeOwned;
 
 use crate::{
     error::Error,
     http::{Body, Request},
     room_server::Room,
-    route::Params,
+    route::{Params, Target},
     server::Server,
 };
 
@@ -33,17 +33,25 @@ const MAX_JSON_BYTES: usize = 10 << 20;
 pub(crate) struct Call {
     pub(crate) server: Rc<Server>,
     pub(crate) request: Request,
-    params: Params,
-    query: Vec<(String, String)>,
+    target: Target,
     content: Option<CanonicalJsonValue>,
     origin: Option<OwnedServerName>,
 }
 
+/// Handlers ask a call for its parameters.
+impl Deref for Call {
+    type Target = Target;
+
+    fn deref(&self) -> &Target {
+        &self.target
+    }
+}
+
 impl Call {
     pub(super) fn new(server: Rc<Server>, request: Request, params: Params) -> Result<Self, Error> {
-        let query = form_urlencoded::parse(request.query.as_bytes()).into_owned().collect();
+        let target = Target::new(params, &request);
         let content = content(&request.body)?;
-        Ok(Self { server, request, params, query, content, origin: None })
+        Ok(Self { server, request, target, content, origin: None })
     }
 
     /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
@@ -84,51 +92,6 @@ impl Call {
     /// The server that calls.
     pub(crate) fn origin(&self) -> Result<&OwnedServerName, Error> {
         self.origin.as_ref().ok_or_else(|| Error::refused(401, "M_UNAUTHORIZED", "This needs an X-Matrix signature."))
-    }
-
-    /// The parameter at this place of the path.
-    pub(crate) fn param(&self, index: usize) -> &str {
-        self.params.get(index).map(String::as_str).unwrap_or_default()
-    }
-
-    /// The room ID at this place of the path.
-    pub(crate) fn room_id(&self, index: usize) -> Result<OwnedRoomId, Error> {
-        let text = self.param(index);
-        RoomId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no room ID.")))
-    }
-
-    /// The event ID at this place of the path.
-    pub(crate) fn event_id(&self, index: usize) -> Result<OwnedEventId, Error> {
-        let text = self.param(index);
-        EventId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no event ID.")))
-    }
-
-    /// The user ID at this place of the path.
-    pub(crate) fn user_id(&self, index: usize) -> Result<OwnedUserId, Error> {
-        let text = self.param(index);
-        UserId::parse(text).map_err(|_| Error::invalid_param(format!("{text:?} is no user ID.")))
-    }
-
-    /// A query parameter.
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Every value of a query parameter.
-    pub(crate) fn query_all(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    /// A query parameter that is a number.
-    pub(crate) fn query_number(&self, name: &str) -> Result<Option<u64>, Error> {
-        let number = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be a number that is not negative.")));
-        self.query(name).map(number).transpose()
-    }
-
-    /// A query parameter that is a truth value.
-    pub(crate) fn query_bool(&self, name: &str) -> Result<Option<bool>, Error> {
-        let truth = |text: &str| text.parse().map_err(|_| Error::invalid_param(format!("{name} must be true or false.")));
-        self.query(name).map(truth).transpose()
     }
 
     /// The JSON body as it was signed, if there is one.
