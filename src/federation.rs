@@ -3,6 +3,8 @@
 mod backfill;
 mod candidates;
 mod directory;
+mod event;
+mod hierarchy;
 mod invite;
 mod join;
 mod knock;
@@ -21,6 +23,8 @@ pub(crate) use self::{
     backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
+    event::{event_of_time, find_event},
+    hierarchy::{ToldSpace, ToldSummary, hierarchy},
     invite::{exchange_third_party_invite, invite},
     join::join,
     knock::{helper, knock},
@@ -37,6 +41,7 @@ use crate::{error::Error, federation_client::PeerError, locks::Locks};
 pub(crate) struct Federation {
     entering: Locks<OwnedRoomId>,
     backfilling: Locks<OwnedRoomId>,
+    told_spaces: hierarchy::ToldSpaces,
 }
 
 impl Federation {

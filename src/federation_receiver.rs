@@ -37,7 +37,7 @@ pub(crate) use self::{
     edus::{Edu, receive_edus},
     intake::{Received, receive_pdus},
     order::in_order,
-    told_state::told_state,
+    told_state::{fetch_single, told_state},
 };
 use self::{
     fill::{Filled, fill},

@@ -14,6 +14,7 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(super) use self::entry::servers_of;
 pub(crate) use self::{
     content::{MemberContent, load_profiles},
     intent::{Intent, change_membership},

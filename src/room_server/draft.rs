@@ -163,6 +163,7 @@ impl Decided {
             after: before,
             gap: false,
             late: false,
+            found: false,
             replaces: None,
             redacted_by: None,
             transaction: None,

@@ -11,7 +11,7 @@ use ruma::{
 
 use super::{
     auth::{Allowed, allowed_by_auth_events, allowed_by_state},
-    cover::has_place,
+    cover::{has_place, has_state},
     draft::Draft,
     import::ToldEvent,
     number::EventNumber,
@@ -44,6 +44,9 @@ pub enum InputKind {
     New,
     /// It is old and was back-filled: it has a place in the timeline, and changes nothing.
     Old,
+    /// It was asked for by itself: it has a place in the timeline, changes nothing, and is received anew when it comes as an event
+    /// of the other kinds.
+    Found,
     /// Only other events need it, to be authorised.
     Outlier,
 }
@@ -88,7 +91,7 @@ impl Draft<'_> {
         }
         let known = self.view.event_by_id(&pdu.event_id)?;
         if let Some(known) = &known
-            && (has_place(known) || kind == InputKind::Outlier)
+            && (has_place(known) || kind == InputKind::Outlier || kind == InputKind::Found && has_state(known))
         {
             return Ok(Verdict::Known);
         }
@@ -169,7 +172,8 @@ impl Draft<'_> {
         }
         let prev_events = &input.event.pdu().prev_events;
         let found = self.view.events_by_id(prev_events.iter())?;
-        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| has_place(event));
+        let knows = if input.kind == InputKind::Found { has_state } else { has_place };
+        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| knows(event));
         let missing: Vec<_> = prev_events.iter().zip(&found).filter(|(_, event)| !known(event)).map(|(id, _)| id.clone()).collect();
         if !missing.is_empty() {
             return Ok(Err(missing));

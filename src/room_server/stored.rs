@@ -70,6 +70,10 @@ pub struct Decided {
     /// Whether it came well after it was sent, when what others had written meanwhile was here already.
     #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// Whether it was asked for by itself, so that nobody knows yet whether it is before or behind what is here. It is told to who
+    /// asks for it, and as far as the graph is concerned it is still to come.
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
     /// The state event in whose place it came.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<EventNumber>,
