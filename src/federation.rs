@@ -14,6 +14,7 @@ mod profile;
 mod public_rooms;
 mod target;
 mod template;
+mod third_party;
 mod told_room;
 
 use futures_util::lock::OwnedMutexGuard;
@@ -25,14 +26,15 @@ pub(crate) use self::{
     directory::{Located, locate},
     event::{event_of_time, find_event},
     hierarchy::{ToldSpace, ToldSummary, hierarchy},
-    invite::{exchange_third_party_invite, invite},
+    invite::invite,
     join::join,
     knock::{helper, knock},
     leave::leave,
-    media::download,
+    media::{Frame, download, thumbnail},
     profile::profile,
     public_rooms::public_rooms,
     template::OwnMembership,
+    third_party::{ThirdPartySigned, invite_signed, redeem},
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};
 

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use ruma::{OwnedEventId, RoomId, ServerName, UserId};
+use ruma::{OwnedEventId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -50,14 +50,6 @@ pub(crate) async fn invite(
     let input = Input { event, kind: InputKind::New, state_before: None };
     server.rooms.transact_in(room, |draft| accept(draft, &input)).await?;
     Ok(Some(input.event.pdu().event_id.clone()))
-}
-
-/// Asks a server for the invitation of somebody whom one of its users had invited by another address.
-///
-/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid>
-pub(crate) async fn exchange_third_party_invite(server: &Server, peer: &ServerName, room: &RoomId, body: &Value) -> Result<(), Error> {
-    server.federation_client.put(peer, &path("v1/exchange_third_party_invite", &[room.as_str()]), body).await?;
-    Ok(())
 }
 
 async fn deliver(server: &Server, room: &Room, peer: &ServerName, event: CheckedPdu, described: &Value) -> Result<CheckedPdu, Error> {
