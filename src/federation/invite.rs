@@ -15,6 +15,7 @@ use crate::{
     event::{CheckedPdu, NewEvent},
     federation_client,
     http::Method,
+    policy_servers::must_be_recommended,
     ports::Reply,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, View, stored::Status, view::collect},
     server::Server,
@@ -40,6 +41,7 @@ pub(crate) async fn invite(
         None => Ok(None),
     });
     let Some((event, state)) = proposed.await? else { return Ok(None) };
+    let event = must_be_recommended(server, room, event).await?;
     let described = |view: &View<'_>| {
         let numbers = collect(STRIPPED.iter(), |kind| state.event(view, kind, ""))?;
         view.events(numbers.into_iter().flatten())
@@ -47,6 +49,8 @@ pub(crate) async fn invite(
     let described = server.rooms.ask(room, described).await?;
     let described: Vec<&RawValue> = described.iter().map(|event| &*event.pdu.json).collect();
     let event = deliver(server, room, invited.server_name(), event, &json!(described)).await?;
+    // The other server may have left out what others than it have signed.
+    let event = must_be_recommended(server, room, event).await?;
     let input = Input { event, kind: InputKind::New, state_before: None };
     server.rooms.transact_in(room, |draft| accept(draft, &input)).await?;
     Ok(Some(input.event.pdu().event_id.clone()))

@@ -13,6 +13,7 @@ use crate::{
     event::{CheckedPdu, NewEvent, RawPdu, RoomVersion, Unfit},
     federation_receiver::{Unchecked, check},
     http::Response,
+    policy_servers::must_be_recommended,
     room_server::{
         Draft, Input, InputKind, Room, Undecided, Verdict,
         stored::{Status, StoredEvent},
@@ -131,6 +132,7 @@ pub(super) fn unfit(unfit: Unfit) -> Error {
 
 /// Takes the event into the room and makes it known to the other servers there. What the room does not allow is not kept.
 pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) -> Result<Arc<StoredEvent>, Error> {
+    let event = must_be_recommended(server, room, event.clone()).await?;
     let input = Input { event: event.clone(), kind: InputKind::New, state_before: None };
     server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
     let stored = server.rooms.event_by_id(room, &event.pdu().event_id).await?;

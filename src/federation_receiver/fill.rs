@@ -7,7 +7,7 @@ use ruma::{EventId, OwnedEventId};
 use super::{
     ask::{self, MAX_MISSING},
     check::{Unchecked, check},
-    deliver::{Arrival, Outcome, deliver},
+    deliver::{Arrival, Outcome, as_recommended, deliver},
     gap::Gap,
     helpers::Helpers,
     schedule::GapId,
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     error::Error,
     gather::Gather,
-    room_server::{InputKind, Room, Verdict, stored::Status},
+    policy_servers::recommended,
+    room_server::{Room, Verdict, stored::Status},
     server::Server,
     storage::{Key, KeyReader, Scan, Table},
 };
@@ -203,6 +204,9 @@ impl Filling<'_> {
     async fn place_edge(&self, id: &EventId) -> Result<bool, Error> {
         let Some(arrival) = self.gap.get(id).cloned() else { return Ok(false) };
         self.find_auth_events(std::slice::from_ref(&arrival)).await?;
+        let judged = recommended(self.server, self.room, vec![arrival.event.clone()]).await?.pop();
+        let Some((event, is_recommended)) = judged else { return Ok(false) };
+        let kind = as_recommended(is_recommended);
         let own_server = arrival.event.pdu().sender.server_name().to_owned();
         let peers = self.helpers.present_beginning_with(&own_server);
         let mut refusals = 0;
@@ -213,7 +217,7 @@ impl Filling<'_> {
             // By telling a wrong state, a server could have others' events refused here for ever.
             let is_believed = *peer == own_server || self.helpers.are_only(peer) || (refusals == peers.len() && refusals > 1);
             let decided = self.server.rooms.transact_in(self.room, |draft| {
-                let verdict = draft.receive_told(&arrival.event, InputKind::New, &state)?;
+                let verdict = draft.receive_told(&event, kind, &state)?;
                 let is_refused = verdict == Verdict::Stored(Status::Rejected) && !draft.is_rejected_by_itself(&arrival.event)?;
                 if is_refused && !is_believed {
                     draft.restart();

@@ -81,6 +81,7 @@ impl Draft<'_> {
         }
         let id = pdu.event_id.clone();
         self.is_made_here(&id);
+        self.made.push(number);
         self.place(number, pdu, Status::Accepted, before, InputKind::New, transaction)?;
         Ok(id)
     }

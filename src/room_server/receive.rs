@@ -44,6 +44,8 @@ pub enum InputKind {
     New,
     /// It is old and was back-filled: it has a place in the timeline, and changes nothing.
     Old,
+    /// It is new, and the room's policy server does not recommend it: it is judged and kept, and clients are not told.
+    Unrecommended,
     /// It was asked for by itself: it has a place in the timeline, changes nothing, and is received anew when it comes as an event
     /// of the other kinds.
     Found,
@@ -152,11 +154,12 @@ impl Draft<'_> {
         }
         let current = self.head.current;
         // A room that was told of and not yet entered has no current state to ask.
-        let asks_current = kind == InputKind::New && !self.head.extremities.is_empty() && current != before;
+        let is_new = matches!(kind, InputKind::New | InputKind::Unrecommended);
+        let asks_current = is_new && !self.head.extremities.is_empty() && current != before;
         if asks_current && allowed_by_state(&self.view, rules, pdu, current)?.is_err() {
             return Ok(Status::SoftFailed);
         }
-        Ok(Status::Accepted)
+        Ok(if kind == InputKind::Unrecommended { Status::SoftFailed } else { Status::Accepted })
     }
 
     /// Those of the events that are not stored.
