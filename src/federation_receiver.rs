@@ -12,6 +12,7 @@ mod fill;
 mod gap;
 mod helpers;
 mod intake;
+mod merge;
 mod order;
 mod outside;
 mod schedule;

@@ -299,3 +299,28 @@ fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
     scene.network.advance_in_steps(1_000, 5);
     assert!(scene.network.carried().is_empty(), "what was told is not told again");
 }
+
+#[test]
+fn the_servers_that_a_user_meets_in_a_room_are_told_of_the_devices() {
+    let network = Network::of_keys(3);
+    let (alice, bob, carol) = (network[0].register("alice"), network[1].register("bob"), network[2].register("carol"));
+    let second = network[0].log_in(&alice);
+    let meet = |host: usize, owner: &User| {
+        let room = network[host].create_room(owner, json!({ "preset": "public_chat" }));
+        let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[host].name()));
+        network.carried();
+        network[0].post(&alice, &target, json!({})).ok();
+        network.run();
+        let carried = network.carried().into_iter().filter(|carried| is_transaction(carried) && carried.to == network[host].name());
+        let edus = carried.flat_map(|carried| carried.body["edus"].as_array().cloned().unwrap_or_default());
+        let updates = edus.filter(|edu| edu["edu_type"] == "m.device_list_update");
+        let mut devices: Vec<_> = updates.map(|edu| edu["content"]["device_id"].as_str().unwrap().to_owned()).collect();
+        devices.sort();
+        devices
+    };
+    let mut all = vec![alice.device.clone(), second.device];
+    all.sort();
+    assert_eq!(meet(1, &bob), all);
+    assert_eq!(meet(2, &carol), all, "a server that is new to her");
+    assert_eq!(meet(1, &bob), Vec::<String>::new(), "and nothing to one that knows");
+}

@@ -26,6 +26,7 @@ use crate::{
     error::Error,
     federation::{Located, ThirdPartySigned, for_client, is_away, redeem},
     http::{Method, Response},
+    keys::newcomers::tell_newcomers,
     pending_joins,
     server::Server,
 };
@@ -117,7 +118,11 @@ async fn redeem_for(call: &Call, located: &Located, user: &UserId, signed: Third
 /// Joins a room, wherever it is.
 pub(crate) async fn join_located(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
     let (room, is_new) = entry::enter(server, located, user, reason).await?;
-    if is_new { inherit_settings(server, user, &room).await } else { Ok(()) }
+    if is_new {
+        tell_newcomers(server, user, &room).await?;
+        inherit_settings(server, user, &room).await?;
+    }
+    Ok(())
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>

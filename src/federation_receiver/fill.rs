@@ -10,6 +10,7 @@ use super::{
     deliver::{Arrival, Outcome, as_recommended, deliver},
     gap::Gap,
     helpers::Helpers,
+    merge::merge,
     schedule::GapId,
     told_state::{absent, fetch_single, store, told_state},
 };
@@ -49,6 +50,7 @@ pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result
     filling.find_missing().await?;
     filling.place().await?;
     filling.bridge().await?;
+    merge(server, room).await?;
     let progressed = !filling.placed.is_empty();
     server.receiver.waiting.forget(id, |event| filling.placed.contains(event));
     Ok(Filled { progressed, is_closed: server.receiver.waiting.is_empty(id) })
