@@ -12,6 +12,7 @@ use super::{
     draft::{Appended, Draft, MemberChange},
     head::Extremity,
     number::EventNumber,
+    policy::Policy,
     receive::InputKind,
     resolve::resolve,
     snapshot::{Difference, Snapshot},
@@ -37,7 +38,16 @@ impl Draft<'_> {
             return Err(Error::forbidden("A room is created once.").into());
         }
         let (prev_events, before) = self.place_of_next()?;
-        let auth_events = select_auth_events(&self.view, &self.room.version, before, &event)?;
+        // Both are asked for together, so that one load serves them.
+        let policy = Policy::of(&self.view, self.room.head().current);
+        let auth_events = match (select_auth_events(&self.view, &self.room.version, before, &event), &policy) {
+            (Err(Undecided::Need(mut need)), Err(more)) => {
+                need.merge(more.clone());
+                return Err(need.into());
+            }
+            (selected, _) => selected?,
+        };
+        self.policy = policy?;
         let number = self.next_number();
         let placement = Placement {
             room_id: Some(self.room.id.clone()),

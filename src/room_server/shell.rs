@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{future::try_join3, lock::MutexGuard};
-use ruma::{EventId, OwnedUserId, UserId};
+use ruma::{EventId, OwnedUserId, ServerName, UserId};
 
 use self::rooms::Rooms;
 use super::{
@@ -119,12 +119,15 @@ impl RoomServer {
     /// <https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-signature-on-an-event>
     async fn recommend_own(&self, drafts: &[Draft<'_>]) -> Result<(), Error> {
         for draft in drafts.iter().filter(|draft| !draft.made.is_empty()) {
-            let Some(policy) = self.policy(draft.room).await? else { continue };
+            let Some(policy) = &draft.policy else { continue };
+            if !self.has_member_of(draft.room, policy.via()).await? {
+                continue;
+            }
             let version = &draft.room.version;
             for number in &draft.made {
                 let Ok(event) = draft.view.event(*number) else { continue };
                 if !policy.recommends(&event.pdu, version)
-                    && let Some(signed) = self.recommend(&policy, &event.pdu, version).await?
+                    && let Some(signed) = self.recommend(policy, &event.pdu, version).await?
                 {
                     draft.view.add_event(StoredEvent { pdu: Arc::new(signed), ..(*event).clone() });
                 }
@@ -137,14 +140,20 @@ impl RoomServer {
     pub(crate) async fn policy(&self, room: &Room) -> Result<Option<Policy>, Error> {
         let current = room.head().current;
         let Some(policy) = self.ask(room, |view| Policy::of(view, current)).await? else { return Ok(None) };
+        let is_enabled = self.has_member_of(room, policy.via()).await?;
+        Ok(Some(policy).filter(|_| is_enabled))
+    }
+
+    /// Whether a user of a server is joined to the room.
+    async fn has_member_of(&self, room: &Room, name: &ServerName) -> Result<bool, Error> {
         let members = self.store.scan(&Scan::prefix(members_prefix(room.number, "join"))).await?;
         let is_of_server = |key: &[u8]| {
             let mut key = KeyReader::new(key);
             key.number()?;
             key.text()?;
-            UserId::parse(key.text()?).ok().filter(|user| user.server_name() == policy.via())
+            UserId::parse(key.text()?).ok().filter(|user| user.server_name() == name)
         };
-        Ok(if members.iter().any(|row| is_of_server(&row.key).is_some()) { Some(policy) } else { None })
+        Ok(members.iter().any(|row| is_of_server(&row.key).is_some()))
     }
 
     /// The event with the recommendation of a policy server; `None` where nobody is there to ask for it.
