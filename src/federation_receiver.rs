@@ -36,6 +36,7 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId};
 pub(crate) use self::{
     check::{Unchecked, check},
     edus::{Edu, receive_edus},
+    fill::fill_before,
     intake::{Received, receive_pdus},
     order::in_order,
     told_state::{fetch_single, told_state},

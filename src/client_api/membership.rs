@@ -119,7 +119,8 @@ async fn redeem_for(call: &Call, located: &Located, user: &UserId, signed: Third
 pub(crate) async fn join_located(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
     let (room, is_new) = entry::enter(server, located, user, reason).await?;
     if is_new {
-        tell_newcomers(server, user, &room).await?;
+        // The join is made, whatever becomes of this: who is not told of the devices asks for them.
+        let _ = tell_newcomers(server, user, &room).await;
         inherit_settings(server, user, &room).await?;
     }
     Ok(())

@@ -48,6 +48,7 @@ async fn join_through(server: &Server, own: OwnMembership<'_>, peer: &ServerName
     let (event, version) = own.make(server, peer, "make_join").await?;
     if let Some(room) = server.rooms.room(own.room).await?
         && room.version.id != version.id
+        && room.is_entered()
     {
         return Err(malformed(format!("{} is of room version {}", room.id, room.version.id)));
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, ServerName};
 
 use super::{
     ask::{self, MAX_MISSING},
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    event::CheckedPdu,
     gather::Gather,
     policy_servers::recommended,
     room_server::{Room, Verdict, stored::Status},
@@ -56,6 +57,26 @@ pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result
     Ok(Filled { progressed, is_closed: server.receiver.waiting.is_empty(id) })
 }
 
+/// Fetches and places what is missing before an event that a server has handed in, within the bounds of one attempt. The event itself
+/// is left to who asks.
+pub(crate) async fn fill_before(server: &Server, room: &Rc<Room>, origin: &ServerName, event: &CheckedPdu) -> Result<(), Error> {
+    let id = (room.id.clone(), origin.to_owned());
+    let helpers = Helpers::of(server, room, origin).await?;
+    let mut filling = Filling { server, room, id: &id, helpers, gap: Gap::default(), placed: BTreeSet::new() };
+    let arrival = Arrival { event: event.clone(), row: None };
+    filling.gap.insert(arrival.clone());
+    let missing = filling.gap.missing(server, room).await?;
+    filling.gap.remove(&event.pdu().event_id);
+    // The others do not know the event yet, but those that it names.
+    filling.fetch_named(missing).await?;
+    filling.find_missing().await?;
+    filling.find_auth_events(&[arrival]).await?;
+    filling.place().await?;
+    filling.bridge().await?;
+    server.receiver.placed(server.now(), &room.id, &filling.placed);
+    Ok(())
+}
+
 struct Filling<'a> {
     server: &'a Server,
     room: &'a Rc<Room>,
@@ -83,6 +104,22 @@ impl Filling<'_> {
             }
         }
         self.server.receiver.waiting.delete(unfit).await
+    }
+
+    /// Fetches these events, one by one.
+    async fn fetch_named(&mut self, mut wanted: BTreeSet<OwnedEventId>) -> Result<(), Error> {
+        for peer in self.helpers.present() {
+            if wanted.is_empty() {
+                break;
+            }
+            let told = fetch_single(self.server, self.room, &peer, &wanted).await;
+            for event in check(self.server, &self.room.version, told).await.into_iter().flatten() {
+                if event.pdu().room_id == self.room.id && wanted.remove(&event.pdu().event_id) {
+                    self.gap.insert(Arrival { event, row: None });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the events before those that wait, until something that is known is reached or there were enough rounds.

@@ -95,6 +95,9 @@ impl RoomServer {
 
     async fn decide_and_commit(&self, rooms: &[&Rc<Room>], decide: Decide<'_>) -> Result<(), Error> {
         let _locks = lock_all(rooms).await;
+        if rooms.iter().any(|room| room.is_replaced.get()) {
+            return Err(Error::refused(503, "M_UNKNOWN", "The room turned out to be of another version; try again."));
+        }
         let context = Context { identity: &self.identity, now: self.clock.now(), next_event: &self.next_event };
         let mut drafts: Vec<_> = rooms.iter().map(|room| Draft::new(room, context, View::new(&self.cache))).collect();
         while let Err(undecided) = decide(&mut drafts) {
