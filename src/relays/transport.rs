@@ -1,5 +1,8 @@
 //! The transport of a server that has relays: requests go up its tunnels, or straight to the destination's own relays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
 use futures_util::{
@@ -172,7 +175,10 @@ impl RelayTransport {
                 async { io::Result::Ok(said(carry::incoming_response(tunnel.request(message?).await.map_err(io::Error::other)?).await?)) };
             match asked.await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
-                Ok(Said::Stored(at)) => return Ok(self.kept(vec![at.unwrap_or(url)]).await),
+                Ok(Said::Stored(at)) => {
+                    let keeper = at.filter(|at| to.relays.contains(at)).unwrap_or(url);
+                    return Ok(self.kept(vec![keeper]).await);
+                }
                 Ok(Said::Refused(why)) => refusal = Some(why),
                 Err(error) => refusal = Some(error.to_string()),
             }
