@@ -3,6 +3,8 @@
 mod backfill;
 mod candidates;
 mod directory;
+mod event;
+mod hierarchy;
 mod invite;
 mod join;
 mod knock;
@@ -12,6 +14,7 @@ mod profile;
 mod public_rooms;
 mod target;
 mod template;
+mod third_party;
 mod told_room;
 
 use futures_util::lock::OwnedMutexGuard;
@@ -21,14 +24,17 @@ pub(crate) use self::{
     backfill::{backfill, last_gap},
     candidates::{Candidates, for_client, is_away},
     directory::{Located, locate},
-    invite::{exchange_third_party_invite, invite},
+    event::{event_of_time, find_event},
+    hierarchy::{ToldSpace, ToldSummary, hierarchy},
+    invite::invite,
     join::join,
     knock::{helper, knock},
     leave::leave,
-    media::download,
+    media::{Frame, download, thumbnail},
     profile::profile,
     public_rooms::public_rooms,
     template::OwnMembership,
+    third_party::{ThirdPartySigned, invite_signed, redeem},
 };
 use crate::{error::Error, federation_client::PeerError, locks::Locks};
 
@@ -37,6 +43,7 @@ use crate::{error::Error, federation_client::PeerError, locks::Locks};
 pub(crate) struct Federation {
     entering: Locks<OwnedRoomId>,
     backfilling: Locks<OwnedRoomId>,
+    told_spaces: hierarchy::ToldSpaces,
 }
 
 impl Federation {

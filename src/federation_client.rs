@@ -97,9 +97,14 @@ impl FederationClient {
     }
 
     /// Sends a request that [`FederationClient::signed`] made.
-    pub(crate) async fn send(&self, to: &ServerName, mut request: Request) -> Result<Reply, TransportError> {
+    pub(crate) async fn send(&self, to: &ServerName, request: Request) -> Result<Reply, TransportError> {
         // A record that cannot be read now is one that is not known: another way may lead there.
         let relays = self.relays.records.relays_of(to).await.unwrap_or_default();
+        self.send_by(to, relays, request).await
+    }
+
+    /// The same by these relays of the destination.
+    pub(crate) async fn send_by(&self, to: &ServerName, relays: Vec<String>, mut request: Request) -> Result<Reply, TransportError> {
         if public_key_of(to).is_some() {
             request.headers.extend(self.relays.own.header());
         }

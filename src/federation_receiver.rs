@@ -12,6 +12,7 @@ mod fill;
 mod gap;
 mod helpers;
 mod intake;
+mod merge;
 mod order;
 mod outside;
 mod schedule;
@@ -35,9 +36,10 @@ use ruma::{OwnedEventId, OwnedServerName, RoomId};
 pub(crate) use self::{
     check::{Unchecked, check},
     edus::{Edu, receive_edus},
+    fill::fill_before,
     intake::{Received, receive_pdus},
     order::in_order,
-    told_state::told_state,
+    told_state::{fetch_single, told_state},
 };
 use self::{
     fill::{Filled, fill},

@@ -7,6 +7,7 @@
 pub(crate) mod claim;
 pub(crate) mod cross_signing;
 pub(crate) mod device_list;
+pub(crate) mod newcomers;
 pub(crate) mod one_time;
 pub(crate) mod query;
 pub(crate) mod remote;

@@ -27,6 +27,7 @@ pub mod log;
 mod media;
 mod notary;
 mod pending_joins;
+mod policy_servers;
 pub mod ports;
 mod presence;
 mod profiles;

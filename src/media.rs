@@ -18,7 +18,7 @@ pub(crate) use self::{
     awaiting::uploaded,
     remote::remote,
     reservations::reserve,
-    thumbnails::{Method, thumbnail},
+    thumbnails::{Method, Thumbnail, remote_thumbnail, thumbnail},
     uploads::{NewContent, upload, upload_reserved},
 };
 use crate::{

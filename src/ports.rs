@@ -148,6 +148,8 @@ pub enum Reply {
     Kept {
         /// The relays' base URLs.
         relays: Vec<String>,
+        /// For how long they keep it, in milliseconds, as far as they say: the longest of them.
+        retention: Option<u64>,
     },
 }
 

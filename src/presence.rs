@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 pub(crate) use self::{
     local::LocalPresence,
     note::{note_activity, note_end, note_sync, refresh, set},
-    remote::{receive, told},
+    remote::{receive, told_at},
 };
 use crate::{
     error::Error,
@@ -29,6 +29,10 @@ use crate::{
 
 /// What another server said holds for so long, in milliseconds: servers say it again before, as this one does.
 const REMOTE_LIFETIME: u64 = 30 * 60 * 1000;
+
+/// After so long, in milliseconds, what one server told another of its users is worth nothing: it has been told again since, or
+/// they are not there.
+pub(crate) const EDU_LIFETIME: u64 = 10 * 60 * 1000;
 
 /// A user's state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,7 @@ pub(crate) mod head;
 pub(crate) mod import;
 pub(crate) mod number;
 pub(crate) mod outside;
+pub(crate) mod policy;
 pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;

@@ -24,6 +24,7 @@ use crate::{
     media::MediaInMemory,
     notary::Notary,
     pending_joins::{self, PendingJoins},
+    policy_servers::PolicyClient,
     ports::{Blobs, Clock, Entropy, Store, Transport},
     presence::LocalPresence,
     push::unread::UnreadCounts,
@@ -106,6 +107,11 @@ impl Server {
         let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays, ports.clock.now()).await?);
         let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
         let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
+        rooms.ask_policy_servers(Rc::new(PolicyClient {
+            client: Rc::clone(&federation_client),
+            identity: Rc::clone(&identity),
+            clock: Rc::clone(&ports.clock),
+        }));
         let federation_sender = FederationSender::open(&*ports.store, &log).await?;
         let server = Rc::new(Self {
             keys: KeyRing::new(

@@ -291,7 +291,14 @@ fn another_server_is_told_of_a_local_users_presence() {
     let alice = host.register("alice");
     let status = format!("/_matrix/client/v3/presence/{}/status", alice.id);
     host.put(&alice, &status, json!({ "presence": "unavailable", "status_msg": "Away" })).ok();
+    let position = server(&host).log.end();
+    let told_at = |position| host.block_on(presence::told_at(&server(&host), &UserId::parse(&alice.id).unwrap(), position)).unwrap();
     host.advance(1_000);
-    let told = host.block_on(presence::told(&server(&host), &UserId::parse(&alice.id).unwrap())).unwrap();
-    assert_eq!(told, json!({ "user_id": alice.id, "presence": "unavailable", "status_msg": "Away", "last_active_ago": 1_000 }));
+    let expected = json!({ "user_id": alice.id, "presence": "unavailable", "status_msg": "Away", "last_active_ago": 1_000 });
+    assert_eq!(told_at(position), Some(expected));
+    host.advance(presence::EDU_LIFETIME);
+    assert_eq!(told_at(position), None, "what is old is not told");
+    host.put(&alice, &status, json!({ "presence": "offline" })).ok();
+    assert_eq!(told_at(position), None, "nor what has changed since");
+    assert!(told_at(server(&host).log.end()).is_some());
 }

@@ -91,3 +91,58 @@ fn what_is_no_file_is_not_served_as_one() {
         network[1].get(&bob, &download(&network, "id", "")).refused(502, "M_UNKNOWN");
     }
 }
+
+fn thumbnail(network: &Network, id: &str, query: &str) -> String {
+    format!("/_matrix/client/v1/media/thumbnail/{}/{id}?{query}", encode(&network[0].name()))
+}
+
+fn asked(network: &Network) -> Vec<String> {
+    network.carried().into_iter().map(|carried| carried.target.split(['?']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn thumbnails_are_made_where_the_file_is() {
+    let (network, alice, bob) = two();
+    let id = upload(&network[0], &alice, "a.png", "image/png", b"image:large");
+    network.run();
+    network.carried();
+    for _ in 0..2 {
+        let made = network[1].get(&bob, &thumbnail(&network, &id, "width=30&height=30&method=crop")).ok();
+        assert_eq!((&*made.bytes, &*made.headers["content-type"]), (&b"32x32 crop"[..], "image/png"));
+    }
+    assert_eq!(asked(&network), [format!("/_matrix/federation/v1/media/thumbnail/{id}")], "once, and the file stays where it is");
+    network[1].get(&bob, &thumbnail(&network, &id, "width=5&height=5&allow_remote=false")).refused(404, "M_NOT_FOUND");
+    network[1].get(&bob, &thumbnail(&network, "other", "width=5&height=5")).refused(404, "M_NOT_FOUND");
+    // Once the file itself is here, thumbnails are made of it.
+    network[1].get(&bob, &download(&network, &id, "")).ok();
+    network.cut(0, 1);
+    assert_eq!(network[1].get(&bob, &thumbnail(&network, &id, "width=90&height=90&method=crop")).ok().bytes, b"96x96 crop");
+}
+
+#[test]
+fn where_no_thumbnail_is_to_be_had_the_file_is_fetched_and_scaled_here() {
+    let (network, alice, bob) = two();
+    let id = upload(&network[0], &alice, "a.png", "image/png", b"image:large");
+    network.treat(|carried: &Carried| match carried.target.contains("/thumbnail/") {
+        true => Treatment::Answer(Response::json(413, &json!({ "errcode": "M_TOO_LARGE", "error": "no" }))),
+        false => Treatment::Carry,
+    });
+    let made = network[1].get(&bob, &thumbnail(&network, &id, "width=30&height=30&method=scale")).ok();
+    assert_eq!(made.bytes, b"320x240 scale");
+}
+
+#[test]
+fn servers_of_old_are_asked_for_files_as_clients_of_old_asked() {
+    let (network, _, bob) = two();
+    network.treat(|carried: &Carried| match carried.target.starts_with("/_matrix/federation/") {
+        true => Treatment::Answer(Response::json(404, &json!({ "errcode": "M_UNRECOGNIZED", "error": "what?" }))),
+        false if carried.target.contains("allow_remote=false") => Treatment::Answer(Response::bytes(200, "text/plain", b"old".to_vec())),
+        false => Treatment::Lose,
+    });
+    let file = network[1].get(&bob, &download(&network, "id", "?timeout_ms=5")).ok();
+    assert_eq!((&*file.bytes, &*file.headers["content-type"]), (&b"old"[..], "text/plain"));
+    assert_eq!(network[1].get(&bob, &thumbnail(&network, "other", "width=30&height=30")).ok().bytes, b"old");
+    let legacy = |what: &str, id: &str| format!("/_matrix/media/v3/{what}/{}/{id}", network[0].name());
+    let asked: Vec<_> = asked(&network).into_iter().filter(|target| target.contains("/media/v3/")).collect();
+    assert_eq!(asked, [legacy("download", "id"), legacy("thumbnail", "other")]);
+}

@@ -211,3 +211,48 @@ fn in_a_room_that_the_server_is_in_an_invitation_comes_as_its_event() {
     host.put_state(&alice, &room, "m.room.server_acl", "", json!({ "allow": ["*"], "deny": [peer.name()] }));
     peer.put(host, &target, &body).refused(403, "M_FORBIDDEN");
 }
+
+#[test]
+fn a_wrong_version_told_with_an_invitation_keeps_nobody_from_joining() {
+    for (version, told) in [("11", "1"), ("12", "10"), ("1", "11")] {
+        let mut network = Network::of_keys(2);
+        let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+        let room = network[0].create_room(&alice, json!({ "preset": "public_chat", "room_version": version }));
+        let liar = Elsewhere { room: room.clone(), create: Value::Null, ..elsewhere(told) };
+        let since = network[1].sync(&bob, None)["next_batch"].as_str().unwrap().to_owned();
+        liar.put(&network[1], liar.invitation(&bob.id), json!([])).ok();
+        assert!(network[1].sync(&bob, Some(&since))["rooms"]["invite"][&room].is_object());
+        let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[0].name()));
+        network[1].post(&bob, &target, json!({})).ok();
+        network.run();
+        let id = network[1].send(&bob, &room, "hello");
+        network.run();
+        network[0].get(&alice, &support::room_path(&room, &format!("event/{}", encode(&id)))).ok();
+        network[1].restart();
+        for since in [None, Some(&*since)] {
+            assert!(network[1].sync(&bob, since)["rooms"]["join"][&room].is_object());
+        }
+        network[1].send(&bob, &room, "again");
+    }
+}
+
+#[test]
+fn a_server_has_a_bounded_number_of_invitations_without_an_answer() {
+    let (network, alice) = host();
+    let host = &network[0];
+    let invite = |seed: u8, number: usize| {
+        let peer = Peer::new(seed);
+        let room = format!("!room{number}:{}", peer.name());
+        let elsewhere = Elsewhere { peer, version: "10", room, create: Value::Null };
+        elsewhere.put(host, elsewhere.invitation(&alice.id), json!([]))
+    };
+    for number in 0..50 {
+        invite(7, number).ok();
+    }
+    invite(7, 50).refused(403, "M_FORBIDDEN");
+    invite(7, 3).ok();
+    invite(8, 50).ok();
+    let first = format!("!room0:{}", Peer::new(7).name());
+    host.leave(&alice, &first);
+    invite(7, 50).ok();
+}

@@ -270,3 +270,27 @@ fn a_join_that_waits_ends_with_a_refusal_or_when_it_is_given_up() {
     assert_eq!(network[1].sync(&bob, None)["rooms"]["join"], json!({}));
     network[1].delete(&bob, &format!("{PENDING}/{}", encode(&private)), None).ok();
 }
+
+#[test]
+fn a_join_whose_answer_was_lost_is_not_given_up_for_what_others_say() {
+    let network = Network::of_keys(3);
+    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
+    let mut lost = 0;
+    network.treat(move |carried: &Carried| match carried.target.contains("/send_join/") && lost == 0 {
+        true => {
+            lost += 1;
+            Treatment::LoseAnswer
+        }
+        false => Treatment::Carry,
+    });
+    // The third server is not in the room, and says so; the first may have let Bob in.
+    let via = format!("?via={}&via={}", encode(&network[0].name()), encode(&network[2].name()));
+    let answer = network[1].post(&bob, &format!("/_matrix/client/v3/join/{}{via}", encode(&room)), json!({}));
+    answer.refused(502, "M_UNREACHABLE");
+    assert_eq!(answer.body["inglenook.pending"], true);
+    network.advance_in_steps(10_000, 20);
+    for (host, user) in [(0, &alice), (1, &bob)] {
+        assert_eq!(network[host].state(user, &room, "m.room.member", &bob.id).ok().body["membership"], "join");
+    }
+}

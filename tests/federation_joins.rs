@@ -266,3 +266,45 @@ fn the_members_of_a_room_without_a_name_are_told() {
     let answer = peer.put(host, &format!("/v2/send_join/{}/{}?omit_members=true", encode(&room), encode(&id)), &event).ok().body;
     assert!(answer["state"].as_array().unwrap().iter().any(|event| event["state_key"] == alice.id));
 }
+
+#[test]
+fn what_is_missing_before_a_join_is_asked_for() {
+    let network = Network::of_keys(2);
+    let (alice, bob, peer) = (network[0].register("alice"), network[1].register("bob"), Peer::new(7));
+    let room = public_room(&network[0], &alice, "12");
+    let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[0].name()));
+    network[1].post(&bob, &target, json!({})).ok();
+    network.run();
+    // The second server has not heard of what the first one has given the join its place behind.
+    network.treat(|carried| match carried.target.contains("/send/") {
+        true => support::network::Treatment::Lose,
+        false => support::network::Treatment::Carry,
+    });
+    let unheard = ["one", "two"].map(|text| network[0].send(&alice, &room, text));
+    let eve = peer.user("eve");
+    for (what, membership) in [("join", "join"), ("leave", "leave")] {
+        let made = peer.make(&network[0], what, &room, &eve).ok().body;
+        let (id, event) = peer.sign(made["event"].clone(), "12");
+        peer.put(&network[1], &format!("/v2/send_{what}/{}/{}", encode(&room), encode(&id)), &event).ok();
+        assert_eq!(network[1].state(&bob, &room, "m.room.member", &eve).ok().body["membership"], membership);
+        // The first hears of it by that server, or there is no second round.
+        network.treat_well();
+        network.advance_in_steps(60_000, 20);
+        assert_eq!(network[0].state(&alice, &room, "m.room.member", &eve).ok().body["membership"], membership, "{what} is passed on");
+    }
+    for id in unheard {
+        network[1].get(&bob, &support::room_path(&room, &format!("event/{}", encode(&id)))).ok();
+    }
+}
+
+#[test]
+fn a_join_behind_events_that_nobody_has_is_refused() {
+    let (network, alice) = host();
+    let (host, peer) = (&network[0], Peer::new(7));
+    let room = public_room(host, &alice, "12");
+    let eve = peer.user("eve");
+    let mut event = peer.make(host, "join", &room, &eve).ok().body["event"].clone();
+    event["prev_events"] = json!(["$nobody-has-this-one"]);
+    let (id, event) = peer.sign(event, "12");
+    peer.put(host, &format!("/v2/send_join/{}/{}", encode(&room), encode(&id)), &event).refused(404, "M_NOT_FOUND");
+}

@@ -1,13 +1,17 @@
-//! This server as the policy server of a room.
+//! Policy servers: this server as the one of a room, and what it does in rooms that have another.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
 
-use inglenook::{event::RoomVersion, http::Method};
+use inglenook::{
+    event::RoomVersion,
+    http::{Method, Response},
+};
 use ruma::{events::room::policy::RoomPolicyEventContent, signatures::verify_policy_server_signature};
 use serde_json::{Value, json};
 use support::{
-    Answer, Network, User,
+    Answer, Network, User, encode,
+    network::{Carried, Treatment},
     peer::{Peer, message},
 };
 
@@ -81,4 +85,136 @@ fn a_room_that_has_named_another_key_is_not_protected() {
         scene.network[0].put_state(&scene.alice, &scene.room, "m.room.policy", "", policy);
         scene.ask(&event).refused(404, "M_NOT_FOUND");
     }
+}
+
+/// A room of Alice's, whose policy server is hers, with Bob of the second host and a user of a server that asks nobody.
+struct Protected {
+    network: Network,
+    alice: User,
+    bob: User,
+    peer: Peer,
+    room: String,
+    /// An event upon which the peer may build, and its depth.
+    last: (String, u64),
+}
+
+fn protected() -> Protected {
+    let network = Network::of_keys(2);
+    let (alice, bob, peer) = (network[0].register("alice"), network[1].register("bob"), Peer::new(7));
+    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
+    let key = network[0].request(Method::Get, "/.well-known/matrix/policy_server", None, None).ok().body;
+    network[0].put_state(&alice, &room, "m.room.policy", "", json!({ "via": network[0].name(), "public_keys": key["public_keys"] }));
+    let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[0].name()));
+    network[1].post(&bob, &target, json!({})).ok();
+    peer.join(&network[0], &room, &peer.user("eve"));
+    let last = network[0].send(&alice, &room, "hello");
+    network.run();
+    let depth = peer.get(&network[0], &format!("/v1/event/{}", encode(&last))).ok().body["pdus"][0]["depth"].as_u64().unwrap();
+    Protected { network, alice, bob, peer, room, last: (last, depth) }
+}
+
+impl Protected {
+    fn refuse_everything(&self) {
+        self.network.treat(|carried: &Carried| match carried.target.as_str() {
+            "/_matrix/policy/v1/sign" => {
+                Treatment::Answer(Response::json(400, json!({ "errcode": "M_FORBIDDEN", "error": "spam" }).as_object().unwrap()))
+            }
+            _ => Treatment::Carry,
+        });
+    }
+
+    /// An event of the peer that nobody has recommended.
+    fn unrecommended(&self) -> (String, Value) {
+        let state = |kind: &str, key: &str| {
+            let ids =
+                self.peer.get(&self.network[0], &format!("/v1/state/{}?event_id={}", encode(&self.room), encode(&self.last.0))).ok().body;
+            let found = ids["pdus"].as_array().unwrap().iter().find(|pdu| pdu["type"] == kind && pdu["state_key"] == key).unwrap().clone();
+            support::peer::id_of(&found, "12")
+        };
+        let eve = self.peer.user("eve");
+        let auth = [state("m.room.power_levels", ""), state("m.room.member", &eve)];
+        self.peer.sign(message(&self.room, &eve, std::slice::from_ref(&self.last.0), &auth, self.last.1 + 1), "12")
+    }
+
+    fn send_to(&self, host: usize, event: &Value) -> Value {
+        let body = json!({ "origin": self.peer.name(), "origin_server_ts": 1, "pdus": [event] });
+        let answer = self.peer.put(&self.network[host], &format!("/v1/send/t{host}"), &body).ok().body;
+        self.network.run();
+        answer
+    }
+
+    fn sees(&self, host: usize, user: &User, id: &str) -> bool {
+        let target = support::room_path(&self.room, &format!("event/{}", encode(id)));
+        self.network[host].get(user, &target).status == 200
+    }
+}
+
+#[test]
+fn what_is_sent_from_here_carries_the_recommendation() {
+    let scene = protected();
+    for (host, user) in [(1, &scene.bob), (0, &scene.alice)] {
+        let id = scene.network[host].send(user, &scene.room, "hello");
+        scene.network.run();
+        let event = scene.peer.get(&scene.network[0], &format!("/v1/event/{}", encode(&id))).ok().body["pdus"][0].clone();
+        let signatures = &event["signatures"][scene.network[0].name()];
+        assert!(signatures["ed25519:policy_server"].is_string(), "{signatures}");
+        assert!(scene.sees(0, &scene.alice, &id) && scene.sees(1, &scene.bob, &id));
+    }
+}
+
+#[test]
+fn what_the_policy_server_refuses_is_not_sent() {
+    let scene = protected();
+    scene.refuse_everything();
+    let refused = scene.network[1].send_as(&scene.bob, &scene.room, "m.room.message", "t", json!({ "msgtype": "m.text", "body": "spam" }));
+    refused.refused(400, "M_FORBIDDEN");
+    assert_eq!(refused.body["error"], "spam");
+    scene.network.run();
+    let sent =
+        scene.network.carried().into_iter().filter(|carried| carried.target.contains("/send/") && carried.from == scene.network[1].name());
+    assert_eq!(sent.filter(|carried| carried.body["pdus"].as_array().is_some_and(|pdus| !pdus.is_empty())).count(), 0);
+    let dave = scene.network[1].register("dave");
+    scene.network[1].post(&dave, &support::room_path(&scene.room, "join"), json!({})).refused(400, "M_FORBIDDEN");
+}
+
+#[test]
+fn what_comes_without_a_recommendation_is_asked_about() {
+    let scene = protected();
+    let (id, event) = scene.unrecommended();
+    assert_eq!(scene.send_to(1, &event)["pdus"][&id], json!({}));
+    assert!(scene.sees(1, &scene.bob, &id), "the policy server has recommended it");
+    assert!(scene.send_to(0, &event)["pdus"][&id] == json!({}) && scene.sees(0, &scene.alice, &id), "and does so for itself");
+}
+
+#[test]
+fn what_is_not_recommended_is_soft_failed() {
+    let scene = protected();
+    let (id, event) = scene.unrecommended();
+    scene.refuse_everything();
+    assert_eq!(scene.send_to(1, &event)["pdus"][&id], json!({}), "it is kept, and its sender told nothing");
+    scene.network.treat_well();
+    assert!(!scene.sees(1, &scene.bob, &id));
+    let own = scene.network[1].send(&scene.bob, &scene.room, "own");
+    scene.network.run();
+    let own = scene.peer.get(&scene.network[1], &format!("/v1/event/{}", encode(&own))).ok().body["pdus"][0].clone();
+    assert_eq!(own["prev_events"], json!([scene.last.0]), "nothing is built on it");
+}
+
+#[test]
+fn a_policy_server_that_is_in_no_room_is_not_asked() {
+    let scene = protected();
+    scene.network[0].put_state(
+        &scene.alice,
+        &scene.room,
+        "m.room.policy",
+        "",
+        json!({
+            "via": "far.example", "public_keys": { "ed25519": scene.peer.public_key() },
+        }),
+    );
+    scene.network.run();
+    let (id, event) = scene.unrecommended();
+    scene.send_to(1, &event);
+    assert!(scene.sees(1, &scene.bob, &id));
+    scene.network[1].send(&scene.bob, &scene.room, "own");
 }

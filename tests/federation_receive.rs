@@ -4,7 +4,12 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Network, User, encode, network::Treatment, room_path};
+use support::{
+    Network, User, encode,
+    network::Treatment,
+    peer::{Peer, id_of, message},
+    room_path,
+};
 
 /// A room of Alice's that Bob of another server has joined.
 fn room(network: &Network) -> (User, User, String) {
@@ -148,4 +153,37 @@ fn an_invitation_is_taken_back() {
     act("kick");
     let sync = network[1].sync(&bob, None);
     assert_eq!(sync["rooms"]["invite"][&room], Value::Null, "{sync}");
+}
+
+#[test]
+fn forward_extremities_stay_few() {
+    let network = Network::of_keys(1);
+    let (alice, peer) = (network[0].register("alice"), Peer::new(7));
+    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
+    let bob = peer.user("bob");
+    let (joined, answer) = peer.shake(&network[0], "join", &room, &bob);
+    let levels = answer.ok().body["state"].as_array().unwrap().iter().find(|event| event["type"] == "m.room.power_levels").unwrap().clone();
+    let auth = [id_of(&levels, "12"), joined.clone()];
+    // Each of them knows only of the join.
+    let branch = |number: u64| peer.sign(message(&room, &bob, std::slice::from_ref(&joined), &auth, 100 + number), "12").1;
+    let send = |numbers: std::ops::Range<u64>| {
+        let pdus: Vec<_> = numbers.clone().map(branch).collect();
+        let body = json!({ "origin": peer.name(), "origin_server_ts": 1, "pdus": pdus });
+        peer.put(&network[0], &format!("/v1/send/{}", numbers.start), &body).ok();
+    };
+    let prev_events = || {
+        let own = network[0].send(&alice, &room, "own");
+        let event = peer.get(&network[0], &format!("/v1/event/{}", encode(&own))).ok().body["pdus"][0].clone();
+        event["prev_events"].as_array().unwrap().len()
+    };
+    send(0..12);
+    assert_eq!(prev_events(), 12, "an event builds on as many as there are");
+    // It is the one server's turn after the one, and the other's after the other.
+    send(20..44);
+    send(50..51);
+    let target = room_path(&room, "messages?dir=b&limit=100");
+    let told = network[0].get(&alice, &target).ok().body;
+    let merging = told["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "org.matrix.dummy_event").count();
+    assert_eq!(merging, 1);
+    assert!(prev_events() <= 8, "what is left is the rest and the event that has merged");
 }

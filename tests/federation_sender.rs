@@ -299,3 +299,108 @@ fn a_node_record_is_learnt_from_a_transaction_passed_on_and_used() {
     scene.network.advance_in_steps(1_000, 5);
     assert!(scene.network.carried().is_empty(), "what was told is not told again");
 }
+
+#[test]
+fn the_servers_that_a_user_meets_in_a_room_are_told_of_the_devices() {
+    let network = Network::of_keys(3);
+    let (alice, bob, carol) = (network[0].register("alice"), network[1].register("bob"), network[2].register("carol"));
+    let second = network[0].log_in(&alice);
+    let meet = |host: usize, owner: &User| {
+        let room = network[host].create_room(owner, json!({ "preset": "public_chat" }));
+        let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&room), encode(&network[host].name()));
+        network.carried();
+        network[0].post(&alice, &target, json!({})).ok();
+        network.run();
+        let carried = network.carried().into_iter().filter(|carried| is_transaction(carried) && carried.to == network[host].name());
+        let edus = carried.flat_map(|carried| carried.body["edus"].as_array().cloned().unwrap_or_default());
+        let updates = edus.filter(|edu| edu["edu_type"] == "m.device_list_update");
+        let mut devices: Vec<_> = updates.map(|edu| edu["content"]["device_id"].as_str().unwrap().to_owned()).collect();
+        devices.sort();
+        devices
+    };
+    let mut all = vec![alice.device.clone(), second.device];
+    all.sort();
+    assert_eq!(meet(1, &bob), all);
+    assert_eq!(meet(2, &carol), all, "a server that is new to her");
+    assert_eq!(meet(1, &bob), Vec::<String>::new(), "and nothing to one that knows");
+}
+
+/// Bob's server keeps mail for Alice's at two relays, of which only the first takes what it is given.
+fn half_kept(scene: &Scene, retention: u64) -> [String; 2] {
+    let relays = ["https://one.example".to_owned(), "https://two.example".to_owned()];
+    scene.say(0, "hello");
+    scene.choose_relays(&relays);
+    keep_at(scene, relays[0].clone(), retention);
+    relays
+}
+
+/// Transactions of Bob's server that may go to a relay are kept by it; others are lost.
+fn keep_at(scene: &Scene, relay: String, retention: u64) {
+    let from = scene.network[1].name();
+    scene.network.treat(move |carried| match is_transaction(carried) && carried.from == from {
+        true if carried.relays.contains(&relay) => Treatment::KeepAt(vec![relay.clone()], retention),
+        true => Treatment::Lose,
+        false => Treatment::Carry,
+    });
+}
+
+/// The transactions of Bob's server since the last call: by which relays, and their IDs.
+fn attempts(scene: &Scene) -> Vec<(Vec<String>, String)> {
+    let carried = scene.network.carried().into_iter().filter(|carried| is_transaction(carried) && carried.from == scene.network[1].name());
+    carried.map(|carried| (carried.relays, carried.target)).collect()
+}
+
+const MONTH: u64 = 30 * 24 * 3_600_000;
+
+#[test]
+fn a_relay_that_has_not_taken_what_another_has_is_tried_until_it_does() {
+    let mut scene = Scene::new(2);
+    let relays = half_kept(&scene, MONTH);
+    scene.network.carried();
+    let event = scene.say(1, "one");
+    scene.network.advance_in_steps(1_000, 60);
+    assert_eq!(scene.state(1, &event, 0), "at_relay");
+    let tried = attempts(&scene);
+    let (first, rest) = tried.split_first().unwrap();
+    assert_eq!(first.0, relays);
+    assert!(rest.len() > 2 && rest.iter().all(|(by, _)| *by == relays[1..]), "{tried:?}");
+    let of_event = rest.iter().filter(|(_, id)| *id == first.1).count();
+    assert_eq!(of_event, rest.len(), "under the same ID, so that the copies are known as such");
+    scene.network[1].restart();
+    keep_at(&scene, relays[1].clone(), MONTH);
+    scene.network.advance_in_steps(60_000, 40);
+    assert!(attempts(&scene).iter().any(|(by, id)| *by == relays[1..] && *id == first.1), "also after a restart");
+    scene.network.advance_in_steps(60_000, 60);
+    assert_eq!(attempts(&scene), [], "both have it");
+    assert_eq!(scene.state(1, &event, 0), "at_relay");
+}
+
+#[test]
+fn what_is_acknowledged_is_offered_to_no_other_relay() {
+    let scene = Scene::new(2);
+    half_kept(&scene, MONTH);
+    let event = scene.say(1, "one");
+    scene.network.advance_in_steps(1_000, 10);
+    scene.network.deliver_mail(0);
+    scene.network.advance_in_steps(1_000, 10);
+    assert_eq!((scene.state(1, &event, 0).as_str(), scene.seen(0)), ("delivered", vec!["hello".into(), "one".into()]));
+    scene.network.carried();
+    scene.network.advance_in_steps(60_000, 60);
+    assert_eq!(attempts(&scene), []);
+}
+
+#[test]
+fn mail_is_sent_again_when_the_relays_own_retention_has_passed() {
+    let scene = Scene::new(2);
+    half_kept(&scene, 48 * 3_600_000);
+    let event = scene.say(1, "one");
+    keep_at(&scene, "https://nobody.example".into(), 0);
+    scene.network.lose_mail();
+    scene.network.advance_in_steps(600_000, 46 * 6);
+    assert_eq!(scene.state(1, &event, 0), "at_relay");
+    scene.network.advance_in_steps(600_000, 4 * 6);
+    assert_eq!(scene.state(1, &event, 0), "queued");
+    scene.network.treat_well();
+    scene.network.advance_in_steps(600_000, 6);
+    assert_eq!(scene.state(1, &event, 0), "delivered");
+}

@@ -95,3 +95,28 @@ fn an_exchange_must_be_for_what_it_says() {
     event(&|event| event["sender"] = format!("@eve:{}", host.name()).into()).refused(403, "M_FORBIDDEN");
     assert_eq!(event(&|_| {}).ok().body, json!({}));
 }
+
+fn join_with(scene: &Scene, host: usize, user: &User, signed: &Value) -> support::Answer {
+    let target = format!("/_matrix/client/v3/join/{}?via={}", encode(&scene.room), encode(&scene.network[0].name()));
+    let answer = scene.network[host].post(user, &target, json!({ "third_party_signed": signed }));
+    scene.network.run();
+    answer
+}
+
+#[test]
+fn whoever_proves_to_be_meant_is_invited_and_joins() {
+    let scene = scene();
+    let sign =
+        |user: &User, token: &str| scene.identity_server.sign_json(json!({ "mxid": user.id, "sender": scene.alice.id, "token": token }));
+    let (carol, dave) = (scene.network[0].register("carol"), scene.network[1].register("dave"));
+    join_with(&scene, 1, &dave, &sign(&scene.bob, "token")).refused(403, "M_FORBIDDEN");
+    join_with(&scene, 1, &dave, &sign(&dave, "other")).refused(403, "M_FORBIDDEN");
+    let mut nobody = sign(&dave, "token");
+    nobody.as_object_mut().unwrap().remove("sender");
+    join_with(&scene, 1, &dave, &nobody).refused(400, "M_BAD_JSON");
+    for (host, user) in [(1, &scene.bob), (0, &carol)] {
+        join_with(&scene, host, user, &sign(user, "token")).ok();
+        let member = scene.network[0].state(&scene.alice, &scene.room, "m.room.member", &user.id).ok().body;
+        assert_eq!(member["membership"], "join");
+    }
+}

@@ -127,6 +127,45 @@ fn one_time_keys_are_counted_and_the_same_upload_changes_nothing() {
 }
 
 #[test]
+fn one_time_and_fallback_keys_are_signed_by_their_device() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let (own, other) = (upload_device(&host, &alice, 1), signer(&alice, 2));
+    let mut altered = own.one_time_keys(&["A"]);
+    altered["signed_curve25519:A"]["key"] = "altered".into();
+    let plain = json!({ "signed_curve25519:A": "no signature" });
+    for wrong in [other.one_time_keys(&["A"]), altered, plain] {
+        keys(&host, &alice, "upload", json!({ "one_time_keys": wrong })).refused(400, "M_INVALID_SIGNATURE");
+        keys(&host, &alice, "upload", json!({ "fallback_keys": wrong })).refused(400, "M_INVALID_SIGNATURE");
+    }
+    // The keys that come along are what counts.
+    let body = json!({ "device_keys": other.device_keys(), "one_time_keys": own.one_time_keys(&["B"]) });
+    keys(&host, &alice, "upload", body).refused(400, "M_INVALID_SIGNATURE");
+    let body = json!({ "one_time_keys": { "curve25519:A": "no signature" } });
+    assert_eq!(keys(&host, &alice, "upload", body).ok().body["one_time_key_counts"]["curve25519"], 1);
+}
+
+#[test]
+fn claimed_keys_that_the_known_device_has_not_signed_are_left_out() {
+    let network = support::Network::of_keys(2);
+    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+    let room = network[0].create_room(&alice, json!({ "preset": "public_chat" }));
+    let target = format!("/_matrix/client/v3/join/{}?via={}", support::encode(&room), support::encode(&network[0].name()));
+    network[1].post(&bob, &target, json!({})).ok();
+    let signer = upload_device(&network[0], &alice, 1);
+    query(&network[1], &bob, &alice);
+    let right = signer.one_time_keys(&["A"]);
+    for (keys, expected) in [(Signer::of_device(&alice.id, &alice.device, 2).one_time_keys(&["A"]), json!({})), (right.clone(), right)] {
+        let answer = json!({ "one_time_keys": { &alice.id: { &alice.device: keys } } });
+        network.treat(move |carried| match carried.target.ends_with("/keys/claim") {
+            true => support::network::Treatment::Answer(inglenook::http::Response::ok(&answer)),
+            false => support::network::Treatment::Carry,
+        });
+        assert_eq!(claim(&network[1], &bob, &alice), expected);
+    }
+}
+
+#[test]
 fn each_one_time_key_is_handed_out_once_in_order_and_then_the_fallback_key() {
     let mut host = Host::new();
     let (alice, bob) = (host.register("alice"), host.register("bob"));

@@ -158,7 +158,7 @@ impl Relay {
             match answer {
                 Ok(response)
                     if Outcome::parse(response.headers.first(OUTCOME_HEADER)) == Outcome::Refused && url != urls.last().unwrap_or(&"") => {}
-                Ok(response) => return Ok(response),
+                Ok(response) => return Ok(if self.is_own_host(&host) { response } else { naming(response, url) }),
                 Err(error) => refused = error,
             }
         }
@@ -240,6 +240,15 @@ async fn kept(request: &WholeRequest) -> io::Result<Vec<u8>> {
     let mut message = Vec::new();
     write_request(&mut message, request.map_body(whole)).await.map_err(io::Error::other)?;
     Ok(message)
+}
+
+/// The answer of another relay, with its name where it keeps the request.
+fn naming(mut response: Response, url: &str) -> Response {
+    if Outcome::parse(response.headers.first(OUTCOME_HEADER)) == Outcome::Stored {
+        response.headers.remove(RELAYS_HEADER);
+        response.headers.push(RELAYS_HEADER, url);
+    }
+    response
 }
 
 fn urls(list: &str) -> Vec<&str> {

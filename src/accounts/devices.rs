@@ -113,6 +113,13 @@ pub(crate) async fn rename(server: &Server, user: &UserId, device: &str, display
     Ok(true)
 }
 
+/// Tells other servers of all devices of a user once more: some of them have not been told before.
+pub(crate) async fn tell_again(server: &Server, user: &UserId) -> Result<(), Error> {
+    let _lock = server.accounts.lock(user).await;
+    let devices: Vec<_> = server.accounts.devices(user).await?.into_iter().map(|device| device.device_id).collect();
+    append(server, user, Changes { devices, is_minor: true, ..Changes::default() }, Batch::new()).await
+}
+
 /// Commits a change of a user's devices, with its entries in the log. The user's lock must be held.
 pub(super) async fn append(server: &Server, user: &UserId, changes: Changes, mut batch: Batch) -> Result<(), Error> {
     let list = DeviceList::read(&*server.ports.store, user).await?;

@@ -20,6 +20,7 @@ use crate::{
     room_server::{
         EventNumber, Room, View,
         commit::{event_id_prefix, room_of_event_id},
+        cover::has_state,
         snapshot::Snapshot,
         stored::StoredEvent,
         view::collect,
@@ -163,6 +164,7 @@ impl Call {
     pub(super) async fn visible_event(&self, room: usize, event: usize) -> Result<(Rc<Room>, Arc<StoredEvent>, Sight<'_>), Error> {
         let (room_id, event_id) = (self.room_id(room)?, self.event_id(event)?);
         let room = self.server.rooms.room(&room_id).await?.ok_or_else(unseen)?;
+        self.find_if_missing(&room, &event_id).await?;
         let (event, sight) = self.event_if_seen(&room, &event_id).await?.ok_or_else(unseen)?;
         Ok((room, event, sight))
     }
@@ -174,6 +176,15 @@ impl Call {
             Ok(sight.sees(view, &event)?.then_some(event))
         });
         Ok(found.await?.map(|event| (event, sight)))
+    }
+
+    /// Has others tell an event that is missing here, for a user who is in the room.
+    pub(super) async fn find_if_missing(&self, room: &Rc<Room>, id: &EventId) -> Result<(), Error> {
+        let is_here = self.server.rooms.event_by_id(room, id).await?.is_some_and(|event| event.pdu.rejected || has_state(&event));
+        if !is_here && Sight::of(&self.server, room, self.user()?).await?.is_joined() {
+            federation::find_event(&self.server, room, id).await?;
+        }
+        Ok(())
     }
 
     async fn one_told(&self, room: &Room, event: Arc<StoredEvent>) -> Result<Response, Error> {

@@ -4,7 +4,7 @@
 
 mod serve;
 
-use ruma::ServerName;
+use ruma::{OwnedServerName, ServerName};
 use serde_json::json;
 
 use self::serve::{Served, serve};
@@ -91,8 +91,7 @@ async fn thumbnail(call: Call) -> Result<Response, Error> {
         Some(_) => return Err(Error::invalid_param("method must be crop or scale.")),
     };
     call.query_bool("animated")?;
-    let (id, content) = call.uploaded().await?;
-    let made = media::thumbnail(&call.server, &id, &content, (width, height), method).await?;
+    let made = call.thumbnail((width, height), method).await?;
     let disposition = disposition::of(&made.content_type, Some(disposition::thumbnail_name(&made.content_type)));
     let served = Served { etag: &made.id, blob: &made.id, size: made.size, content_type: &made.content_type, disposition: &disposition };
     Ok(serve(&call.request, served))
@@ -117,16 +116,38 @@ impl Call {
 
     /// The medium that the path names, once it is uploaded.
     async fn uploaded(&self) -> Result<(String, Content), Error> {
-        let timeout = self.query_number("timeout_ms")?;
+        let (origin, id, (timeout, fetches)) = (self.media_origin()?, self.param(1), self.patience()?);
+        match origin {
+            Some(origin) => media::remote(&self.server, &origin, id, timeout, fetches).await,
+            None => Ok((id.to_owned(), media::uploaded(&self.server, id, timeout).await?)),
+        }
+    }
+
+    /// A thumbnail of the medium that the path names.
+    async fn thumbnail(&self, frame: (u32, u32), method: media::Method) -> Result<media::Thumbnail, Error> {
+        let (origin, id, (timeout, fetches)) = (self.media_origin()?, self.param(1), self.patience()?);
+        match origin {
+            Some(origin) => media::remote_thumbnail(&self.server, (&origin, id), frame, method, timeout, fetches).await,
+            None => {
+                let content = media::uploaded(&self.server, id, timeout).await?;
+                media::thumbnail(&self.server, id, &content, frame, method).await
+            }
+        }
+    }
+
+    /// The other server whose medium the path names; `None` for this server's own.
+    fn media_origin(&self) -> Result<Option<OwnedServerName>, Error> {
+        if self.param(0) == self.server.name() {
+            return Ok(None);
+        }
+        ServerName::parse(self.param(0)).map(Some).map_err(|_| Error::not_found("There is no such server."))
+    }
+
+    /// For how long the client waits for what is not uploaded yet, and whether to ask another server at all.
+    fn patience(&self) -> Result<(Option<u64>, bool), Error> {
         // This server never redirects; the parameter must still be one.
         self.query_bool("allow_redirect")?;
-        let fetches = self.query_bool("allow_remote")?.unwrap_or(true);
-        let id = self.param(1);
-        if self.param(0) != self.server.name() {
-            let origin = ServerName::parse(self.param(0)).map_err(|_| Error::not_found("There is no such server."))?;
-            return media::remote(&self.server, &origin, id, timeout, fetches).await;
-        }
-        Ok((id.to_owned(), media::uploaded(&self.server, id, timeout).await?))
+        Ok((self.query_number("timeout_ms")?, self.query_bool("allow_remote")?.unwrap_or(true)))
     }
 
     /// A length in pixels.

@@ -14,17 +14,19 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+pub(super) use self::entry::servers_of;
 pub(crate) use self::{
     content::{MemberContent, load_profiles},
     intent::{Intent, change_membership},
     invitation::check_invitation,
     restricted::{allowed_rooms, candidates, granting_user, is_in_room},
 };
-use super::{Access, Call, Route, directory::locate, handler, inherited_settings::inherit_settings};
+use super::{Access, Call, Route, directory::locate, handler, inherited_settings::inherit_settings, spaces::membership};
 use crate::{
     error::Error,
-    federation::{Located, for_client, is_away},
+    federation::{Located, ThirdPartySigned, for_client, is_away, redeem},
     http::{Method, Response},
+    keys::newcomers::tell_newcomers,
     pending_joins,
     server::Server,
 };
@@ -58,6 +60,13 @@ struct OwnChange {
     reason: Option<String>,
 }
 
+/// A wish to join, with what proves that an invitation by another address than a user ID was for the user.
+#[derive(Deserialize)]
+struct Join {
+    reason: Option<String>,
+    third_party_signed: Option<ThirdPartySigned>,
+}
+
 /// A change of somebody else's membership.
 #[derive(Deserialize)]
 struct TargetedChange {
@@ -78,8 +87,11 @@ async fn join_by_id_or_alias(call: Call) -> Result<Response, Error> {
 }
 
 async fn join_room(call: &Call, located: Located) -> Result<Response, Error> {
-    let change: OwnChange = call.body()?;
+    let change: Join = call.body()?;
     let (user, reason) = (call.user()?, change.reason.as_deref());
+    if let Some(signed) = change.third_party_signed {
+        redeem_for(call, &located, user, signed).await?;
+    }
     match join_located(&call.server, &located, user, reason).await {
         Ok(()) => Ok(Response::ok(&json!({ "room_id": located.room_id }))),
         Err(error) if is_away(&error) => {
@@ -91,10 +103,27 @@ async fn join_room(call: &Call, located: Located) -> Result<Response, Error> {
     }
 }
 
+/// Has the user invited who proves to be meant by an invitation to another address. Whoever is invited already needs no proof.
+async fn redeem_for(call: &Call, located: &Located, user: &UserId, signed: ThirdPartySigned) -> Result<(), Error> {
+    if signed.mxid != user {
+        return Err(Error::forbidden("This invitation is for somebody else."));
+    }
+    let sender = signed.sender().ok_or_else(|| Error::bad_json("third_party_signed must name the sender of the invitation."))?;
+    if matches!(membership(&call.server, &located.room_id, user).await?.as_deref(), Some("join" | "invite")) {
+        return Ok(());
+    }
+    redeem(&call.server, &located.room_id, &sender, signed).await.map_err(for_client)
+}
+
 /// Joins a room, wherever it is.
 pub(crate) async fn join_located(server: &Server, located: &Located, user: &UserId, reason: Option<&str>) -> Result<(), Error> {
     let (room, is_new) = entry::enter(server, located, user, reason).await?;
-    if is_new { inherit_settings(server, user, &room).await } else { Ok(()) }
+    if is_new {
+        // The join is made, whatever becomes of this: who is not told of the devices asks for them.
+        let _ = tell_newcomers(server, user, &room).await;
+        inherit_settings(server, user, &room).await?;
+    }
+    Ok(())
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomidoralias>

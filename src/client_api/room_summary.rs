@@ -4,19 +4,23 @@
 
 use ruma::{OwnedRoomId, UserId, events::StateEventType};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Access, Call, Route,
-    directory::room_of,
+    directory::locate,
     handler,
-    membership::{allowed_rooms, is_in_room},
+    membership::{allowed_rooms, is_in_room, servers_of},
     published_rooms_chunk::{PublishedRoomsChunk, content_of},
+    spaces::{self, Elsewhere, is_for},
 };
 use crate::{
     error::Error,
+    federation::Located,
     http::{Method, Response},
+    residents::is_resident,
     room_server::{Need, Room, View},
+    server::Server,
 };
 
 pub(super) const ROUTES: &[Route] = &[Route {
@@ -43,10 +47,43 @@ pub(crate) struct RoomSummary {
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias>
 async fn room_summary(call: Call) -> Result<Response, Error> {
     let user = call.caller().ok().map(|caller| &*caller.user);
-    let room = room_of(&call.server, call.param(0)).await?;
-    let summary = call.server.rooms.ask(&room, |view| RoomSummary::of(view, &room, user)).await?;
+    let (server, located) = (&call.server, locate(&call.server, call.param(0)).await?.also_via(call.via()?));
     // Whether there is such a room is nobody's business who may not see it.
-    summary.map(|summary| Response::ok(&summary)).ok_or_else(|| Error::not_found("This server does not know that room."))
+    let unknown = || Error::not_found("This server does not know that room, or you may not see it.");
+    let room = server.rooms.room(&located.room_id).await?;
+    if let Some(room) = &room
+        && is_resident(server, room, server.identity.server_name()).await?
+    {
+        return Ok(Response::ok(&here(server, room, user).await?.ok_or_else(unknown)?));
+    }
+    if let Some(summary) = elsewhere(server, &located, user).await? {
+        return Ok(Response::ok(&summary));
+    }
+    let room = room.ok_or_else(unknown)?;
+    Ok(Response::ok(&here(server, &room, user).await?.ok_or_else(unknown)?))
+}
+
+async fn here(server: &Server, room: &Room, user: Option<&UserId>) -> Result<Option<RoomSummary>, Error> {
+    server.rooms.ask(room, |view| RoomSummary::of(view, room, user)).await
+}
+
+/// The summary as a server tells it that is in the room.
+async fn elsewhere(server: &Server, located: &Located, user: Option<&UserId>) -> Result<Option<Map<String, Value>>, Error> {
+    let via = match user {
+        Some(user) => servers_of(server, located, user).await?,
+        None => located.servers.clone(),
+    };
+    // The children are not of interest: the suggested ones are the fewest.
+    let Some(told) = Elsewhere::default().ask(server, &located.room_id, &via, true).await? else { return Ok(None) };
+    if !is_for(server, &told.room, user).await? {
+        return Ok(None);
+    }
+    let mut summary = told.room.fields.clone();
+    if let Some(user) = user {
+        let membership = spaces::membership(server, &located.room_id, user).await?;
+        summary.extend(membership.map(|membership| ("membership".to_owned(), membership.into())));
+    }
+    Ok(Some(summary))
 }
 
 impl RoomSummary {

@@ -2,18 +2,23 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#discovering-rooms-within-spaces>
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+mod children;
+mod elsewhere;
 
-use ruma::{OwnedRoomId, RoomId, UserId, events::StateEventType};
-use serde::Serialize;
+use std::{collections::BTreeSet, rc::Rc};
+
+use ruma::{OwnedRoomId, OwnedServerName, UserId};
 use serde_json::{Map, Value, json};
 
-use super::{Access, Call, Route, handler, published_rooms_chunk::content_of, room_summary::RoomSummary};
+pub(crate) use self::children::SpaceChildren;
+pub(super) use self::elsewhere::{Elsewhere, is_for, membership};
+use super::{Access, Call, Route, handler, membership::servers_of, room_summary::RoomSummary};
 use crate::{
-    client_event::stripped_event,
     error::Error,
+    federation::Located,
     http::{Method, Response},
-    room_server::{Need, Room, View, stored::StoredEvent},
+    residents::is_resident,
+    room_server::{Need, Room, View},
     server::Server,
 };
 
@@ -30,19 +35,19 @@ const MAX_LIMIT: usize = 50;
 /// Nobody looks deeper than this.
 const MAX_DEPTH: u64 = 20;
 
-/// An order of children must be this short.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#mspacechild>
-const MAX_ORDER_CHARS: usize = 50;
-
 /// One room on the way through the tree.
-#[derive(Serialize)]
 struct Found {
-    #[serde(flatten)]
-    summary: RoomSummary,
-    children_state: Vec<Value>,
-    #[serde(skip)]
-    children: Vec<OwnedRoomId>,
+    /// What the client is told of it.
+    body: Map<String, Value>,
+    children: SpaceChildren,
+}
+
+/// A room that is still to be looked at.
+struct Next {
+    room: OwnedRoomId,
+    /// Servers that may tell of it.
+    via: Vec<OwnedServerName>,
+    depth: u64,
 }
 
 /// How a client wants the tree walked, and how far it has come.
@@ -86,26 +91,29 @@ impl Walk {
     }
 
     /// At most `limit` rooms of the tree, depth first, behind those that were told before. Each room comes once.
-    async fn rooms(&self, server: &Server, root: OwnedRoomId, user: &UserId, limit: usize) -> Result<Vec<Found>, Error> {
+    async fn rooms(&self, server: &Server, root: OwnedRoomId, user: &UserId, limit: usize) -> Result<Vec<Map<String, Value>>, Error> {
         let mut found = Vec::new();
+        let mut elsewhere = Elsewhere::default();
         let mut seen = BTreeSet::new();
         seen.insert(root.clone());
-        let mut stack = vec![(root.clone(), 0)];
+        let via = servers_of(server, &Located { room_id: root.clone(), servers: Vec::new() }, user).await?;
+        let mut stack = vec![Next { room: root, via, depth: 0 }];
         let mut told = 0;
-        while let Some((id, depth)) = stack.pop() {
-            let Some(room) = self.look(server, &id, user).await? else {
-                if id == root {
+        while let Some(next) = stack.pop() {
+            let Some(room) = self.look(server, &mut elsewhere, &next, user).await? else {
+                if next.depth == 0 {
                     return Err(Error::forbidden("You may not see this room."));
                 }
                 continue;
             };
-            if depth < self.max_depth {
-                let new: Vec<_> = room.children.iter().filter(|child| seen.insert((*child).clone())).cloned().collect();
-                stack.extend(new.into_iter().rev().map(|child| (child, depth + 1)));
+            if next.depth < self.max_depth {
+                let new: Vec<_> = room.children.iter().filter(|child| seen.insert(child.room.clone())).collect();
+                let depth = next.depth + 1;
+                stack.extend(new.into_iter().rev().map(|child| Next { room: child.room.clone(), via: child.via.clone(), depth }));
             }
             told += 1;
             if told > self.skip {
-                found.push(room);
+                found.push(room.body);
             }
             if found.len() == limit {
                 break;
@@ -114,65 +122,43 @@ impl Walk {
         Ok(found)
     }
 
-    async fn look(&self, server: &Server, id: &RoomId, user: &UserId) -> Result<Option<Found>, Error> {
-        match server.rooms.room(id).await? {
-            Some(room) => server.rooms.ask(&room, |view| self.look_at(view, &room, user)).await,
+    /// The room as this server knows it, if it is in it, or as others tell of it.
+    async fn look(&self, server: &Server, elsewhere: &mut Elsewhere, next: &Next, user: &UserId) -> Result<Option<Found>, Error> {
+        let room = server.rooms.room(&next.room).await?;
+        if let Some(room) = &room
+            && is_resident(server, room, server.identity.server_name()).await?
+        {
+            return self.look_here(server, room, user).await;
+        }
+        if let Some(told) = elsewhere.look(server, &next.room, &next.via, self.suggested_only).await?
+            && is_for(server, &told.room, Some(user)).await?
+        {
+            let children = SpaceChildren::read(told.children_state.iter().cloned(), self.suggested_only);
+            return Ok(Some(Found::new(told.room.fields.clone(), children)));
+        }
+        match room {
+            Some(room) => self.look_here(server, &room, user).await,
             None => Ok(None),
         }
     }
 
-    fn look_at(&self, view: &View<'_>, room: &Rc<Room>, user: &UserId) -> Result<Option<Found>, Need> {
+    async fn look_here(&self, server: &Server, room: &Rc<Room>, user: &UserId) -> Result<Option<Found>, Error> {
+        let Some((summary, children)) = server.rooms.ask(room, |view| self.look_at(view, room, user)).await? else { return Ok(None) };
+        match json!(summary.in_hierarchy()) {
+            Value::Object(body) => Ok(Some(Found::new(body, children))),
+            _ => Err(Error::bug("a summary is an object")),
+        }
+    }
+
+    fn look_at(&self, view: &View<'_>, room: &Rc<Room>, user: &UserId) -> Result<Option<(RoomSummary, SpaceChildren)>, Need> {
         let Some(summary) = RoomSummary::of(view, room, Some(user))? else { return Ok(None) };
-        let children = SpaceChildren::of(view, room, self.suggested_only)?;
-        Ok(Some(Found { summary: summary.in_hierarchy(), children_state: children.stripped(), children: children.rooms() }))
+        Ok(Some((summary, SpaceChildren::of(view, room, self.suggested_only)?)))
     }
 }
 
-/// A space's valid children in their order; none in a room that is no space.
-///
-/// <https://spec.matrix.org/v1.19/client-server-api/#ordering-of-children-within-a-space>
-pub(crate) struct SpaceChildren(Vec<Arc<StoredEvent>>);
-
-impl SpaceChildren {
-    pub(crate) fn of(view: &View<'_>, room: &Room, suggested_only: bool) -> Result<Self, Need> {
-        let current = room.head().current;
-        let create = content_of(view, current, &StateEventType::RoomCreate)?;
-        if create.get("type").and_then(Value::as_str) != Some("m.space") {
-            return Ok(Self(Vec::new()));
-        }
-        let entries = current.entries(view)?.into_iter().filter(|entry| entry.kind == StateEventType::SpaceChild);
-        let mut children = Vec::new();
-        for event in view.events(entries.map(|entry| entry.event))? {
-            let content: Value = event.pdu.content_as();
-            let is_suggested = content.get("suggested") == Some(&Value::Bool(true));
-            if content.get("via").is_some_and(Value::is_array) && (is_suggested || !suggested_only) {
-                let order = content.get("order").and_then(Value::as_str).filter(|order| is_order(order)).map(str::to_owned);
-                let place = (order.is_none(), order, event.pdu.origin_server_ts, event.pdu.state_key.clone());
-                children.push((place, event));
-            }
-        }
-        children.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(Self(children.into_iter().map(|(_, event)| event).collect()))
+impl Found {
+    fn new(mut body: Map<String, Value>, children: SpaceChildren) -> Self {
+        body.insert("children_state".into(), children.stripped().into());
+        Self { body, children }
     }
-
-    /// The rooms.
-    pub(crate) fn rooms(&self) -> Vec<OwnedRoomId> {
-        self.0.iter().filter_map(|event| RoomId::parse(event.pdu.state_key.as_deref()?).ok()).collect()
-    }
-
-    /// The events that name them, as strangers are told of them.
-    pub(crate) fn stripped(&self) -> Vec<Value> {
-        let stripped = |event: &Arc<StoredEvent>| {
-            let mut child = stripped_event(event);
-            if let Some(child) = child.as_object_mut() {
-                child.insert("origin_server_ts".into(), event.pdu.origin_server_ts.into());
-            }
-            child
-        };
-        self.0.iter().map(stripped).collect()
-    }
-}
-
-fn is_order(order: &str) -> bool {
-    order.len() <= MAX_ORDER_CHARS && order.bytes().all(|byte| (0x20..=0x7e).contains(&byte))
 }

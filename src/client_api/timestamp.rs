@@ -2,13 +2,14 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event>
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 use serde_json::json;
 
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    federation,
     filter::EventFilter,
     history::{self, Direction, Range, place},
     http::{Method, Response},
@@ -35,9 +36,48 @@ async fn timestamp_to_event(call: Call) -> Result<Response, Error> {
     let sight = Sight::of_reader(&call.server, &room, call.user()?).await?;
     let time = call.query_number("ts")?.ok_or_else(|| Error::missing_param("ts must be a time in milliseconds."))?;
     let direction = Direction::parse(call.query("dir").ok_or_else(|| Error::missing_param("dir must be f or b."))?)?;
-    let found = closest(&call.server, &room, &sight, time, direction).await?;
+    let mut found = closest(&call.server, &room, &sight, time, direction).await?;
+    if sight.is_joined() && is_next_to_gap(&call.server, &room, found.as_deref(), time, direction).await? {
+        found = closest_of_all(&call, &room, &sight, found, time, direction).await?;
+    }
     let found = found.ok_or_else(|| Error::not_found("There is no event in that direction."))?;
     Ok(Response::ok(&json!({ "event_id": found.pdu.event_id, "origin_server_ts": found.pdu.origin_server_ts })))
+}
+
+/// Whether an event may be missing here that is closer to the time than what was found.
+async fn is_next_to_gap(server: &Server, room: &Room, found: Option<&StoredEvent>, time: u64, direction: Direction) -> Result<bool, Error> {
+    let Some(found) = found else { return Ok(true) };
+    let middle = first_at(server, room, time).await?;
+    // A gap lies before the event that it belongs to, and so does what is missing in it.
+    let (from, to) = match direction {
+        Direction::Forward => (TopologicalToken::after(found), middle),
+        Direction::Backward => (middle.next(), TopologicalToken::after(found)),
+    };
+    Ok(to < from && federation::last_gap(server, room, from, to).await?.is_some())
+}
+
+/// The closer of what was found here and what others find, which is brought here.
+async fn closest_of_all(
+    call: &Call,
+    room: &Rc<Room>,
+    sight: &Sight<'_>,
+    found: Option<Arc<StoredEvent>>,
+    time: u64,
+    direction: Direction,
+) -> Result<Option<Arc<StoredEvent>>, Error> {
+    let server = &call.server;
+    let Some(told) = federation::event_of_time(server, room, time, direction).await? else { return Ok(found) };
+    if found.as_ref().is_some_and(|found| found.pdu.origin_server_ts.abs_diff(time) <= told.origin_server_ts.abs_diff(time)) {
+        return Ok(found);
+    }
+    call.find_if_missing(room, &told.event_id).await?;
+    let brought = server.rooms.ask(room, |view| {
+        let Some(event) = view.event_by_id(&told.event_id)? else { return Ok(None) };
+        Ok(sight.sees(view, &event)?.then_some(event))
+    });
+    // What it says of its time is what counts, whatever the other server has said.
+    let brought = brought.await?.filter(|event| event.pdu.origin_server_ts == told.origin_server_ts);
+    Ok(brought.or(found))
 }
 
 /// The event closest to a time among those before it, or among those behind it.

@@ -1,8 +1,8 @@
 //! A PDU, read once: the fields that rules and readers ask for, beside the JSON they were read from.
 
 use ruma::{
-    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt, UserId, events::TimelineEventType,
-    room_version_rules::EventsReferenceFormatVersion, state_res::Event,
+    CanonicalJsonObject, CanonicalJsonValue, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt,
+    UserId, events::TimelineEventType, room_version_rules::EventsReferenceFormatVersion, state_res::Event,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -114,6 +114,22 @@ impl Pdu {
             rejected: false,
             names_room,
         })
+    }
+
+    /// The same event with more signatures beside those that it has.
+    pub(crate) fn with_signatures(&self, more: CanonicalJsonObject) -> Result<Self, Error> {
+        let bug = |error: serde_json::Error| Error::bug(error.to_string());
+        let mut object: CanonicalJsonObject = serde_json::from_str(self.json.get()).map_err(bug)?;
+        let signatures = object.entry("signatures".into()).or_insert_with(|| CanonicalJsonObject::new().into());
+        if let CanonicalJsonValue::Object(signatures) = signatures {
+            for (server, keys) in more {
+                match (signatures.get_mut(&server), keys) {
+                    (Some(CanonicalJsonValue::Object(known)), CanonicalJsonValue::Object(keys)) => known.extend(keys),
+                    (_, keys) => drop(signatures.insert(server, keys)),
+                }
+            }
+        }
+        Ok(Self { json: serde_json::value::to_raw_value(&object).map_err(bug)?, ..self.clone() })
     }
 
     /// Whether it is the state event of that type and key.

@@ -150,6 +150,12 @@ impl CheckedPdu {
         &self.0
     }
 
+    /// The same event with signatures that were added to it since.
+    pub(crate) fn with_signatures_of(mut self, signed: Pdu) -> Self {
+        self.0.json = signed.json;
+        self
+    }
+
     /// The event, given away.
     pub fn into_pdu(self) -> Pdu {
         self.0

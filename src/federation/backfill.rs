@@ -22,7 +22,12 @@ use crate::{
     federation_receiver::{check, in_order, told_state},
     history::place,
     residents::residents,
-    room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, commit::gap_key, cover::has_place, stored::StoredEvent},
+    room_server::{
+        Draft, Input, InputKind, Room, Undecided, Verdict,
+        commit::gap_key,
+        cover::{has_place, has_state},
+        stored::StoredEvent,
+    },
     server::Server,
     storage::Scan,
     tokens::TopologicalToken,
@@ -57,14 +62,7 @@ pub(crate) async fn last_gap(
 pub(crate) async fn backfill(server: &Server, room: &Rc<Room>, gap: TopologicalToken) -> Result<bool, Error> {
     let _lock = server.federation.backfilling.lock(&room.id).await;
     let event = server.rooms.events(room, &[gap.event]).await?.pop().ok_or_else(|| Error::bug("a gap has no event"))?;
-    let residents = residents(server, room).await?;
-    if !residents.contains_key(server.identity.server_name()) {
-        return Ok(false);
-    }
-    let mut others: Vec<_> = residents.iter().collect();
-    others.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
-    let sender = event.pdu.sender.server_name().to_owned();
-    let candidates = Candidates::new(server, [sender].into_iter().chain(others.into_iter().map(|(name, _)| name.clone())));
+    let Some(candidates) = neighbours(server, room, Some(event.pdu.sender.server_name())).await? else { return Ok(false) };
     let filled = candidates.first_to_help(async |peer| fill(server, room, &event, peer).await).await;
     match filled {
         Ok(()) => Ok(true),
@@ -73,11 +71,26 @@ pub(crate) async fn backfill(server: &Server, room: &Rc<Room>, gap: TopologicalT
     }
 }
 
+/// The servers that are in a room with this one, those with the most users first, but for one that comes before them; `None`
+/// where this server is not in the room.
+pub(super) async fn neighbours(server: &Server, room: &Room, first: Option<&ServerName>) -> Result<Option<Candidates>, Error> {
+    let residents = residents(server, room).await?;
+    if !residents.contains_key(server.identity.server_name()) {
+        return Ok(None);
+    }
+    let mut others: Vec<_> = residents.iter().collect();
+    others.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+    let others = others.into_iter().map(|(name, _)| name.clone());
+    Ok(Some(Candidates::new(server, first.map(ToOwned::to_owned).into_iter().chain(others))))
+}
+
 async fn fill(server: &Server, room: &Rc<Room>, event: &Arc<StoredEvent>, peer: &ServerName) -> Result<(), Error> {
     let missing = missing(server, room, event).await?;
     if !missing.is_empty() {
         let events = ask(server, room, &missing, peer).await?;
-        if place_all(server, room, events, peer).await? == 0 {
+        // What is before an event that was found apart is as little known to be before what is here.
+        let kind = if event.decided.found { InputKind::Found } else { InputKind::Old };
+        if place_all(server, room, events, kind, peer).await? == 0 {
             return Err(Error::not_found("The other server does not know what is missing either."));
         }
     }
@@ -88,7 +101,8 @@ async fn fill(server: &Server, room: &Rc<Room>, event: &Arc<StoredEvent>, peer: 
 async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Result<BTreeSet<OwnedEventId>, Error> {
     let previous = &event.pdu.prev_events;
     let found = server.rooms.ask(room, |view| view.events_by_id(previous.iter())).await?;
-    let absent = previous.iter().zip(found).filter(|(_, event)| !event.as_ref().is_some_and(|event| has_place(event)));
+    let is_here = if event.decided.found { has_state } else { has_place };
+    let absent = previous.iter().zip(found).filter(|(_, event)| !event.as_ref().is_some_and(|event| is_here(event)));
     Ok(absent.map(|(id, _)| id.clone()).collect())
 }
 
@@ -115,16 +129,22 @@ async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, pee
 }
 
 /// Gives the events their places in the timeline, and returns how many got one.
-async fn place_all(server: &Server, room: &Rc<Room>, events: Vec<CheckedPdu>, peer: &ServerName) -> Result<usize, Error> {
+pub(super) async fn place_all(
+    server: &Server,
+    room: &Rc<Room>,
+    events: Vec<CheckedPdu>,
+    kind: InputKind,
+    peer: &ServerName,
+) -> Result<usize, Error> {
     let (mut rest, mut placed) = (events.as_slice(), 0);
     for _ in 0..=MAX_EDGES {
-        let done = server.rooms.transact_in(room, |draft| place_known(draft, rest)).await?;
+        let done = server.rooms.transact_in(room, |draft| place_known(draft, rest, kind)).await?;
         placed += done;
         rest = rest.get(done..).unwrap_or_default();
         let Some((edge, others)) = rest.split_first() else { break };
         // What is before this one is missing here: another server must say how the room was then.
         let state = told_state(server, room, peer, &edge.pdu().event_id).await?;
-        let verdict = server.rooms.transact_in(room, |draft| draft.receive_told(edge, InputKind::Old, &state)).await?;
+        let verdict = server.rooms.transact_in(room, |draft| draft.receive_told(edge, kind, &state)).await?;
         placed += usize::from(!matches!(verdict, Verdict::Missing { .. }));
         rest = others;
     }
@@ -132,10 +152,10 @@ async fn place_all(server: &Server, room: &Rc<Room>, events: Vec<CheckedPdu>, pe
 }
 
 /// Places events up to the first before which something is missing, and returns how many there were.
-fn place_known(draft: &mut Draft<'_>, events: &[CheckedPdu]) -> Result<usize, Undecided> {
+fn place_known(draft: &mut Draft<'_>, events: &[CheckedPdu], kind: InputKind) -> Result<usize, Undecided> {
     draft.foresee(events)?;
     for (index, event) in events.iter().enumerate() {
-        let input = Input { event: event.clone(), kind: InputKind::Old, state_before: None };
+        let input = Input { event: event.clone(), kind, state_before: None };
         if let Verdict::Missing { .. } = draft.receive(&input)? {
             return Ok(index);
         }

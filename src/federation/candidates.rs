@@ -48,7 +48,7 @@ impl Candidates {
     }
 }
 
-fn is_own_fault(error: &Error) -> bool {
+pub(super) fn is_own_fault(error: &Error) -> bool {
     matches!(error, Error::Storage(_) | Error::Media(_) | Error::Bug(_))
 }
 

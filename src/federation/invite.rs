@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use ruma::{OwnedEventId, RoomId, ServerName, UserId};
+use ruma::{OwnedEventId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -15,6 +15,7 @@ use crate::{
     event::{CheckedPdu, NewEvent},
     federation_client,
     http::Method,
+    policy_servers::must_be_recommended,
     ports::Reply,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, View, stored::Status, view::collect},
     server::Server,
@@ -40,6 +41,7 @@ pub(crate) async fn invite(
         None => Ok(None),
     });
     let Some((event, state)) = proposed.await? else { return Ok(None) };
+    let event = must_be_recommended(server, room, event).await?;
     let described = |view: &View<'_>| {
         let numbers = collect(STRIPPED.iter(), |kind| state.event(view, kind, ""))?;
         view.events(numbers.into_iter().flatten())
@@ -47,17 +49,11 @@ pub(crate) async fn invite(
     let described = server.rooms.ask(room, described).await?;
     let described: Vec<&RawValue> = described.iter().map(|event| &*event.pdu.json).collect();
     let event = deliver(server, room, invited.server_name(), event, &json!(described)).await?;
+    // The other server may have left out what others than it have signed.
+    let event = must_be_recommended(server, room, event).await?;
     let input = Input { event, kind: InputKind::New, state_before: None };
     server.rooms.transact_in(room, |draft| accept(draft, &input)).await?;
     Ok(Some(input.event.pdu().event_id.clone()))
-}
-
-/// Asks a server for the invitation of somebody whom one of its users had invited by another address.
-///
-/// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid>
-pub(crate) async fn exchange_third_party_invite(server: &Server, peer: &ServerName, room: &RoomId, body: &Value) -> Result<(), Error> {
-    server.federation_client.put(peer, &path("v1/exchange_third_party_invite", &[room.as_str()]), body).await?;
-    Ok(())
 }
 
 async fn deliver(server: &Server, room: &Room, peer: &ServerName, event: CheckedPdu, described: &Value) -> Result<CheckedPdu, Error> {

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Candidates, OwnMembership,
-    candidates::{is_away, is_unrecognized},
+    candidates::{is_away, is_own_fault, is_unrecognized},
     malformed, read,
     target::path,
     template::body_of,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, RoomVersion},
+    ports::TransportError,
     room_server::Room,
     server::Server,
 };
@@ -40,18 +41,30 @@ struct Entry<'a> {
 }
 
 /// Brings this server into a room by one of its users. The room is as it was before, or entered as a whole.
+///
+/// A server that was handed the event and has not answered may have let the user in. Only another attempt can tell, whatever the
+/// others say: the join ends with that silence then.
 pub(crate) async fn join(server: &Server, own: OwnMembership<'_>, candidates: &Candidates) -> Result<Rc<Room>, Error> {
-    candidates.first_to_help(async |peer| join_through(server, own, peer, candidates).await).await
+    let silence = RefCell::default();
+    let joined = candidates.first_to_help(async |peer| join_through(server, own, peer, candidates, &silence).await).await;
+    joined.map_err(|error| if is_own_fault(&error) { error } else { silence.take().unwrap_or(error) })
 }
 
-async fn join_through(server: &Server, own: OwnMembership<'_>, peer: &ServerName, candidates: &Candidates) -> Result<Rc<Room>, Error> {
+async fn join_through(
+    server: &Server,
+    own: OwnMembership<'_>,
+    peer: &ServerName,
+    candidates: &Candidates,
+    silence: &RefCell<Option<Error>>,
+) -> Result<Rc<Room>, Error> {
     let (event, version) = own.make(server, peer, "make_join").await?;
     if let Some(room) = server.rooms.room(own.room).await?
         && room.version.id != version.id
+        && room.is_entered()
     {
         return Err(malformed(format!("{} is of room version {}", room.id, room.version.id)));
     }
-    let (helper, answer) = send(server, &event, peer, candidates).await?;
+    let (helper, answer) = send(server, &event, peer, candidates, silence).await?;
     let entry = read_entry(&answer)?;
     enter(server, event, version, &helper, entry).await
 }
@@ -62,11 +75,15 @@ async fn send(
     event: &CheckedPdu,
     peer: &ServerName,
     candidates: &Candidates,
+    silence: &RefCell<Option<Error>>,
 ) -> Result<(OwnedServerName, Vec<u8>), Error> {
-    let candidates = match send_to(server, event, peer).await {
-        Err(error) if is_away(&error) && event.pdu().content_str("join_authorised_via_users_server").is_none() => candidates,
+    match send_to(server, event, peer).await {
+        Err(error) if is_away(&error) => drop(silence.replace(Some(error))),
         answer => return Ok((peer.to_owned(), answer?)),
-    };
+    }
+    if event.pdu().content_str("join_authorised_via_users_server").is_some() {
+        return Err(TransportError::Unreachable(peer.to_string(), "it has not answered".into()).into());
+    }
     let others = Candidates::new(server, candidates.names().iter().filter(|name| *name != peer).cloned());
     others.first_to_help(async |peer| Ok((peer.to_owned(), send_to(server, event, peer).await?))).await
 }

@@ -51,7 +51,7 @@ fn helper_key(room: &RoomId) -> Key {
 async fn knock_through(server: &Server, own: OwnMembership<'_>, peer: &ServerName) -> Result<(), Error> {
     let (event, version) = own.make(server, peer, "make_knock").await?;
     let room = server.rooms.room_or_new(own.room, &version).await?;
-    if room.version.id != version.id {
+    if room.version.id != version.id && room.is_entered() {
         return Err(malformed(format!("{} is of room version {}", room.id, room.version.id)));
     }
     let target = path("v1/send_knock", &[own.room.as_str(), event.pdu().event_id.as_str()]);

@@ -3,13 +3,14 @@
 use ruma::ServerName;
 
 use super::{
+    candidates::is_unrecognized,
     malformed,
-    target::{path, with_query},
+    target::{encoded, path, with_query},
 };
 use crate::{
     error::Error,
     federation_client,
-    http::Method,
+    http::{Method, Response},
     media::UNKNOWN_TYPE,
     ports::{Reply, TransportError},
     server::Server,
@@ -24,22 +25,83 @@ pub(crate) struct RemoteFile {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// How a thumbnail is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) method: &'static str,
+}
+
 /// Asks a server for one of its files, and for how long to wait if it is not uploaded yet.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid>
 pub(crate) async fn download(server: &Server, peer: &ServerName, id: &str, timeout: Option<u64>) -> Result<RemoteFile, Error> {
-    let timeout = timeout.map(|timeout| timeout.to_string());
-    let target = path("v1/media/download", &[id]);
-    let target = timeout.as_deref().map_or_else(|| target.clone(), |timeout| with_query(&target, [("timeout_ms", timeout)]));
-    let request = server.federation_client.signed(peer, Method::Get, &target, None)?;
-    let response = match server.federation_client.send(peer, request).await? {
-        Reply::Answered(response) => response,
-        Reply::Kept { .. } => return Err(TransportError::Unreachable(peer.to_string(), "it is away".into()).into()),
-    };
+    fetch(server, peer, "download", id, waiting(timeout)).await
+}
+
+/// Asks a server for a thumbnail of one of its files.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediathumbnailmediaid>
+pub(crate) async fn thumbnail(
+    server: &Server,
+    peer: &ServerName,
+    id: &str,
+    frame: Frame,
+    timeout: Option<u64>,
+) -> Result<RemoteFile, Error> {
+    let mut query = waiting(timeout);
+    query.extend([("width", frame.width.to_string()), ("height", frame.height.to_string()), ("method", frame.method.into())]);
+    query.push(("animated", "false".into()));
+    fetch(server, peer, "thumbnail", id, query).await
+}
+
+type Query = Vec<(&'static str, String)>;
+
+fn waiting(timeout: Option<u64>) -> Query {
+    timeout.map(|timeout| ("timeout_ms", timeout.to_string())).into_iter().collect()
+}
+
+/// Servers that do not know the endpoint are asked by that of clients of old.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#content-repository>
+async fn fetch(server: &Server, peer: &ServerName, what: &str, id: &str, query: Query) -> Result<RemoteFile, Error> {
+    let target = path(&format!("v1/media/{what}"), &[id]);
+    match ask(server, peer, &with(&target, &query)).await.and_then(of_two_parts) {
+        Err(error) if is_unrecognized(&error) => {
+            let target = encoded(&format!("/_matrix/media/v3/{what}"), &[peer.as_str(), id]);
+            let query: Query = query.into_iter().chain([("allow_remote", "false".into())]).collect();
+            ask(server, peer, &with(&target, &query)).await.and_then(whole)
+        }
+        fetched => fetched,
+    }
+}
+
+fn with(target: &str, query: &Query) -> String {
+    if query.is_empty() { target.to_owned() } else { with_query(target, query.iter().map(|(name, value)| (*name, value.as_str()))) }
+}
+
+async fn ask(server: &Server, peer: &ServerName, target: &str) -> Result<Response, Error> {
+    let request = server.federation_client.signed(peer, Method::Get, target, None)?;
+    match server.federation_client.send(peer, request).await? {
+        Reply::Answered(response) => Ok(response),
+        Reply::Kept { .. } => Err(TransportError::Unreachable(peer.to_string(), "it is away".into()).into()),
+    }
+}
+
+fn of_two_parts(response: Response) -> Result<RemoteFile, Error> {
     let boundary = response.headers.get("content-type").and_then(|kind| boundary(kind));
     let body = federation_client::read(response)?;
     let boundary = boundary.ok_or_else(|| malformed("the file does not come as multipart/mixed"))?;
     file(&body, &boundary).ok_or_else(|| malformed("the file does not come as one of two parts"))
+}
+
+/// The file as clients of old are given it.
+fn whole(response: Response) -> Result<RemoteFile, Error> {
+    let header = |name: &str| response.headers.get(name).cloned();
+    let (content_type, disposition) = (header("content-type"), header("content-disposition"));
+    let bytes = federation_client::read(response)?;
+    Ok(RemoteFile { content_type: content_type.unwrap_or_else(|| UNKNOWN_TYPE.to_owned()), disposition, bytes })
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc2046#section-5.1>

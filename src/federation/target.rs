@@ -9,7 +9,12 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// A path of the federation API: the endpoint with its version, and the parameters behind it.
 pub(super) fn path(endpoint: &str, parameters: &[&str]) -> String {
-    let mut path = format!("/_matrix/federation/{endpoint}");
+    encoded(&format!("/_matrix/federation/{endpoint}"), parameters)
+}
+
+/// A path with parameters behind it.
+pub(super) fn encoded(endpoint: &str, parameters: &[&str]) -> String {
+    let mut path = endpoint.to_owned();
     for parameter in parameters {
         path.push('/');
         path.extend(utf8_percent_encode(parameter, ENCODED));

@@ -80,11 +80,11 @@ impl<'a> ToldRoom<'a> {
         let create = create.ok_or_else(|| malformed("the room has no create event"))?;
         // All keys are looked for together; the checks find them in the key ring then.
         server.keys.find_for_events(&self.events.values().flat_map(|told| told.keys.iter().cloned()).collect()).await;
-        let room = server.rooms.room_or_new(&self.id, &self.version).await?;
         let create = self.check(server, std::slice::from_ref(create)).await;
         if !create.first().is_some_and(|create| states_version(create, &self.version)) {
             return Err(malformed("the create event is not of the version that was told"));
         }
+        let room = server.rooms.room_of_version(&self.id, &self.version).await?;
         // Nothing is kept of a room whose create event is not right: its version would be believed later.
         let found = server.rooms.transact_in(&room, |draft| {
             let told = draft.take_in(&create)?.pop().flatten();

@@ -11,8 +11,9 @@ use super::Call;
 use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, RawPdu, RoomVersion, Unfit},
-    federation_receiver::{Unchecked, check},
+    federation_receiver::{Unchecked, check, fill_before},
     http::Response,
+    policy_servers::must_be_recommended,
     room_server::{
         Draft, Input, InputKind, Room, Undecided, Verdict,
         stored::{Status, StoredEvent},
@@ -129,28 +130,38 @@ pub(super) fn unfit(unfit: Unfit) -> Error {
     }
 }
 
-/// Takes the event into the room and makes it known to the other servers there. What the room does not allow is not kept.
+/// Takes the event into the room and makes it known to the other servers there. What the room does not allow is not kept. Another
+/// server may have given the event its place: what is missing before it is asked for, as with any event.
 pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) -> Result<Arc<StoredEvent>, Error> {
+    let event = must_be_recommended(server, room, event.clone()).await?;
     let input = Input { event: event.clone(), kind: InputKind::New, state_before: None };
-    server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
+    let mut is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
+    if !is_admitted {
+        fill_before(server, room, event.pdu().sender.server_name(), &event).await?;
+        is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
+    }
+    if !is_admitted {
+        return Err(Error::not_found("This server does not know the events that this one builds on."));
+    }
     let stored = server.rooms.event_by_id(room, &event.pdu().event_id).await?;
     stored.ok_or_else(|| Error::bug("an event that was just accepted is gone"))
 }
 
-fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<(), Undecided> {
+/// Whether the event is in the room now; it is not where something before it is missing.
+fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<bool, Undecided> {
     let pdu = input.event.pdu();
     match draft.receive(input)? {
         Verdict::Stored(Status::Accepted) => {
             draft.pass_on(pdu.event_id.clone());
-            Ok(())
+            Ok(true)
         }
         Verdict::Known => {
             let known = draft.view().event_by_id(&pdu.event_id)?;
             let is_accepted = known.is_some_and(|known| known.decided.status == Status::Accepted);
-            if is_accepted { Ok(()) } else { Err(Error::forbidden("The room does not allow this.").into()) }
+            if is_accepted { Ok(true) } else { Err(Error::forbidden("The room does not allow this.").into()) }
         }
         Verdict::Stored(_) => Err(Error::forbidden("The room does not allow this.").into()),
-        Verdict::Missing { .. } => Err(Error::not_found("This server does not know the events that this one builds on.").into()),
+        Verdict::Missing { .. } => Ok(false),
     }
 }
 

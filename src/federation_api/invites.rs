@@ -18,7 +18,9 @@ use crate::{
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
     http::{Method, Response},
     residents::is_resident,
+    room_server::{Room, RoomNumber, commit::UserRoom},
     server::Server,
+    storage::{Key, KeyReader, Scan, Table},
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -38,6 +40,11 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// Entries of a room's description that are looked at: more than servers send, and few enough to be checked at once.
 const MAX_TOLD: usize = 50;
+
+/// A user may have so many invitations of one server without an answer, and of all others together: names are made of keys, and
+/// cost nothing.
+const MAX_PENDING_OF_ORIGIN: usize = 50;
+const MAX_PENDING: usize = 500;
 
 /// An invitation as it was handed in.
 struct Invitation {
@@ -176,11 +183,39 @@ fn unchecked(value: &CanonicalJsonValue) -> Option<Value> {
 async fn note(call: &Call, version: &RoomVersion, event: &CheckedPdu, told: &[Value]) -> Result<(), Error> {
     let server = &call.server;
     let room = server.rooms.room_or_new(&call.room_id(0)?, version).await?;
-    if room.version.id != version.id {
+    // Until this server is in the room, its version is what somebody has said, and who joins it finds it out.
+    if room.version.id != version.id && room.is_entered() {
         return Err(Error::invalid_param(format!("The room has version {}.", room.version.id)));
     }
     if is_resident(server, &room, server.identity.server_name()).await? {
         return check_acl(server, &room, call.origin()?).await;
     }
+    check_number(call, &room, event.pdu()).await?;
     server.rooms.transact_in(&room, |draft| draft.note_from_outside(event, told)).await
+}
+
+/// Refuses an invitation to one room more of a user who has not answered so many others: of the same server, or at all.
+async fn check_number(call: &Call, room: &Room, pdu: &Pdu) -> Result<(), Error> {
+    let (server, origin) = (&call.server, call.origin()?);
+    let Some(user) = pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(()) };
+    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::UserRooms).text(user.as_str()))).await?;
+    let pending = rows.iter().filter_map(|row| {
+        let mut key = KeyReader::new(&row.key);
+        let number = key.text().and_then(|_| key.number()).map(RoomNumber)?;
+        let row = serde_json::from_slice::<UserRoom>(&row.value).ok().filter(|row| row.membership == "invite")?;
+        Some((number, row.event))
+    });
+    let pending: Vec<_> = pending.collect();
+    if pending.iter().any(|(number, _)| *number == room.number) {
+        return Ok(());
+    }
+    let mut of_origin = 0;
+    for (room, (_, event)) in server.rooms.rooms_by_number(&pending).await?.iter().zip(&pending) {
+        let events = server.rooms.events(room, &[*event]).await?;
+        of_origin += events.iter().filter(|event| event.pdu.sender.server_name() == origin).count();
+    }
+    if pending.len() < MAX_PENDING && of_origin < MAX_PENDING_OF_ORIGIN {
+        return Ok(());
+    }
+    Err(Error::forbidden(format!("{user} has too many invitations to answer.")))
 }

@@ -4,14 +4,15 @@
 
 use std::rc::Rc;
 
-use ruma::{CanonicalJsonObject, RoomId, events::StateEventType};
-use serde_json::{Value, json};
+use ruma::{RoomId, events::StateEventType};
+use serde_json::Value;
 
 use super::{Access, Call, Route, admission::check_acl, handler};
 use crate::{
     error::Error,
     event::{CheckedPdu, RawPdu},
     http::{Method, Response},
+    policy_servers::signed_here,
     residents::is_resident,
     room_server::{Room, View},
     server::Server,
@@ -30,7 +31,7 @@ async fn sign(call: Call) -> Result<Response, Error> {
     check_acl(&call.server, &room, call.origin()?).await?;
     let event = raw.of_format(&room.version).map_err(|unfit| Error::bad_json(format!("This is no event of the room: {unfit}.")))?;
     check(&call.server, &room, &event).await?;
-    Ok(Response::ok(&signatures(&call.server, &room, &event)?))
+    Ok(Response::ok(&signed_here(&call.server.identity, event.pdu(), &room.version)?))
 }
 
 /// The room, if this server is in it and the room has made it its policy server, by the key that it has as such.
@@ -60,15 +61,4 @@ async fn check(server: &Server, room: &Rc<Room>, event: &CheckedPdu) -> Result<(
     let current = room.head().current;
     let allowed = server.rooms.ask(room, |view: &View<'_>| room.allows(view, pdu, current)).await?;
     allowed.map_err(|why| refused(&why))
-}
-
-/// The signature alone, as the policy server of the room.
-fn signatures(server: &Server, room: &Room, event: &CheckedPdu) -> Result<Value, Error> {
-    let parsed: Result<CanonicalJsonObject, _> = serde_json::from_str(event.pdu().json.get());
-    let mut object = parsed.map_err(|error| Error::bug(error.to_string()))?;
-    object.remove("signatures");
-    let key = server.identity.policy_key();
-    ruma::signatures::sign_event(server.name(), &key, &mut object, &room.version.rules.redaction)
-        .map_err(|error| Error::bug(error.to_string()))?;
-    Ok(json!(object.remove("signatures")))
 }

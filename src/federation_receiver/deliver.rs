@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     event::CheckedPdu,
     gather::Gather,
+    policy_servers::recommended,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict},
     server::Server,
     storage::Key,
@@ -25,6 +26,9 @@ pub(super) struct Arrival {
     /// The row in which it has waited; it goes in the commit in which the event gets its place.
     pub(super) row: Option<Key>,
 }
+
+/// An event with what it is received as.
+type Judged<'a> = (CheckedPdu, InputKind, &'a Arrival);
 
 /// What became of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,23 +48,36 @@ pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arri
     let mut arrivals: BTreeMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).gather();
     let ordered: Vec<_> = order.iter().filter_map(|id| arrivals.remove(id)).collect();
     for chunk in ordered.chunks(CHUNK) {
-        match receive_all(server, room, chunk).await {
+        let judged = by_policy(server, room, chunk).await?;
+        match receive_all(server, room, &judged).await {
             Ok(received) => outcomes.extend(received),
-            Err(error) if is_about_event(&error) => outcomes.extend(one_by_one(server, room, chunk).await?),
+            Err(error) if is_about_event(&error) => outcomes.extend(one_by_one(server, room, &judged).await?),
             Err(error) => return Err(error),
         }
     }
     Ok(outcomes)
 }
 
+/// The events as the room's policy server lets them be received.
+async fn by_policy<'a>(server: &Server, room: &Room, chunk: &'a [Arrival]) -> Result<Vec<Judged<'a>>, Error> {
+    let events = chunk.iter().map(|arrival| arrival.event.clone()).collect();
+    let judged = recommended(server, room, events).await?.into_iter().zip(chunk);
+    Ok(judged.map(|((event, is_recommended), arrival)| (event, as_recommended(is_recommended), arrival)).collect())
+}
+
+/// What an event is received as.
+pub(super) fn as_recommended(is_recommended: bool) -> InputKind {
+    if is_recommended { InputKind::New } else { InputKind::Unrecommended }
+}
+
 /// An event of which this server cannot make anything does not take the others along.
-async fn one_by_one(server: &Server, room: &Rc<Room>, chunk: &[Arrival]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
+async fn one_by_one(server: &Server, room: &Rc<Room>, chunk: &[Judged<'_>]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
     let mut outcomes = Vec::new();
-    for arrival in chunk {
-        match receive_all(server, room, std::slice::from_ref(arrival)).await {
+    for judged in chunk {
+        match receive_all(server, room, std::slice::from_ref(judged)).await {
             Ok(received) => outcomes.extend(received),
             Err(error) if is_about_event(&error) => {
-                outcomes.push((arrival.event.pdu().event_id.clone(), Outcome::Failed(error.to_string())));
+                outcomes.push((judged.0.pdu().event_id.clone(), Outcome::Failed(error.to_string())));
             }
             Err(error) => return Err(error),
         }
@@ -72,17 +89,17 @@ fn is_about_event(error: &Error) -> bool {
     matches!(error, Error::Bug(_) | Error::Refused(_))
 }
 
-async fn receive_all(server: &Server, room: &Rc<Room>, arrivals: &[Arrival]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
-    let events: Vec<_> = arrivals.iter().map(|arrival| arrival.event.clone()).collect();
+async fn receive_all(server: &Server, room: &Rc<Room>, arrivals: &[Judged<'_>]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
+    let events: Vec<_> = arrivals.iter().map(|(event, ..)| event.clone()).collect();
     let decided = server.rooms.transact_in(room, |draft| {
         draft.foresee(&events)?;
-        arrivals.iter().map(|arrival| receive(draft, arrival)).collect::<Result<Vec<_>, _>>()
+        arrivals.iter().map(|judged| receive(draft, judged)).collect::<Result<Vec<_>, _>>()
     });
     decided.await
 }
 
-fn receive(draft: &mut Draft<'_>, arrival: &Arrival) -> Result<(OwnedEventId, Outcome), Undecided> {
-    let input = Input { event: arrival.event.clone(), kind: InputKind::New, state_before: None };
+fn receive(draft: &mut Draft<'_>, (event, kind, arrival): &Judged<'_>) -> Result<(OwnedEventId, Outcome), Undecided> {
+    let input = Input { event: event.clone(), kind: *kind, state_before: None };
     let outcome = match draft.receive(&input)? {
         Verdict::Known | Verdict::Stored(_) => Outcome::Placed,
         Verdict::Missing { .. } => Outcome::Missing,
@@ -90,5 +107,5 @@ fn receive(draft: &mut Draft<'_>, arrival: &Arrival) -> Result<(OwnedEventId, Ou
     if let (Outcome::Placed, Some(row)) = (&outcome, &arrival.row) {
         draft.rows().delete(row.clone());
     }
-    Ok((arrival.event.pdu().event_id.clone(), outcome))
+    Ok((event.pdu().event_id.clone(), outcome))
 }

@@ -24,9 +24,6 @@ use crate::{
 /// After so long nobody types any more who was said to. A relay may have kept the word for longer.
 const TYPING_LIFETIME_MILLIS: u64 = 60_000;
 
-/// After so long it is known no more who is there: whoever still is has been said to be so again.
-const PRESENCE_LIFETIME_MILLIS: u64 = 10 * 60_000;
-
 /// An ephemeral data unit.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Edu {
@@ -44,7 +41,7 @@ pub(crate) async fn receive_edus(server: &Server, origin: &ServerName, sent_at: 
         let received = match edu_type.as_str() {
             "m.typing" if age <= TYPING_LIFETIME_MILLIS => typing::receive(server, origin, content).await,
             "m.receipt" => receipts::receive(server, origin, content).await,
-            "m.presence" if age <= PRESENCE_LIFETIME_MILLIS => presence::receive(server, origin, content).await,
+            "m.presence" if age <= presence::EDU_LIFETIME => presence::receive(server, origin, content).await,
             "m.direct_to_device" => to_device::receive(server, origin, content).await,
             "m.device_list_update" => receive_device_list_update(server, origin, content).await.map(is_news),
             "m.signing_key_update" => receive_signing_key_update(server, origin, content).await.map(is_news),

@@ -2,21 +2,24 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use ruma::{EventId, OwnedEventId};
+use ruma::{EventId, OwnedEventId, ServerName};
 
 use super::{
     ask::{self, MAX_MISSING},
     check::{Unchecked, check},
-    deliver::{Arrival, Outcome, deliver},
+    deliver::{Arrival, Outcome, as_recommended, deliver},
     gap::Gap,
     helpers::Helpers,
+    merge::merge,
     schedule::GapId,
     told_state::{absent, fetch_single, store, told_state},
 };
 use crate::{
     error::Error,
+    event::CheckedPdu,
     gather::Gather,
-    room_server::{InputKind, Room, Verdict, stored::Status},
+    policy_servers::recommended,
+    room_server::{Room, Verdict, stored::Status},
     server::Server,
     storage::{Key, KeyReader, Scan, Table},
 };
@@ -48,9 +51,30 @@ pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result
     filling.find_missing().await?;
     filling.place().await?;
     filling.bridge().await?;
+    merge(server, room).await?;
     let progressed = !filling.placed.is_empty();
     server.receiver.waiting.forget(id, |event| filling.placed.contains(event));
     Ok(Filled { progressed, is_closed: server.receiver.waiting.is_empty(id) })
+}
+
+/// Fetches and places what is missing before an event that a server has handed in, within the bounds of one attempt. The event itself
+/// is left to who asks.
+pub(crate) async fn fill_before(server: &Server, room: &Rc<Room>, origin: &ServerName, event: &CheckedPdu) -> Result<(), Error> {
+    let id = (room.id.clone(), origin.to_owned());
+    let helpers = Helpers::of(server, room, origin).await?;
+    let mut filling = Filling { server, room, id: &id, helpers, gap: Gap::default(), placed: BTreeSet::new() };
+    let arrival = Arrival { event: event.clone(), row: None };
+    filling.gap.insert(arrival.clone());
+    let missing = filling.gap.missing(server, room).await?;
+    filling.gap.remove(&event.pdu().event_id);
+    // The others do not know the event yet, but those that it names.
+    filling.fetch_named(missing).await?;
+    filling.find_missing().await?;
+    filling.find_auth_events(&[arrival]).await?;
+    filling.place().await?;
+    filling.bridge().await?;
+    server.receiver.placed(server.now(), &room.id, &filling.placed);
+    Ok(())
 }
 
 struct Filling<'a> {
@@ -80,6 +104,22 @@ impl Filling<'_> {
             }
         }
         self.server.receiver.waiting.delete(unfit).await
+    }
+
+    /// Fetches these events, one by one.
+    async fn fetch_named(&mut self, mut wanted: BTreeSet<OwnedEventId>) -> Result<(), Error> {
+        for peer in self.helpers.present() {
+            if wanted.is_empty() {
+                break;
+            }
+            let told = fetch_single(self.server, self.room, &peer, &wanted).await;
+            for event in check(self.server, &self.room.version, told).await.into_iter().flatten() {
+                if event.pdu().room_id == self.room.id && wanted.remove(&event.pdu().event_id) {
+                    self.gap.insert(Arrival { event, row: None });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Asks for the events before those that wait, until something that is known is reached or there were enough rounds.
@@ -203,6 +243,9 @@ impl Filling<'_> {
     async fn place_edge(&self, id: &EventId) -> Result<bool, Error> {
         let Some(arrival) = self.gap.get(id).cloned() else { return Ok(false) };
         self.find_auth_events(std::slice::from_ref(&arrival)).await?;
+        let judged = recommended(self.server, self.room, vec![arrival.event.clone()]).await?.pop();
+        let Some((event, is_recommended)) = judged else { return Ok(false) };
+        let kind = as_recommended(is_recommended);
         let own_server = arrival.event.pdu().sender.server_name().to_owned();
         let peers = self.helpers.present_beginning_with(&own_server);
         let mut refusals = 0;
@@ -213,7 +256,7 @@ impl Filling<'_> {
             // By telling a wrong state, a server could have others' events refused here for ever.
             let is_believed = *peer == own_server || self.helpers.are_only(peer) || (refusals == peers.len() && refusals > 1);
             let decided = self.server.rooms.transact_in(self.room, |draft| {
-                let verdict = draft.receive_told(&arrival.event, InputKind::New, &state)?;
+                let verdict = draft.receive_told(&event, kind, &state)?;
                 let is_refused = verdict == Verdict::Stored(Status::Rejected) && !draft.is_rejected_by_itself(&arrival.event)?;
                 if is_refused && !is_believed {
                     draft.restart();

@@ -10,6 +10,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use super::{
     check::{Unchecked, check},
     deliver::{Arrival, Outcome, deliver},
+    merge::merge,
     outside::receive_outside,
     waiting::NewWaiting,
 };
@@ -109,6 +110,7 @@ async fn receive_open(
             None => drop(received.insert(id, Err("The event names others in a circle.".into()))),
         }
     }
+    merge(server, room).await?;
     server.receiver.placed(server.now(), &room.id, &placed);
     received.extend(keep_waiting(server, origin, room, waiting).await?);
     Ok(received)

@@ -86,7 +86,7 @@ async fn fetch(
 }
 
 /// Those of the events that the server gives.
-pub(super) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName, wanted: &BTreeSet<OwnedEventId>) -> Vec<RawPdu> {
+pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName, wanted: &BTreeSet<OwnedEventId>) -> Vec<RawPdu> {
     let asked = stream::iter(wanted).map(|id| async move {
         let raw = ask::event(server, peer, id).await.ok()??;
         raw.event_id(&room.version).is_ok_and(|told| told == *id).then_some(raw)

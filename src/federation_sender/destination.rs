@@ -6,7 +6,7 @@ use super::{
     backoff::Backoff,
     greeting::SILENCE_MILLIS,
     notes::{Greeting, Notes},
-    progress::{Delivery, InFlight, Progress, Refused, Stretch},
+    progress::{Delivery, InFlight, Keeping, Progress, Refused, Stretch},
 };
 use crate::{log::Output, room_server::Position};
 
@@ -29,10 +29,10 @@ pub(crate) type Item = (Position, Rc<Output>);
 /// What became of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The destination has taken it.
-    Delivered,
-    /// A relay keeps it.
-    Kept,
+    /// The destination has taken it, but for these events.
+    Delivered(Vec<Refused>),
+    /// Relays keep it.
+    Kept(Keeping),
     /// Nobody answered, or with something that passes. The destination asks to be left alone for so many milliseconds.
     Failed(u64),
     /// The destination will never take it as it is.
@@ -55,6 +55,10 @@ pub(crate) struct Destination {
     most: Option<usize>,
     /// Since when the destination answers for itself without acknowledging what relays keep for it.
     answering_since: Option<u64>,
+    /// The part under way that goes to relays which lack it while others keep it.
+    spreading: Option<Stretch>,
+    /// When such relays are tried next.
+    spread_backoff: Backoff,
     /// What it is told beside the log.
     notes: Notes,
     /// The part of that which is under way.
@@ -122,7 +126,43 @@ impl Destination {
 
     /// Whether a transaction is under way.
     pub(crate) fn is_under_way(&self) -> bool {
-        self.under_way.is_some() || self.notes_under_way.is_some()
+        self.under_way.is_some() || self.notes_under_way.is_some() || self.spreading.is_some()
+    }
+
+    /// Whether relays lack what others keep, and may be tried now.
+    pub(crate) fn is_to_spread(&self, now: u64) -> bool {
+        self.spread_backoff.deadline(now).is_none() && self.progress.first_lacking().is_some()
+    }
+
+    /// A part goes to the relays that lack it.
+    pub(crate) fn begin_spreading(&mut self, stretch: Stretch) {
+        self.spreading = Some(stretch);
+    }
+
+    /// Relays that lacked what others keep have answered, or have not; `still` are those that lack it now.
+    pub(crate) fn finish_spreading(&mut self, now: u64, random: u64, outcome: &Outcome, still: &[String]) {
+        let Some(stretch) = self.spreading.take() else { return };
+        let before = self.progress.first_lacking().map(|(_, lacking)| lacking.len());
+        match outcome {
+            Outcome::Delivered(refused) => {
+                refused.iter().for_each(|refused| self.progress.refuse(refused.clone()));
+                self.progress.receive(stretch.after, stretch.upto);
+                self.answered(now);
+            }
+            // What the destination will not take is found out when the others' mail is lost.
+            Outcome::Refused(_) => self.progress.lack(&stretch, &[]),
+            Outcome::Kept(_) => self.progress.lack(&stretch, still),
+            Outcome::Failed(_) => {}
+        }
+        let is_progress = !matches!(outcome, Outcome::Failed(_)) && before.is_some_and(|before| still.len() < before);
+        if is_progress {
+            self.spread_backoff.reset();
+        } else {
+            let pause = if let Outcome::Failed(pause) = outcome { *pause } else { 0 };
+            self.spread_backoff.fail(now, pause, random);
+        }
+        self.has_changed = true;
+        self.settle();
     }
 
     /// Whether the destination has failed since it last answered.
@@ -139,6 +179,7 @@ impl Destination {
     pub(crate) fn abandon(&mut self) {
         self.under_way = None;
         self.notes_under_way = None;
+        self.spreading = None;
     }
 
     /// Whether there is anything to tell beside the log.
@@ -173,7 +214,7 @@ impl Destination {
     /// The notes that were begun say nothing.
     pub(crate) fn forget_notes(&mut self) {
         if let Some(notes) = self.notes_under_way.take() {
-            self.notes.finish(&notes, &Outcome::Delivered);
+            self.notes.finish(&notes, &Outcome::Delivered(Vec::new()));
         }
     }
 
@@ -183,8 +224,8 @@ impl Destination {
         self.notes.finish(&told, outcome);
         match outcome {
             Outcome::Failed(at_least) => return self.fail(now, *at_least, random),
-            Outcome::Kept => self.answering_since = None,
-            Outcome::Delivered | Outcome::Refused(_) => self.answered(now),
+            Outcome::Kept(_) => self.answering_since = None,
+            Outcome::Delivered(_) | Outcome::Refused(_) => self.answered(now),
         }
         self.backoff.reset();
         self.progress.record_told = told.node_record.unwrap_or(self.progress.record_told);
@@ -229,11 +270,15 @@ impl Destination {
         let Some(InFlight { stretch, .. }) = self.progress.in_flight.clone() else { return };
         match outcome {
             Outcome::Failed(at_least) => return self.fail(now, at_least, random),
-            Outcome::Kept => {
+            Outcome::Kept(keeping) => {
                 self.answering_since = None;
-                self.hand_over(&stretch, |progress, stretch| progress.keep(stretch, now));
+                if !keeping.lacking.is_empty() {
+                    self.spread_backoff.fail(now, 0, random);
+                }
+                self.hand_over(&stretch, |progress, stretch| progress.keep(stretch, now, keeping));
             }
-            Outcome::Delivered => {
+            Outcome::Delivered(refused) => {
+                refused.into_iter().for_each(|refused| self.progress.refuse(refused));
                 self.most = self.most.map(|most| most * 2).filter(|most| *most < MAX_ITEMS);
                 self.answered(now);
                 self.hand_over(&stretch, |progress, stretch| progress.receive(stretch.after, stretch.upto));
@@ -351,7 +396,8 @@ impl Destination {
         let lost = self.answering_since.filter(|_| self.progress.has_kept()).map(|since| since + GRACE_MILLIS);
         // What was lost at this moment has been queued already.
         let lost = lost.filter(|at| *at > now);
-        [retry, lost, self.progress.next_expiry()].into_iter().flatten().min()
+        let spread = self.spread_backoff.deadline(now).filter(|_| !self.is_under_way() && self.progress.first_lacking().is_some());
+        [retry, lost, spread, self.progress.next_expiry()].into_iter().flatten().min()
     }
 
     /// What holds back the place where all are that lack nothing: the first item of a destination that has no row to say so.

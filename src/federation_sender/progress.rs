@@ -6,8 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::room_server::Position;
 
-/// What a relay keeps counts as lost when the destination has not acknowledged it for so long: relays keep mail for a month.
+/// What a relay keeps counts as lost when the destination has not acknowledged it for so long, where the relay does not say how
+/// long it keeps mail: nearly a month.
 const KEPT_FOR_MILLIS: u64 = 28 * 24 * 3_600_000;
+
+/// A relay that keeps nothing for long would be sent everything again and again, and one that keeps it for ever may be gone.
+const SHORTEST_MILLIS: u64 = 3_600_000;
+const LONGEST_MILLIS: u64 = 366 * 24 * 3_600_000;
 
 /// When a relay took a transaction is noted to the hour, so that a day's transactions make a few segments and not thousands.
 const KEPT_AT_GRAIN_MILLIS: u64 = 3_600_000;
@@ -47,10 +52,36 @@ enum Fate {
     Received,
     /// A relay keeps it, since about that time.
     #[serde(rename = "k")]
-    Kept { start: String, since: u64 },
+    Kept {
+        start: String,
+        since: u64,
+        #[serde(rename = "y", default, skip_serializing_if = "Keeping::says_nothing")]
+        keeping: Keeping,
+    },
     /// It is to be sent again.
     #[serde(rename = "q")]
     Queued,
+}
+
+/// How relays keep a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Keeping {
+    /// The destination's relays that have not taken it, and are still asked to.
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lacking: Vec<String>,
+    /// For how long they keep it, where they say.
+    #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retention: Option<u64>,
+}
+
+impl Keeping {
+    fn says_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn millis(&self) -> u64 {
+        self.retention.map_or(KEPT_FOR_MILLIS, |retention| retention.clamp(SHORTEST_MILLIS, LONGEST_MILLIS))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,9 +188,43 @@ impl Progress {
     }
 
     /// A relay keeps this part of the log from now on.
-    pub(crate) fn keep(&mut self, stretch: &Stretch, now: u64) {
+    pub(crate) fn keep(&mut self, stretch: &Stretch, now: u64, keeping: Keeping) {
         let since = now - now % KEPT_AT_GRAIN_MILLIS;
-        self.set(stretch.after, stretch.upto, Fate::Kept { start: stretch.start.clone(), since });
+        self.set(stretch.after, stretch.upto, Fate::Kept { start: stretch.start.clone(), since, keeping });
+    }
+
+    /// The first part that some of the destination's relays have not taken, and these relays.
+    pub(crate) fn first_lacking(&self) -> Option<(Stretch, &[String])> {
+        let mut after = self.acknowledged;
+        for segment in &self.segments {
+            if let Fate::Kept { start, keeping, .. } = &segment.fate
+                && !keeping.lacking.is_empty()
+            {
+                return Some((Stretch { after, upto: segment.upto, start: start.clone() }, &keeping.lacking));
+            }
+            after = segment.upto;
+        }
+        None
+    }
+
+    /// Only these relays lack a part from now on that others keep. What was acknowledged meanwhile stays so.
+    pub(crate) fn lack(&mut self, stretch: &Stretch, lacking: &[String]) {
+        let mut after = self.acknowledged;
+        let mut parts = Vec::new();
+        for segment in &self.segments {
+            let part = (after.max(stretch.after), segment.upto.min(stretch.upto));
+            if let Fate::Kept { start, since, keeping } = &segment.fate
+                && part.0 < part.1
+                && *start == stretch.start
+            {
+                let keeping = Keeping { lacking: lacking.to_vec(), ..keeping.clone() };
+                parts.push((part, Fate::Kept { start: start.clone(), since: *since, keeping }));
+            }
+            after = segment.upto;
+        }
+        for ((after, upto), fate) in parts {
+            self.set(after, upto, fate);
+        }
     }
 
     /// The destination acknowledges a transaction that it got from a relay. Returns whether that says anything new.
@@ -181,9 +246,13 @@ impl Progress {
 
     /// Queues again what a relay took before `since` and the destination has not acknowledged. Returns whether there is any.
     pub(crate) fn requeue_kept_before(&mut self, before: u64) -> bool {
+        self.requeue(|since, _| since < before)
+    }
+
+    fn requeue(&mut self, is_lost: impl Fn(u64, &Keeping) -> bool) -> bool {
         let mut any = false;
         for segment in &mut self.segments {
-            if matches!(segment.fate, Fate::Kept { since, .. } if since < before) {
+            if matches!(&segment.fate, Fate::Kept { since, keeping, .. } if is_lost(*since, keeping)) {
                 segment.fate = Fate::Queued;
                 any = true;
             }
@@ -193,13 +262,16 @@ impl Progress {
 
     /// Queues again what relays have kept for so long that they will have thrown it away.
     pub(crate) fn requeue_expired(&mut self, now: u64) -> bool {
-        self.requeue_kept_before(now.saturating_sub(KEPT_FOR_MILLIS))
+        self.requeue(|since, keeping| since + keeping.millis() < now)
     }
 
     /// When something that a relay keeps is to be queued again.
     pub(crate) fn next_expiry(&self) -> Option<u64> {
-        let since = self.segments.iter().filter_map(|segment| if let Fate::Kept { since, .. } = segment.fate { Some(since) } else { None });
-        since.min().map(|since| since + KEPT_FOR_MILLIS + 1)
+        let expiry = |segment: &Segment| match &segment.fate {
+            Fate::Kept { since, keeping, .. } => Some(since + keeping.millis() + 1),
+            Fate::Received | Fate::Queued => None,
+        };
+        self.segments.iter().filter_map(expiry).min()
     }
 
     /// Whether a relay keeps anything for the destination.
@@ -279,8 +351,8 @@ mod tests {
     fn what_a_relay_keeps_is_delivered_once_it_is_acknowledged() {
         let mut progress = Progress::at(Position(1));
         progress.receive(Position(1), Position(2));
-        progress.keep(&stretch(2, 4), 10);
-        progress.keep(&stretch(4, 6), 10);
+        progress.keep(&stretch(2, 4), 10, Keeping::default());
+        progress.keep(&stretch(4, 6), 10, Keeping::default());
         assert_eq!(deliveries(&progress, 7), "ddkkkkq");
         assert_eq!(progress.next_part(), (Position(6), None), "what follows goes on");
         assert!(progress.acknowledge(&stretch(4, 6)));
@@ -293,7 +365,7 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_another_start_means_other_events() {
         let mut progress = Progress::at(Position(0));
-        progress.keep(&stretch(0, 4), 10);
+        progress.keep(&stretch(0, 4), 10, Keeping::default());
         assert!(!progress.acknowledge(&Stretch { start: "other".into(), ..stretch(0, 4) }));
         assert_eq!(deliveries(&progress, 4), "kkkk");
     }
@@ -308,8 +380,8 @@ mod tests {
     #[test]
     fn without_an_acknowledgement_it_is_queued_again_when_relays_will_have_lost_it() {
         let mut progress = Progress::at(Position(0));
-        progress.keep(&stretch(0, 4), 5);
-        progress.keep(&stretch(4, 6), KEPT_FOR_MILLIS);
+        progress.keep(&stretch(0, 4), 5, Keeping::default());
+        progress.keep(&stretch(4, 6), KEPT_FOR_MILLIS, Keeping::default());
         progress.receive(Position(6), Position(8));
         let due = progress.next_expiry().expect("something is kept");
         assert!(!progress.requeue_expired(due - 1));
@@ -318,16 +390,44 @@ mod tests {
         assert_eq!(progress.next_part(), (Position(0), Some(Position(4))));
         progress.receive(Position(0), Position(3));
         assert_eq!(progress.next_part(), (Position(3), Some(Position(4))));
-        progress.keep(&stretch(3, 4), due);
+        progress.keep(&stretch(3, 4), due, Keeping::default());
         assert_eq!((progress.next_part(), progress.frontier()), ((Position(8), None), Position(8)));
+    }
+
+    #[test]
+    fn a_relay_that_says_how_long_it_keeps_mail_is_believed_within_reason() {
+        let keeping = |retention| Keeping { retention: Some(retention), ..Keeping::default() };
+        for (said, held) in [(7 * 24 * 3_600_000, 7 * 24 * 3_600_000), (0, SHORTEST_MILLIS), (u64::MAX, LONGEST_MILLIS)] {
+            let mut progress = Progress::at(Position(0));
+            progress.keep(&stretch(0, 4), 0, keeping(said));
+            assert_eq!(progress.next_expiry(), Some(held + 1));
+            assert!(!progress.requeue_expired(held) && progress.requeue_expired(held + 1));
+        }
+    }
+
+    #[test]
+    fn relays_that_lack_something_are_known_until_it_is_acknowledged() {
+        let mut progress = Progress::at(Position(0));
+        let lacking = |relays: &[&str]| Keeping { lacking: relays.iter().map(|&relay| relay.to_owned()).collect(), ..Keeping::default() };
+        progress.keep(&stretch(0, 2), 5, Keeping::default());
+        progress.keep(&stretch(2, 8), 5, lacking(&["x", "y"]));
+        assert_eq!(progress.first_lacking(), Some((stretch(2, 8), ["x".to_owned(), "y".to_owned()].as_slice())));
+        progress.lack(&stretch(2, 5), &["y".to_owned()]);
+        assert_eq!(progress.first_lacking(), Some((stretch(2, 5), ["y".to_owned()].as_slice())));
+        assert!(progress.acknowledge(&stretch(2, 5)));
+        progress.lack(&stretch(2, 5), &["y".to_owned()]);
+        assert_eq!(deliveries(&progress, 8), "kkdddkkk", "what was acknowledged stays so");
+        progress.lack(&stretch(5, 8), &[]);
+        assert_eq!(progress.first_lacking(), None);
+        assert_eq!(deliveries(&progress, 8), "kkdddkkk");
     }
 
     #[test]
     fn what_was_lost_with_the_power_was_never_told() {
         let mut progress = Progress::at(Position(0));
-        progress.keep(&stretch(0, 4), 5);
+        progress.keep(&stretch(0, 4), 5, Keeping::default());
         progress.receive(Position(4), Position(8));
-        progress.keep(&stretch(8, 10), 5);
+        progress.keep(&stretch(8, 10), 5, Keeping::default());
         progress.in_flight = Some(InFlight { stretch: stretch(10, 12), made_at: 0 });
         progress.clip(Position(6));
         assert_eq!((progress.frontier(), progress.in_flight.clone()), (Position(6), None));
@@ -343,7 +443,7 @@ mod tests {
     fn an_offline_month_makes_few_segments() {
         let mut progress = Progress::at(Position(0));
         for number in 0..30 * 24 * 60 {
-            progress.keep(&stretch(number, number + 1), number * 60_000);
+            progress.keep(&stretch(number, number + 1), number * 60_000, Keeping::default());
         }
         assert_eq!(progress.segments.len(), 30 * 24);
     }
@@ -388,7 +488,7 @@ mod tests {
                         let (after, upto) = progress.next_part();
                         let upto = upto.map_or(after.0 + length, |upto| upto.0.min(after.0 + length));
                         let letter = if matches!(step, Step::Keep(_)) { 'k' } else { 'd' };
-                        if letter == 'k' { progress.keep(&stretch(after.0, upto), now) } else { progress.receive(after, Position(upto)) }
+                        if letter == 'k' { progress.keep(&stretch(after.0, upto), now, Keeping::default()) } else { progress.receive(after, Position(upto)) }
                         model.resize(model.len().max(usize::try_from(upto).unwrap()), ('q', 0));
                         for position in after.0..upto {
                             prop_assert_eq!(model[usize::try_from(position).unwrap()].0, 'q', "only what is queued is sent");

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use ruma::{OwnedServerName, ServerName};
+use ruma::{OwnedEventId, OwnedServerName, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     destination::{Destination, Item, MAX_ITEMS, Outcome},
-    progress::{InFlight, Stretch},
+    progress::{InFlight, Keeping, Refused, Stretch},
     reader,
     transaction::{self, Content, id_of, id_of_notes},
 };
@@ -16,7 +16,7 @@ use crate::{
     error::Error,
     federation_client::{PeerError, read},
     http::{Body, Method, Response},
-    ports::{Reply, TransportError},
+    ports::Reply,
     room_server::Position,
     server::Server,
 };
@@ -27,6 +27,9 @@ const MAX_UNDER_WAY: usize = 16;
 /// So many of them may be for destinations that have failed: those that hang until they time out must not hold up the others.
 const MAX_UNDER_WAY_TO_FAILING: usize = 8;
 
+/// So much is kept of what a destination says of an event that it has not taken: a sentence.
+const MAX_REASON_CHARS: usize = 200;
+
 /// Entries that are read at a time for a stretch that is sent again.
 const CHUNK: usize = 256;
 
@@ -35,7 +38,17 @@ pub(super) struct Ready {
     to: OwnedServerName,
     target: String,
     body: Value,
-    is_of_notes: bool,
+    kind: Kind,
+}
+
+/// What a transaction tells.
+enum Kind {
+    /// A stretch of the log, with these events.
+    Log(Vec<(OwnedEventId, Position)>),
+    /// What has no place in the log.
+    Notes,
+    /// A stretch that some relays keep, to those that lack it.
+    Spread(Vec<(OwnedEventId, Position)>, Vec<String>),
 }
 
 /// Makes the transactions that are due.
@@ -59,7 +72,8 @@ fn due(server: &Server) -> Vec<OwnedServerName> {
     for destination in destinations.values_mut() {
         destination.requeue_lost(now);
     }
-    let is_due = |destination: &Destination| (destination.has_work() || destination.has_notes()) && destination.is_ready(now);
+    let has_any = |destination: &Destination| destination.has_work() || destination.has_notes() || destination.is_to_spread(now);
+    let is_due = |destination: &Destination| has_any(destination) && destination.is_ready(now);
     let of_kind = |failing: bool, most: usize| {
         let under_way = |all: bool| destinations.values().filter(|each| each.is_under_way() && (all || each.is_failing())).count();
         let free = most.saturating_sub(under_way(!failing));
@@ -83,7 +97,10 @@ async fn begin(server: &Server, name: &ServerName) -> Result<Option<Ready>, Erro
                 sender.woken.raise();
                 return Ok(None);
             }
-            return begin_notes(server, name).await;
+            return match begin_notes(server, name).await? {
+                Some(ready) => Ok(Some(ready)),
+                None => begin_spreading(server, name).await,
+            };
         };
         let items = plan.items(server, name).await?;
         let content = Content::of(server, &items.items).await?;
@@ -101,6 +118,37 @@ async fn begin(server: &Server, name: &ServerName) -> Result<Option<Ready>, Erro
         });
         return Ok(Some(ready(server, name, in_flight, content)));
     }
+}
+
+/// What relays keep already, once more for those of the destination's relays that have not taken it: whichever is lost or never
+/// asked, another has it.
+async fn begin_spreading(server: &Server, name: &ServerName) -> Result<Option<Ready>, Error> {
+    let (sender, now) = (&server.federation_sender, server.now());
+    let lacking = |destination: &mut Destination| {
+        let (stretch, relays) = destination.progress.first_lacking().filter(|_| destination.is_to_spread(now))?;
+        Some((stretch, relays.to_vec(), destination.most()))
+    };
+    let Some((stretch, relays, most)) = sender.with(name, lacking).flatten() else { return Ok(None) };
+    let known = server.records.relays_of(name).await?;
+    let relays: Vec<_> = relays.into_iter().filter(|relay| known.contains(relay)).collect();
+    let plan = Plan { after: stretch.after, upto: Some(stretch.upto), repeated: None, waiting: None, most };
+    let items = plan.items(server, name).await?;
+    let content = Content::of(server, &items.items).await?;
+    let upto = if content.is_cut { content.positions.last().copied().unwrap_or(items.upto) } else { items.upto };
+    let stretch = Stretch { upto, ..stretch };
+    if relays.is_empty() || content.is_empty() {
+        sender.with(name, |destination| {
+            destination.progress.lack(&stretch, &[]);
+            destination.has_changed = true;
+        });
+        sender.woken.raise();
+        return Ok(None);
+    }
+    let target = format!("/_matrix/federation/v1/send/{}", id_of(&stretch, &server.identity));
+    let events = content.events.clone();
+    let body = content.body(now, server.identity.server_name());
+    sender.with(name, |destination| destination.begin_spreading(stretch));
+    Ok(Some(Ready { to: name.to_owned(), target, body, kind: Kind::Spread(events, relays) }))
 }
 
 /// What is to be told beside the log, once nothing of the log is to be sent.
@@ -124,15 +172,15 @@ async fn begin_notes(server: &Server, name: &ServerName) -> Result<Option<Ready>
     let serial = sender.next_notes();
     let target = format!("/_matrix/federation/v1/send/{}", id_of_notes(server, serial));
     let body = transaction::body(server.identity.server_name(), server.now(), pdus, edus);
-    Ok(Some(Ready { to: name.to_owned(), target, body, is_of_notes: true }))
+    Ok(Some(Ready { to: name.to_owned(), target, body, kind: Kind::Notes }))
 }
 
 fn ready(server: &Server, name: &ServerName, in_flight: InFlight, content: Content) -> Ready {
-    let positions = content.positions.clone();
+    let (positions, events) = (content.positions.clone(), content.events.clone());
     let id = id_of(&in_flight.stretch, &server.identity);
-    let body = content.body(&in_flight, server.identity.server_name());
+    let body = content.body(in_flight.made_at, server.identity.server_name());
     server.federation_sender.with(name, |destination| destination.begin(in_flight, positions));
-    Ready { to: name.to_owned(), target: format!("/_matrix/federation/v1/send/{id}"), body, is_of_notes: false }
+    Ready { to: name.to_owned(), target: format!("/_matrix/federation/v1/send/{id}"), body, kind: Kind::Log(events) }
 }
 
 /// What the next transaction is to tell.
@@ -200,9 +248,13 @@ impl Ready {
         let outcome = self.outcome(&server).await;
         let random = u64::from_le_bytes(server.random());
         let sender = &server.federation_sender;
-        let finish = |destination: &mut Destination| match self.is_of_notes {
-            true => destination.finish_notes(server.now(), random, &outcome),
-            false => destination.finish(server.now(), random, outcome),
+        let finish = |destination: &mut Destination| match &self.kind {
+            Kind::Notes => destination.finish_notes(server.now(), random, &outcome),
+            Kind::Log(_) => destination.finish(server.now(), random, outcome),
+            Kind::Spread(_, relays) => {
+                let still = if let Outcome::Kept(keeping) = &outcome { &keeping.lacking } else { relays };
+                destination.finish_spreading(server.now(), random, &outcome, still);
+            }
         };
         sender.with(&self.to, finish);
         sender.deliveries.raise();
@@ -215,24 +267,43 @@ impl Ready {
             Ok(request) => request,
             Err(error) => return Outcome::Refused(error.to_string()),
         };
-        judge(client.send(&self.to, request).await)
-    }
-}
-
-fn judge(reply: Result<Reply, TransportError>) -> Outcome {
-    match reply {
-        Err(_) => Outcome::Failed(0),
-        Ok(Reply::Kept { .. }) => Outcome::Kept,
-        Ok(Reply::Answered(response)) => {
-            let pause = asked_pause(&response);
-            match read(response) {
-                Ok(_) => Outcome::Delivered,
-                Err(PeerError::Refused { status, code, message }) if is_final(status) => {
-                    Outcome::Refused(format!("{status} {code}: {message}"))
-                }
-                Err(_) => Outcome::Failed(pause),
+        // Where the destination's relays are not known now, none of them is known to lack anything.
+        let relays = match &self.kind {
+            Kind::Spread(_, relays) => relays.clone(),
+            Kind::Log(_) | Kind::Notes => server.records.relays_of(&self.to).await.unwrap_or_default(),
+        };
+        match client.send_by(&self.to, relays.clone(), request).await {
+            Ok(Reply::Kept { relays: kept, retention }) => {
+                let lacking = relays.into_iter().filter(|relay| !kept.contains(relay)).collect();
+                Outcome::Kept(Keeping { lacking, retention })
             }
+            Ok(Reply::Answered(response)) => self.judge(response),
+            Err(_) => Outcome::Failed(0),
         }
+    }
+
+    fn judge(&self, response: Response) -> Outcome {
+        let pause = asked_pause(&response);
+        match read(response) {
+            Ok(answer) => Outcome::Delivered(self.refused(&answer)),
+            Err(PeerError::Refused { status, code, message }) if is_final(status) => {
+                Outcome::Refused(format!("{status} {code}: {message}"))
+            }
+            Err(_) => Outcome::Failed(pause),
+        }
+    }
+
+    /// The events of the transaction that the destination says it has not taken. What it says of others does not matter.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid_response-200_pdu-processing-result>
+    fn refused(&self, answer: &[u8]) -> Vec<Refused> {
+        let (Kind::Log(events) | Kind::Spread(events, _)) = &self.kind else { return Vec::new() };
+        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let refused = |(id, position): &(OwnedEventId, Position)| {
+            let reason = answer.get("pdus")?.get(id.as_str())?.get("error")?.as_str()?;
+            Some(Refused { position: *position, reason: reason.chars().take(MAX_REASON_CHARS).collect() })
+        };
+        events.iter().filter_map(refused).collect()
     }
 }
 

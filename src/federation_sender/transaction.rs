@@ -7,13 +7,10 @@
 
 use std::rc::Rc;
 
-use ruma::{RoomId, ServerName};
+use ruma::{OwnedEventId, RoomId, ServerName};
 use serde_json::{Value, json};
 
-use super::{
-    destination::Item,
-    progress::{InFlight, Stretch},
-};
+use super::{destination::Item, progress::Stretch};
 use crate::{
     error::Error,
     identity::Identity,
@@ -55,6 +52,8 @@ pub(crate) struct Content {
     pub(crate) positions: Vec<Position>,
     /// Whether there was no room for all of it.
     pub(crate) is_cut: bool,
+    /// The events, and where in the log they are.
+    pub(crate) events: Vec<(OwnedEventId, Position)>,
     pdus: Vec<Value>,
     edus: Vec<Value>,
 }
@@ -73,7 +72,10 @@ impl Content {
             }
             content.positions.push(*position);
             match part {
-                Part::Pdu(pdu) => content.pdus.push(pdu),
+                Part::Pdu(id, pdu) => {
+                    content.events.push((id, *position));
+                    content.pdus.push(pdu);
+                }
                 Part::Edu(edu) => content.edus.push(edu),
             }
         }
@@ -85,8 +87,8 @@ impl Content {
     }
 
     /// The request's body.
-    pub(crate) fn body(self, in_flight: &InFlight, origin: &ServerName) -> Value {
-        body(origin, in_flight.made_at, self.pdus, self.edus)
+    pub(crate) fn body(self, made_at: u64, origin: &ServerName) -> Value {
+        body(origin, made_at, self.pdus, self.edus)
     }
 }
 
@@ -100,27 +102,30 @@ pub(crate) fn body(origin: &ServerName, made_at: u64, pdus: Vec<Value>, edus: Ve
 }
 
 enum Part {
-    Pdu(Value),
+    Pdu(OwnedEventId, Value),
     Edu(Value),
 }
 
 impl Part {
     fn bytes(&self) -> usize {
-        let (Self::Pdu(value) | Self::Edu(value)) = self;
+        let (Self::Pdu(_, value) | Self::Edu(value)) = self;
         value.to_string().len()
     }
 }
 
 async fn part(server: &Server, position: Position, output: &Output) -> Result<Option<Part>, Error> {
     match output {
-        Output::Event { room, event, .. } => Ok(Some(Part::Pdu(pdu(server, *room, *event).await?))),
+        Output::Event { room, event, .. } => Ok(Some(pdu(server, *room, *event).await?)),
         Output::Receipt { room, .. } => Ok(receipt(server, *room, position).await?.map(Part::Edu)),
         Output::Devices { user, device, prev } => {
             let content = told::device_list_update(server, user, device, position, *prev).await?;
             Ok(Some(edu("m.device_list_update", content)))
         }
         Output::SigningKeys { user } => Ok(Some(edu("m.signing_key_update", told::signing_key_update(server, user).await?))),
-        Output::Presence { user } => Ok(Some(edu("m.presence", json!({ "push": [presence::told(server, user).await?] })))),
+        Output::Presence { user } => {
+            let told = presence::told_at(server, user, position).await?;
+            Ok(told.map(|told| edu("m.presence", json!({ "push": [told] }))))
+        }
         Output::ToDeviceRemote { destination } => {
             let content = to_device::outgoing(&*server.ports.store, destination, position).await?;
             Ok(content.map(|content| edu("m.direct_to_device", content)))
@@ -133,10 +138,11 @@ fn edu(kind: &str, content: Value) -> Part {
     Part::Edu(json!({ "edu_type": kind, "content": content }))
 }
 
-async fn pdu(server: &Server, room: RoomNumber, event: EventNumber) -> Result<Value, Error> {
+async fn pdu(server: &Server, room: RoomNumber, event: EventNumber) -> Result<Part, Error> {
     let room = server.rooms.room_by_number(room, event).await?;
     let event = server.rooms.events(&room, &[event]).await?.pop().ok_or_else(|| Error::bug("an event of the log is gone"))?;
-    serde_json::from_str(event.pdu.json.get()).map_err(|error| Error::bug(format!("a stored event: {error}")))
+    let pdu = serde_json::from_str(event.pdu.json.get()).map_err(|error| Error::bug(format!("a stored event: {error}")))?;
+    Ok(Part::Pdu(event.pdu.event_id.clone(), pdu))
 }
 
 /// The receipt that was sent at a position, if no later one has taken its place since.

@@ -21,6 +21,7 @@ use super::{
     device_list::DeviceList,
     query::Query,
     signed::Signed,
+    upload::{SIGNED, is_signed},
 };
 use crate::{
     error::Error,
@@ -225,6 +226,14 @@ pub(crate) async fn claim(server: &Server, destination: &ServerName, claims: Cla
         devices.retain(|device, _| wanted.is_some_and(|wanted| wanted.contains_key(device)));
         wanted.is_some()
     });
+    for (user, devices) in &mut one_time_keys {
+        let Some(list) = cached(&*server.ports.store, user).await? else { continue };
+        for (device, keys) in devices {
+            // Whose device is not known here is for the client to judge.
+            let Some(identity) = list.devices.get(device).and_then(|known| known.keys.as_ref()) else { continue };
+            keys.retain(|name, key| !name.starts_with(SIGNED) || is_signed(user, device, identity, key));
+        }
+    }
     Ok(one_time_keys)
 }
 

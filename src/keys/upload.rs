@@ -15,6 +15,9 @@ use super::{
 };
 use crate::{error::Error, server::Server, storage::Batch};
 
+/// What the names of one-time and fallback keys begin with that are signed.
+pub(super) const SIGNED: &str = "signed_curve25519:";
+
 /// What a device uploads.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Upload {
@@ -35,10 +38,17 @@ pub(crate) async fn upload(server: &Server, user: &UserId, device: &str, upload:
         return Err(Error::refused(401, "M_UNKNOWN_TOKEN", "This device was deleted; log in again."));
     }
     let mut batch = Batch::new();
+    let identity_keys = match &device_keys {
+        Some(keys) => Some(keys.clone()),
+        None => super::of_device(store, user, device).await?,
+    };
     let identity = match device_keys {
         Some(keys) => store_identity(server, user, device, keys.signed_by_only(user), &mut batch).await?,
         None => Identity::Same,
     };
+    if let Some(identity_keys) = identity_keys {
+        check_signatures(user, device, &identity_keys, one_time_keys.iter().chain(&fallback_keys))?;
+    }
     let mut stock = if identity == Identity::Replaced { Stock::new(user, device) } else { Stock::read(store, user, device).await? };
     stock.add(one_time_keys, &mut batch)?;
     one_time::replace_fallback(store, user, device, fallback_keys, &mut batch).await?;
@@ -91,6 +101,30 @@ async fn store_identity(server: &Server, user: &UserId, device: &str, mut new: S
     }
     batch.put_json(device_keys_key(user, device), &new);
     Ok(if replaced { Identity::Replaced } else { Identity::Changed })
+}
+
+/// Refuses one-time and fallback keys that should be signed by the device and are not: nobody who is given one could use it.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#key-algorithms>
+fn check_signatures<'a>(
+    user: &UserId,
+    device: &str,
+    identity: &Signed,
+    keys: impl Iterator<Item = (&'a String, &'a Value)>,
+) -> Result<(), Error> {
+    for (name, key) in keys.filter(|(name, _)| name.starts_with(SIGNED)) {
+        if !is_signed(user, device, identity, key) {
+            return Err(Error::refused(400, "M_INVALID_SIGNATURE", format!("The device has not signed its key {name}.")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a one-time or fallback key is signed by the device with these identity keys.
+pub(super) fn is_signed(user: &UserId, device: &str, identity: &Signed, key: &Value) -> bool {
+    let id = signing_key_id(device);
+    let key = Signed::deserialize(key).ok();
+    identity.key(&id).zip(key).is_some_and(|(public_key, key)| key.is_signed_by(user, &id, public_key))
 }
 
 /// Whether these are keys of that device, signed by itself.

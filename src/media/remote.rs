@@ -25,12 +25,8 @@ pub(crate) async fn remote(
     timeout: Option<u64>,
     fetches: bool,
 ) -> Result<(String, Content), Error> {
-    if !is_media_id(id) {
-        return Err(Error::not_found("There is no such file."));
-    }
-    // No file of this server's own has such a name.
-    let blob = format!("@{origin}/{id}");
-    let key = Key::new(Table::Media).text("@").text(origin.as_str()).text(id);
+    let blob = blob_name(origin, id)?;
+    let key = key(origin, id);
     let _fetching = server.media.fetching.lock(&blob).await;
     if let Some(content) = read(server, key.clone()).await? {
         return Ok((blob, content));
@@ -46,6 +42,20 @@ pub(crate) async fn remote(
     batch.put_json(key, &content);
     server.ports.store.commit(batch).await?;
     Ok((blob, content))
+}
+
+/// The same, only if it is kept here.
+pub(super) async fn kept(server: &Server, origin: &ServerName, id: &str) -> Result<Option<Content>, Error> {
+    read(server, key(origin, id)).await
+}
+
+/// The name under which another server's file is kept. No file of this server's own has such a name.
+pub(super) fn blob_name(origin: &ServerName, id: &str) -> Result<String, Error> {
+    if is_media_id(id) { Ok(format!("@{origin}/{id}")) } else { Err(Error::not_found("There is no such file.")) }
+}
+
+fn key(origin: &ServerName, id: &str) -> Key {
+    Key::new(Table::Media).text("@").text(origin.as_str()).text(id)
 }
 
 /// The file's name in a `Content-Disposition`, in either form.

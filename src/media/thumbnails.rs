@@ -2,10 +2,22 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#thumbnails>
 
+use ruma::ServerName;
 use serde::{Deserialize, Serialize};
 
-use super::{Content, disposition, media_key, read};
-use crate::{error::Error, ports::ThumbnailSpec, server::Server, storage::Batch};
+use super::{
+    Content, MAX_UPLOAD, disposition, media_key, read,
+    remote::{blob_name, kept, remote},
+};
+use crate::{
+    error::Error,
+    federation::{self, Frame, for_client},
+    federation_client::PeerError,
+    http::Body,
+    ports::ThumbnailSpec,
+    server::Server,
+    storage::Batch,
+};
 
 /// Larger files are not scaled: decoding them takes memory that a browser may not have.
 const MAX_SCALED: u64 = 40 << 20;
@@ -66,8 +78,11 @@ impl Size {
     }
 
     fn name(self) -> String {
-        let method = if self.method == Method::Crop { "crop" } else { "scale" };
-        format!("{}x{}-{method}", self.width, self.height)
+        format!("{}x{}-{}", self.width, self.height, self.method_name())
+    }
+
+    fn method_name(self) -> &'static str {
+        if self.method == Method::Crop { "crop" } else { "scale" }
     }
 }
 
@@ -115,6 +130,59 @@ async fn scaled(server: &Server, id: &str, content: &Content, size: Size) -> Res
     batch.put_json(key, &made);
     server.ports.store.commit(batch).await?;
     Ok(made)
+}
+
+/// A thumbnail of another server's file. It is asked for as such, so that the file itself need not come; where that comes to
+/// nothing, it is made of the file.
+pub(crate) async fn remote_thumbnail(
+    server: &Server,
+    (origin, id): (&ServerName, &str),
+    frame: (u32, u32),
+    method: Method,
+    timeout: Option<u64>,
+    fetches: bool,
+) -> Result<Thumbnail, Error> {
+    let size = Size::at_least(frame.0, frame.1, method);
+    if let Some(size) = size.filter(|_| fetches)
+        && kept(server, origin, id).await?.is_none()
+        && let Some(fetched) = fetched(server, origin, id, size, timeout).await?
+    {
+        return Ok(fetched);
+    }
+    let (blob, content) = remote(server, origin, id, timeout, fetches).await?;
+    thumbnail(server, &blob, &content, frame, method).await
+}
+
+/// A thumbnail as the file's server makes it, kept like those that are made here; `None` where it makes none.
+async fn fetched(server: &Server, origin: &ServerName, id: &str, size: Size, timeout: Option<u64>) -> Result<Option<Thumbnail>, Error> {
+    let of = blob_name(origin, id)?;
+    let blob = format!("{of}/{}", size.name());
+    let key = media_key(&of).text(&size.name());
+    let _making = server.media.thumbnails.lock(&blob).await;
+    if let Some(made) = read(server, key.clone()).await? {
+        return Ok(Some(made));
+    }
+    let frame = Frame { width: size.width, height: size.height, method: size.method_name() };
+    let file = match federation::thumbnail(server, origin, id, frame, timeout).await {
+        Ok(file) => file,
+        Err(error) if settles(&error) => return Err(for_client(error)),
+        Err(_) => return Ok(None),
+    };
+    let stored = server.ports.blobs.put(&blob, Body::Bytes(file.bytes), &file.content_type, MAX_UPLOAD).await?;
+    let made = Thumbnail { id: blob, content_type: file.content_type, size: stored };
+    let mut batch = Batch::relaxed();
+    batch.put_json(key, &made);
+    server.ports.store.commit(batch).await?;
+    Ok(Some(made))
+}
+
+/// Whether the file itself would not be had either.
+fn settles(error: &Error) -> bool {
+    match error.peer() {
+        Some(PeerError::Refused { status, code, .. }) => (*status == 404 && code == "M_NOT_FOUND") || *status == 504,
+        Some(PeerError::Malformed(_)) => false,
+        Some(PeerError::Unreachable(_)) | None => true,
+    }
 }
 
 #[cfg(test)]

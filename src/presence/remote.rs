@@ -8,19 +8,25 @@ use ruma::{OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{REMOTE, State, Told, of, row_key};
-use crate::{error::Error, log::Output, rows, server::Server, sharing, storage::Batch};
+use super::{EDU_LIFETIME, LOCAL, REMOTE, State, Told, of, row_key};
+use crate::{error::Error, log::Output, room_server::Position, rows, server::Server, sharing, storage::Batch};
 
 /// So many updates of one EDU are taken; a server that has more to say says it in several.
 const MAX_UPDATES: usize = 100;
 
-/// What a local user is, as one update of an `m.presence` EDU.
-pub(crate) async fn told(server: &Server, user: &UserId) -> Result<Value, Error> {
+/// What a local user is, as one update of an `m.presence` EDU: `None` where something else was told since that position, or it is
+/// so long ago that nobody would believe it.
+pub(crate) async fn told_at(server: &Server, user: &UserId, position: Position) -> Result<Option<Value>, Error> {
+    let last: Option<Told> = rows::one(&*server.ports.store, row_key(LOCAL, user)).await?;
+    let is_new = |told: &Told| told.position == position && server.now().saturating_sub(told.at) <= EDU_LIFETIME;
+    if !last.is_some_and(|told| is_new(&told)) {
+        return Ok(None);
+    }
     let now = server.now();
     let mut update = of(server, user).await?.unwrap_or_default().content(now);
     update.insert("user_id".into(), user.as_str().into());
     update.entry("last_active_ago").or_insert_with(|| now.into());
-    Ok(update.into())
+    Ok(Some(update.into()))
 }
 
 /// The content of `m.presence`.

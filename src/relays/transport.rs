@@ -1,5 +1,8 @@
 //! The transport of a server that has relays: requests go up its tunnels, or straight to the destination's own relays.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
 use futures_util::{
@@ -7,7 +10,9 @@ use futures_util::{
     future::{join_all, select},
 };
 use inglenook_protocol::{
+    limits::Limits,
     message::{self, CONTENT_TYPE, read_response, write_request},
+    node_record::host_of,
     path::{self, Outcome},
     tunnel::{Ended, Tunnel},
 };
@@ -19,7 +24,7 @@ use super::{
 };
 use crate::{
     federation_client::read,
-    http::{Request, Response},
+    http::{Body, Method, Request, Response},
     ports::{Answer, Destination, Reply, Transport, TransportError},
     server::Server,
     signal::Signal,
@@ -29,6 +34,8 @@ use crate::{
 pub struct RelayTransport {
     sockets: Box<dyn Sockets>,
     tunnels: RefCell<BTreeMap<String, Tunnel>>,
+    /// For how long relays keep what they store, by their URLs, as they say; `None` for one that does not say.
+    retentions: RefCell<BTreeMap<String, Option<u64>>>,
     /// Raised when there is reason to dial at once.
     hurry: Signal,
 }
@@ -36,14 +43,15 @@ pub struct RelayTransport {
 /// What a relay said of a request.
 enum Said {
     Answered(Response),
-    Stored,
+    /// It is stored, by the relay that was asked or by the one that it names.
+    Stored(Option<String>),
     Refused(String),
 }
 
 impl RelayTransport {
     /// A transport without tunnels. [`RelayTransport::run`] opens them.
     pub fn new(sockets: Box<dyn Sockets>) -> Rc<Self> {
-        Rc::new(Self { sockets, tunnels: RefCell::default(), hurry: Signal::default() })
+        Rc::new(Self { sockets, tunnels: RefCell::default(), retentions: RefCell::default(), hurry: Signal::default() })
     }
 
     /// Keeps a tunnel to each of the server's relays, for the server's life.
@@ -93,21 +101,49 @@ impl RelayTransport {
         self.tunnels.borrow().get(url).cloned()
     }
 
-    fn all_tunnels(&self) -> Vec<Tunnel> {
-        self.tunnels.borrow().values().cloned().collect()
+    fn all_tunnels(&self) -> Vec<(String, Tunnel)> {
+        self.tunnels.borrow().iter().map(|(url, tunnel)| (url.clone(), tunnel.clone())).collect()
+    }
+
+    /// What became of a request that these relays keep.
+    async fn kept(&self, relays: Vec<String>) -> Reply {
+        let mut retention = None;
+        for relay in &relays {
+            retention = retention.max(self.retention(relay).await);
+        }
+        Reply::Kept { relays, retention }
+    }
+
+    /// For how long a relay keeps what it stores, if it says. It is asked once.
+    async fn retention(&self, relay: &str) -> Option<u64> {
+        if let Some(known) = self.retentions.borrow().get(relay) {
+            return *known;
+        }
+        let request = Request::new(Method::Get, path::LIMITS);
+        let answer = self.exchange(relay, carry::request(&host_of(relay)?, &request).ok()?).await.ok()?;
+        let limits = match answer.body {
+            Body::Bytes(bytes) if answer.status == 200 => serde_json::from_slice::<Limits>(&bytes).ok(),
+            _ => None,
+        };
+        let retention = limits.map(|limits| limits.retention_ms);
+        self.retentions.borrow_mut().insert(relay.to_owned(), retention);
+        retention
     }
 
     /// Asks one of the destination's relays: through this server's own tunnel to it, or by a request of its own.
     async fn ask(&self, relay: &str, to: &Destination, request: &Request) -> io::Result<Said> {
-        let message = carry::request(to.name.as_str(), request)?;
+        Ok(said(self.exchange(relay, carry::request(to.name.as_str(), request)?).await?))
+    }
+
+    async fn exchange(&self, relay: &str, message: message::Request<message::Whole>) -> io::Result<Response> {
         if let Some(tunnel) = self.tunnel_to(relay) {
-            return said(tunnel.request(message).await.map_err(io::Error::other)?).await;
+            return carry::incoming_response(tunnel.request(message).await.map_err(io::Error::other)?).await;
         }
         let mut bytes = futures_util::io::Cursor::new(Vec::new());
         write_request(&mut bytes, message).await.map_err(io::Error::other)?;
         let url = format!("{}{}", relay.trim_end_matches('/'), path::FORWARD);
         let answer = self.sockets.post(&url, CONTENT_TYPE, bytes.into_inner()).await?;
-        said(read_response(futures_util::io::Cursor::new(answer)).await?).await
+        carry::incoming_response(read_response(futures_util::io::Cursor::new(answer)).await?).await
     }
 
     async fn deliver(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
@@ -115,30 +151,34 @@ impl RelayTransport {
         for relay in &to.relays {
             match self.ask(relay, to, &request).await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
-                Ok(Said::Stored) => kept.push(relay.clone()),
+                Ok(Said::Stored(_)) => kept.push(relay.clone()),
                 Ok(Said::Refused(why)) => refusal = Some(why),
                 Err(error) => refusal = Some(error.to_string()),
             }
         }
         if !kept.is_empty() {
-            return Ok(Reply::Kept { relays: kept });
+            return Ok(self.kept(kept).await);
         }
         self.ask_own(to, &request, refusal).await
     }
 
     /// Asks this server's own relays, one of which may know the way.
     async fn ask_own(&self, to: &Destination, request: &Request, mut refusal: Option<String>) -> Result<Reply, TransportError> {
-        for tunnel in self.all_tunnels() {
+        for (url, tunnel) in self.all_tunnels() {
             let message = carry::request(to.name.as_str(), request).map(|mut message| {
                 if !to.relays.is_empty() {
                     message.headers.push(path::RELAYS_HEADER, to.relays.join(", "));
                 }
                 message
             });
-            let asked = async { said(tunnel.request(message?).await.map_err(io::Error::other)?).await };
+            let asked =
+                async { io::Result::Ok(said(carry::incoming_response(tunnel.request(message?).await.map_err(io::Error::other)?).await?)) };
             match asked.await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
-                Ok(Said::Stored) => return Ok(Reply::Kept { relays: to.relays.clone() }),
+                Ok(Said::Stored(at)) => {
+                    let keeper = at.filter(|at| to.relays.contains(at)).unwrap_or(url);
+                    return Ok(self.kept(vec![keeper]).await);
+                }
                 Ok(Said::Refused(why)) => refusal = Some(why),
                 Err(error) => refusal = Some(error.to_string()),
             }
@@ -173,15 +213,13 @@ fn chance(server: &Server) -> f64 {
 }
 
 /// What a relay's answer says of the request.
-async fn said<B: message::Body + Unpin>(response: message::Response<B>) -> io::Result<Said> {
-    let outcome = Outcome::parse(response.headers.first(path::OUTCOME_HEADER));
-    let response = carry::incoming_response(response).await?;
-    Ok(match outcome {
+fn said(response: Response) -> Said {
+    match Outcome::parse(response.headers.get(path::OUTCOME_HEADER).map(String::as_str)) {
         Outcome::Answered | Outcome::Deposit => Said::Answered(response),
-        Outcome::Stored => Said::Stored,
+        Outcome::Stored => Said::Stored(response.headers.get(path::RELAYS_HEADER).cloned()),
         Outcome::Refused => Said::Refused(match read(response) {
             Ok(_) => "the relay does not say what became of the request".into(),
             Err(error) => error.to_string(),
         }),
-    })
+    }
 }

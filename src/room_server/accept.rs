@@ -12,6 +12,7 @@ use super::{
     draft::{Appended, Draft, MemberChange},
     head::Extremity,
     number::EventNumber,
+    policy::Policy,
     receive::InputKind,
     resolve::resolve,
     snapshot::{Difference, Snapshot},
@@ -37,7 +38,16 @@ impl Draft<'_> {
             return Err(Error::forbidden("A room is created once.").into());
         }
         let (prev_events, before) = self.place_of_next()?;
-        let auth_events = select_auth_events(&self.view, &self.room.version, before, &event)?;
+        // Both are asked for together, so that one load serves them.
+        let policy = Policy::of(&self.view, self.room.head().current);
+        let auth_events = match (select_auth_events(&self.view, &self.room.version, before, &event), &policy) {
+            (Err(Undecided::Need(mut need)), Err(more)) => {
+                need.merge(more.clone());
+                return Err(need.into());
+            }
+            (selected, _) => selected?,
+        };
+        self.policy = policy?;
         let number = self.next_number();
         let placement = Placement {
             room_id: Some(self.room.id.clone()),
@@ -81,6 +91,7 @@ impl Draft<'_> {
         }
         let id = pdu.event_id.clone();
         self.is_made_here(&id);
+        self.made.push(number);
         self.place(number, pdu, Status::Accepted, before, InputKind::New, transaction)?;
         Ok(id)
     }
@@ -96,7 +107,8 @@ impl Draft<'_> {
         transaction: Option<(String, String)>,
     ) -> Result<(), Undecided> {
         let gap = kind != InputKind::Outlier && status != Status::Rejected && self.lacks_previous(&pdu)?;
-        let mut decided = Decided { transaction, gap, ..Decided::new(status, before) };
+        let found = kind == InputKind::Found;
+        let mut decided = Decided { transaction, gap, found, ..Decided::new(status, before) };
         if let (Some(state_key), true) = (&pdu.state_key, status != Status::Rejected) {
             let kind = StateEventType::from(pdu.kind.to_string());
             decided.replaces = before.event(&self.view, &kind, state_key)?;
@@ -104,8 +116,9 @@ impl Draft<'_> {
         }
         let pdu = Arc::new(pdu);
         let shown = status == Status::Accepted;
-        let is_built_on = kind != InputKind::Outlier && self.is_built_on(&pdu)?;
-        let covered = if kind != InputKind::Outlier && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
+        let is_in_graph = !matches!(kind, InputKind::Outlier | InputKind::Found);
+        let is_built_on = is_in_graph && self.is_built_on(&pdu)?;
+        let covered = if is_in_graph && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
         decided.late = shown && kind == InputKind::New && self.is_late(&pdu, &covered)?;
         self.store(number, (*pdu).clone(), decided.clone());
         let place = HeadPlace { covered, is_extremity: !is_built_on };
@@ -117,11 +130,11 @@ impl Draft<'_> {
         self.redact_if_awaited(&pdu)
     }
 
-    /// Whether events before it are not stored, or are outliers, which have no place in the timeline.
+    /// Whether events before it are not stored, or are outliers, which have no place in the timeline, or were found apart from the rest.
     fn lacks_previous(&self, pdu: &Pdu) -> Result<bool, Need> {
         let is_extremity = |id: &OwnedEventId| self.head.extremities.iter().any(|extremity| extremity.id == *id);
         let previous = self.view.events_by_id(pdu.prev_events.iter().filter(|id| !is_extremity(id)))?;
-        Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier)))
+        Ok(previous.iter().any(|event| event.as_ref().is_none_or(|event| event.decided.found || event.decided.status == Status::Outlier)))
     }
 
     /// Whether the room has something already that was sent well after the event, by somebody who did not know of it.

@@ -89,7 +89,13 @@ impl Draft<'_> {
     }
 }
 
-/// Whether the state before the event is known. An outlier's is not, and a rejected one may be an outlier.
+/// Whether the event has its place in the graph, and the state before it is known. An outlier's is not, and a rejected one may be
+/// an outlier.
 pub(crate) fn has_place(event: &StoredEvent) -> bool {
+    !event.decided.found && has_state(event)
+}
+
+/// Whether the state before the event is known, be it as another server has told it.
+pub(crate) fn has_state(event: &StoredEvent) -> bool {
     event.decided.status != Status::Outlier && (event.decided.before != Default::default() || event.pdu.prev_events.is_empty())
 }

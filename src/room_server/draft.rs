@@ -12,6 +12,7 @@ use super::{
     head::Head,
     number::{EventNumber, Position},
     outside::Outside,
+    policy::Policy,
     room::Room,
     snapshot::{Difference, Snapshot},
     stored::{Decided, Status, StoredEvent},
@@ -36,6 +37,10 @@ pub struct Draft<'a> {
     pub(crate) appended: Vec<Appended>,
     pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
+    /// Events that were made here.
+    pub(crate) made: Vec<EventNumber>,
+    /// The policy server that the room had named before.
+    pub(super) policy: Option<Policy>,
     /// Events of other servers that this one passes on to the rest.
     pub(crate) passed_on: BTreeSet<OwnedEventId>,
     /// Memberships of this server's users where this server is not in the room.
@@ -70,8 +75,24 @@ pub(crate) struct MemberChange {
 impl<'a> Draft<'a> {
     pub(crate) fn new(room: &'a Room, context: Context<'a>, view: View<'a>) -> Self {
         let head = (*room.head()).clone();
-        let (appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside) = Default::default();
-        Self { room, context, view, head, appended, members, rows, passed_on, pending_redactions, awaited, told_memberships, outside }
+        let (appended, members, rows, made, policy, passed_on) = Default::default();
+        let (pending_redactions, awaited, told_memberships, outside) = Default::default();
+        Self {
+            room,
+            context,
+            view,
+            head,
+            appended,
+            members,
+            rows,
+            made,
+            policy,
+            passed_on,
+            outside,
+            pending_redactions,
+            awaited,
+            told_memberships,
+        }
     }
 
     /// Forgets all that was decided, keeping what was loaded.
@@ -81,6 +102,8 @@ impl<'a> Draft<'a> {
         self.appended.clear();
         self.members.clear();
         self.rows = Batch::new();
+        self.made.clear();
+        self.policy = None;
         self.passed_on.clear();
         self.outside.clear();
         self.pending_redactions.clear();
@@ -163,6 +186,7 @@ impl Decided {
             after: before,
             gap: false,
             late: false,
+            found: false,
             replaces: None,
             redacted_by: None,
             transaction: None,

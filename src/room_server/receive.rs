@@ -11,7 +11,7 @@ use ruma::{
 
 use super::{
     auth::{Allowed, allowed_by_auth_events, allowed_by_state},
-    cover::has_place,
+    cover::{has_place, has_state},
     draft::Draft,
     import::ToldEvent,
     number::EventNumber,
@@ -44,6 +44,11 @@ pub enum InputKind {
     New,
     /// It is old and was back-filled: it has a place in the timeline, and changes nothing.
     Old,
+    /// It is new, and the room's policy server does not recommend it: it is judged and kept, and clients are not told.
+    Unrecommended,
+    /// It was asked for by itself: it has a place in the timeline, changes nothing, and is received anew when it comes as an event
+    /// of the other kinds.
+    Found,
     /// Only other events need it, to be authorised.
     Outlier,
 }
@@ -88,7 +93,7 @@ impl Draft<'_> {
         }
         let known = self.view.event_by_id(&pdu.event_id)?;
         if let Some(known) = &known
-            && (has_place(known) || kind == InputKind::Outlier)
+            && (has_place(known) || kind == InputKind::Outlier || kind == InputKind::Found && has_state(known))
         {
             return Ok(Verdict::Known);
         }
@@ -149,11 +154,12 @@ impl Draft<'_> {
         }
         let current = self.head.current;
         // A room that was told of and not yet entered has no current state to ask.
-        let asks_current = kind == InputKind::New && !self.head.extremities.is_empty() && current != before;
+        let is_new = matches!(kind, InputKind::New | InputKind::Unrecommended);
+        let asks_current = is_new && !self.head.extremities.is_empty() && current != before;
         if asks_current && allowed_by_state(&self.view, rules, pdu, current)?.is_err() {
             return Ok(Status::SoftFailed);
         }
-        Ok(Status::Accepted)
+        Ok(if kind == InputKind::Unrecommended { Status::SoftFailed } else { Status::Accepted })
     }
 
     /// Those of the events that are not stored.
@@ -169,7 +175,8 @@ impl Draft<'_> {
         }
         let prev_events = &input.event.pdu().prev_events;
         let found = self.view.events_by_id(prev_events.iter())?;
-        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| has_place(event));
+        let knows = if input.kind == InputKind::Found { has_state } else { has_place };
+        let known = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_some_and(|event| knows(event));
         let missing: Vec<_> = prev_events.iter().zip(&found).filter(|(_, event)| !known(event)).map(|(id, _)| id.clone()).collect();
         if !missing.is_empty() {
             return Ok(Err(missing));

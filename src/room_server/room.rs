@@ -1,7 +1,7 @@
 //! A room in memory: its number, version and head, and the lock under which it is changed.
 
 use std::{
-    cell::{Ref, RefCell, RefMut},
+    cell::{Cell, Ref, RefCell, RefMut},
     rc::Rc,
 };
 
@@ -33,6 +33,8 @@ pub struct Room {
     first_members: RefCell<Option<(Snapshot, Rc<FirstMembers>)>>,
     /// Held from loading what a decision needs until its commit is done.
     pub(crate) lock: Mutex<()>,
+    /// Whether another has taken its place in memory, since the room turned out to be of another version.
+    pub(super) is_replaced: Cell<bool>,
 }
 
 /// A room as the table of rooms holds it.
@@ -47,12 +49,26 @@ pub(crate) struct RoomRow {
 impl Room {
     pub(crate) fn new(number: RoomNumber, id: OwnedRoomId, version: RoomVersion, head: Head) -> Self {
         let recent_log = RefCell::new(RecentLog::new(&head));
-        Self { number, id, version, head: RefCell::new(Rc::new(head)), recent_log, first_members: RefCell::default(), lock: Mutex::new(()) }
+        Self {
+            number,
+            id,
+            version,
+            head: RefCell::new(Rc::new(head)),
+            recent_log,
+            first_members: RefCell::default(),
+            lock: Mutex::new(()),
+            is_replaced: Cell::default(),
+        }
     }
 
     /// The head as of the last commit.
     pub fn head(&self) -> Rc<Head> {
         Rc::clone(&self.head.borrow())
+    }
+
+    /// Whether this server was ever in the room: the version of one that it was only told of may be wrong.
+    pub(crate) fn is_entered(&self) -> bool {
+        !self.head.borrow().extremities.is_empty()
     }
 
     pub(crate) fn advance(&self, head: Head, log: Vec<LogRow>) {

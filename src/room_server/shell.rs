@@ -4,19 +4,21 @@ mod load;
 mod rooms;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
 };
 
 use futures_util::{future::try_join3, lock::MutexGuard};
-use ruma::{EventId, OwnedUserId};
+use ruma::{EventId, OwnedUserId, ServerName, UserId};
 
 use self::rooms::Rooms;
 use super::{
     cache::Cache,
+    commit::members_prefix,
     draft::{Context, Draft},
     number::{EventNumber, Position},
+    policy::{Policy, PolicyServers},
     room::Room,
     stored::StoredEvent,
     view::{Need, Undecided, View},
@@ -24,6 +26,7 @@ use super::{
 use crate::{
     erasure::Erasures,
     error::Error,
+    event::{Pdu, RoomVersion},
     identity::Identity,
     log::{Log, Publish},
     ports::{Clock, Store},
@@ -40,6 +43,7 @@ pub struct RoomServer {
     rooms: Rc<RefCell<Rooms>>,
     next_room: Cell<u64>,
     next_event: Cell<u64>,
+    policy_servers: OnceCell<Rc<dyn PolicyServers>>,
 }
 
 /// A decision, without the type of its answer: what waits for stores is compiled once for all decisions and questions.
@@ -62,6 +66,7 @@ impl RoomServer {
             rooms: Rc::default(),
             next_room: Cell::new(last_room + 1),
             next_event: Cell::new(last_event + 1),
+            policy_servers: OnceCell::new(),
         })
     }
 
@@ -90,6 +95,9 @@ impl RoomServer {
 
     async fn decide_and_commit(&self, rooms: &[&Rc<Room>], decide: Decide<'_>) -> Result<(), Error> {
         let _locks = lock_all(rooms).await;
+        if rooms.iter().any(|room| room.is_replaced.get()) {
+            return Err(Error::refused(503, "M_UNKNOWN", "The room turned out to be of another version; try again."));
+        }
         let context = Context { identity: &self.identity, now: self.clock.now(), next_event: &self.next_event };
         let mut drafts: Vec<_> = rooms.iter().map(|room| Draft::new(room, context, View::new(&self.cache))).collect();
         while let Err(undecided) = decide(&mut drafts) {
@@ -105,7 +113,64 @@ impl RoomServer {
         if drafts.iter().all(Draft::is_empty) {
             return Ok(());
         }
+        self.recommend_own(&drafts).await?;
         self.commit(rooms, drafts).await
+    }
+
+    /// Has policy servers recommend what was made here, as their rooms want it before it is told to anybody.
+    ///
+    /// <https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-signature-on-an-event>
+    async fn recommend_own(&self, drafts: &[Draft<'_>]) -> Result<(), Error> {
+        for draft in drafts.iter().filter(|draft| !draft.made.is_empty()) {
+            let Some(policy) = &draft.policy else { continue };
+            if !self.has_member_of(draft.room, policy.via()).await? {
+                continue;
+            }
+            let version = &draft.room.version;
+            for number in &draft.made {
+                let Ok(event) = draft.view.event(*number) else { continue };
+                if !policy.recommends(&event.pdu, version)
+                    && let Some(signed) = self.recommend(policy, &event.pdu, version).await?
+                {
+                    draft.view.add_event(StoredEvent { pdu: Arc::new(signed), ..(*event).clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The room's policy server, if it has named one that is in the room.
+    pub(crate) async fn policy(&self, room: &Room) -> Result<Option<Policy>, Error> {
+        let current = room.head().current;
+        let Some(policy) = self.ask(room, |view| Policy::of(view, current)).await? else { return Ok(None) };
+        let is_enabled = self.has_member_of(room, policy.via()).await?;
+        Ok(Some(policy).filter(|_| is_enabled))
+    }
+
+    /// Whether a user of a server is joined to the room.
+    async fn has_member_of(&self, room: &Room, name: &ServerName) -> Result<bool, Error> {
+        let members = self.store.scan(&Scan::prefix(members_prefix(room.number, "join"))).await?;
+        let is_of_server = |key: &[u8]| {
+            let mut key = KeyReader::new(key);
+            key.number()?;
+            key.text()?;
+            UserId::parse(key.text()?).ok().filter(|user| user.server_name() == name)
+        };
+        Ok(members.iter().any(|row| is_of_server(&row.key).is_some()))
+    }
+
+    /// The event with the recommendation of a policy server; `None` where nobody is there to ask for it.
+    pub(crate) async fn recommend(&self, policy: &Policy, pdu: &Pdu, version: &RoomVersion) -> Result<Option<Pdu>, Error> {
+        match self.policy_servers.get() {
+            Some(servers) => servers.recommend(policy, pdu, version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Has policy servers asked in this way.
+    pub(crate) fn ask_policy_servers(&self, servers: Rc<dyn PolicyServers>) {
+        // A server is started once.
+        let _ = self.policy_servers.set(servers);
     }
 
     async fn commit(&self, rooms: &[&Rc<Room>], mut drafts: Vec<Draft<'_>>) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    event::{Pdu, RoomVersion},
+    event::{DEFAULT_ROOM_VERSION, Pdu, RoomVersion},
 };
 
 /// What became of an event on receipt.
@@ -70,6 +70,10 @@ pub struct Decided {
     /// Whether it came well after it was sent, when what others had written meanwhile was here already.
     #[serde(rename = "l", default, skip_serializing_if = "std::ops::Not::not")]
     pub late: bool,
+    /// Whether it was asked for by itself, so that nobody knows yet whether it is before or behind what is here. It is told to who
+    /// asks for it, and as far as the graph is concerned it is still to come.
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub found: bool,
     /// The state event in whose place it came.
     #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<EventNumber>,
@@ -97,6 +101,13 @@ struct OwnedRow {
     e: Box<RawValue>,
 }
 
+/// An event of which somebody has told, who may have told of another version than the room has.
+fn read_told(id: OwnedEventId, json: &RawValue, version: &RoomVersion) -> Result<Pdu, Error> {
+    let others = [DEFAULT_ROOM_VERSION.as_str(), "1"].into_iter().filter_map(RoomVersion::parse);
+    let mut read = [version.clone()].into_iter().chain(others).map(|version| Pdu::read(id.clone(), json.to_owned(), &version));
+    read.find(Result::is_ok).unwrap_or_else(|| Err(Error::bug(format!("{id} is an event of no version"))))
+}
+
 impl StoredEvent {
     /// The event as its row holds it.
     pub fn encode(&self) -> Vec<u8> {
@@ -116,7 +127,10 @@ impl StoredEvent {
     /// The event of a row.
     pub fn decode(number: EventNumber, row: &[u8], version: &RoomVersion) -> Result<Self, Error> {
         let row: OwnedRow = serde_json::from_slice(row).map_err(|error| Error::bug(format!("stored event {}: {error}", number.0)))?;
-        let mut pdu = Pdu::read(row.i, row.e, version)?;
+        let mut pdu = match row.d.status {
+            Status::Unjudged => read_told(row.i, &row.e, version)?,
+            _ => Pdu::read(row.i, row.e, version)?,
+        };
         pdu.rejected = row.d.status == Status::Rejected;
         Ok(Self { number, room: row.r, pdu: Arc::new(pdu), decided: row.d })
     }

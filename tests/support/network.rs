@@ -67,6 +67,8 @@ pub(crate) enum Treatment {
     Answer(Response),
     /// A relay keeps it until [`Network::deliver_mail`].
     Keep,
+    /// These relays keep it, for so many milliseconds.
+    KeepAt(Vec<String>, u64),
 }
 
 /// What a host listens on.
@@ -277,9 +279,13 @@ impl Wires {
             }
             Treatment::Repeat => drop(self.pass(from, destination, request.clone()).await),
             Treatment::Answer(response) => return Ok(Reply::Answered(response)),
+            Treatment::KeepAt(relays, retention) => {
+                self.mail.borrow_mut().push((from.to_owned(), to.to_owned(), request));
+                return Ok(Reply::Kept { relays, retention: Some(retention) });
+            }
             Treatment::Keep => {
                 self.mail.borrow_mut().push((from.to_owned(), to.to_owned(), request));
-                return Ok(Reply::Kept { relays: vec!["https://relay.example".into()] });
+                return Ok(Reply::Kept { relays: vec!["https://relay.example".into()], retention: None });
             }
         }
         let reply = self.pass(from, destination, request).await.map_err(unreachable)?;

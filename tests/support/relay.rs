@@ -111,5 +111,5 @@ pub(super) async fn through(
             Passed::Refused => {}
         }
     }
-    Some(if kept.is_empty() { Err("no relay takes it") } else { Ok(Reply::Kept { relays: kept }) })
+    Some(if kept.is_empty() { Err("no relay takes it") } else { Ok(Reply::Kept { relays: kept, retention: None }) })
 }

@@ -15,7 +15,8 @@ pub const PRESENCE: &str = "/_inglenook/relay/v1/presence/";
 /// In front of a server's name: the relay says down the tunnel that it has attached.
 pub const ONLINE: &str = "/_inglenook/relay/v1/online/";
 
-/// Of a request: the base URLs of the relays where the destination can be found, separated by commas.
+/// Of a request: the base URLs of the relays where the destination can be found, separated by commas. Of a response that says
+/// "stored": the base URL of the relay that keeps the request, where it is another than the one that was asked.
 pub const RELAYS_HEADER: &str = "inglenook-relays";
 /// Of a response: what became of the request, one of [`Outcome`]'s words.
 pub const OUTCOME_HEADER: &str = "inglenook-outcome";

@@ -1,6 +1,6 @@
 //! From one relay to another.
 
-use inglenook_protocol::path::Outcome;
+use inglenook_protocol::path::{Outcome, RELAYS_HEADER};
 
 use crate::support::*;
 
@@ -22,7 +22,9 @@ async fn the_other_relay_keeps_the_mail_of_its_own_node() {
     let b = Key::of(2);
     b.attach(&there).await.vanish(&there).await;
     let a = Key::of(1).attach(&here).await;
-    assert_eq!(a.send_by(a.key.transaction("1", &b.name()), &[&there.url()]).await.outcome(), Outcome::Stored);
+    let reply = a.send_by(a.key.transaction("1", &b.name()), &[&there.url()]).await;
+    assert_eq!(reply.outcome(), Outcome::Stored);
+    assert_eq!(reply.headers.first(RELAYS_HEADER), Some(&*there.url()), "its name is told");
     assert_eq!(b.attach(&there).await.next().await.uri, send_uri("1"));
 }
 
@@ -69,7 +71,8 @@ async fn a_relay_that_finds_itself_in_the_list_answers_itself() {
     let b = Key::of(2);
     b.attach(&here).await.vanish(&here).await;
     let a = Key::of(1).attach(&here).await;
-    assert_eq!(a.send_by(a.key.transaction("1", &b.name()), &[&here.url()]).await.outcome(), Outcome::Stored);
+    let reply = a.send_by(a.key.transaction("1", &b.name()), &[&here.url()]).await;
+    assert_eq!((reply.outcome(), reply.headers.first(RELAYS_HEADER)), (Outcome::Stored, None));
 }
 
 #[tokio::test]

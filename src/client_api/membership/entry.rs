@@ -80,6 +80,15 @@ pub(super) async fn candidates(server: &Server, located: &Located, room: Option<
     Ok(Candidates::new(server, names))
 }
 
+/// Servers that may tell of a room that this server is not in, the best first.
+pub(in crate::client_api) async fn servers_of(server: &Server, located: &Located, user: &UserId) -> Result<Vec<OwnedServerName>, Error> {
+    let room = server.rooms.room(&located.room_id).await?;
+    let mut names = candidates(server, located, room.as_deref(), user).await?.names().to_vec();
+    // IDs of old room versions name the server that has made the room.
+    names.extend(located.room_id.server_name().map(ToOwned::to_owned));
+    Ok(names)
+}
+
 /// The server of whoever has changed the user's membership last.
 async fn inviter(server: &Server, room: &Room, user: &UserId) -> Result<Option<OwnedServerName>, Error> {
     Ok(last_change(server, room, user).await?.map(|event| event.pdu.sender.server_name().to_owned()))

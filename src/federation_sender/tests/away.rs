@@ -139,6 +139,33 @@ fn what_a_receipt_said_meanwhile_is_told_once() {
 }
 
 #[test]
+fn a_backlog_of_presence_is_thinned() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.say(&room, "before");
+    let presence = || scene.edus("b.example").iter().filter(|edu| edu["edu_type"] == "m.presence").count();
+    let say = |message: String| {
+        let target = format!("/_matrix/client/v3/presence/{}/status", scene.alice.id);
+        scene.host().put(&scene.alice, &target, json!({ "presence": "unavailable", "status_msg": message })).ok();
+        scene.network.run();
+    };
+    scene.set_mood("b.example", Mood::Away);
+    let before = presence();
+    (0..30).for_each(|number| say(number.to_string()));
+    scene.set_mood("b.example", Mood::Well);
+    scene.host().server().federation_sender.network_is_back();
+    scene.network.run();
+    assert_eq!(presence(), before + 1, "only the last is told");
+    scene.set_mood("b.example", Mood::Away);
+    say("gone".into());
+    scene.tens_of_minutes(3);
+    scene.set_mood("b.example", Mood::Well);
+    scene.tens_of_minutes(3);
+    assert!(!scene.edus("b.example").iter().any(|edu| edu.to_string().contains("gone")), "and nothing that is old");
+}
+
+#[test]
 fn a_server_that_answers_again_is_shown_what_others_sent_meanwhile() {
     let scene = Scene::new(&["b.example", "c.example"]);
     let room = scene.room();

@@ -34,6 +34,8 @@ pub(super) enum Mood {
     Mute,
     /// It takes no transaction in which this text stands.
     Choosy(&'static str),
+    /// It takes transactions, and says that it has not taken the events in which this text stands.
+    Picky(&'static str),
     /// It answers with this status.
     Ill(u16),
 }
@@ -234,6 +236,11 @@ impl Others {
             Mood::Mute => (true, Treatment::Lose),
             Mood::Choosy(text) if body.to_string().contains(text) => {
                 (false, Treatment::Answer(Response::json(400, &json!({ "errcode": "M_UNKNOWN", "error": "No." }))))
+            }
+            Mood::Picky(text) => {
+                let wrong = body["pdus"].as_array().unwrap().iter().filter(|pdu| pdu.to_string().contains(text));
+                let wrong = wrong.map(|pdu| (super::support::peer::id_of(pdu, "11"), json!({ "error": "Not this." })));
+                (true, Treatment::Answer(Response::ok(&json!({ "pdus": wrong.collect::<serde_json::Map<_, _>>() }))))
             }
             Mood::Choosy(_) => (true, Treatment::Answer(Response::ok(&json!({ "pdus": {} })))),
             Mood::Ill(status) => (false, Treatment::Answer(Response::json(status, &json!({ "errcode": "M_UNKNOWN" })))),

@@ -16,7 +16,7 @@ use crate::{
         number::{EventNumber, RoomNumber},
         room::{Room, RoomRow},
     },
-    storage::{Key, Table},
+    storage::{Batch, Key, Table},
 };
 
 /// Rooms by ID and by number.
@@ -35,6 +35,13 @@ impl Rooms {
         let room = Rc::clone(self.by_id.entry(room.id.clone()).or_insert(room));
         self.by_number.insert(room.number, Rc::clone(&room));
         room
+    }
+
+    /// Puts a room in the place of the one of its ID.
+    fn replace(&mut self, room: &Rc<Room>) {
+        self.expected.remove(&room.id);
+        self.by_id.insert(room.id.clone(), Rc::clone(room));
+        self.by_number.insert(room.number, Rc::clone(room));
     }
 }
 
@@ -105,6 +112,26 @@ impl RoomServer {
         rooms.expected.retain(|_, room| room.strong_count() > 0);
         rooms.expected.insert(id.to_owned(), Rc::downgrade(&room));
         Ok(room)
+    }
+
+    /// The room as one of this version. One that this server has never been in may have been told to have another.
+    pub(crate) async fn room_of_version(&self, id: &RoomId, version: &RoomVersion) -> Result<Rc<Room>, Error> {
+        let room = self.room_or_new(id, version).await?;
+        if room.version.id == version.id {
+            return Ok(room);
+        }
+        let _lock = room.lock.lock().await;
+        if room.is_entered() || room.is_replaced.get() {
+            return Err(Error::refused(502, "M_UNKNOWN", format!("{id} is of room version {}.", room.version.id)));
+        }
+        let other = Rc::new(Room::new(room.number, id.to_owned(), version.clone(), (*room.head()).clone()));
+        let mut batch = Batch::new();
+        batch.put_json(room_key(id), &other.row());
+        batch.put_json(head_key(room.number), &*room.head());
+        self.store.commit(batch).await?;
+        room.is_replaced.set(true);
+        self.rooms.borrow_mut().replace(&other);
+        Ok(other)
     }
 
     async fn row(&self, key: Key) -> Result<Option<Vec<u8>>, Error> {

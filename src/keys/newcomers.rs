@@ -1,0 +1,25 @@
+//! Telling the servers that a user meets in a room which devices the user has.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
+
+use std::collections::BTreeSet;
+
+use ruma::{OwnedServerName, UserId};
+
+use crate::{accounts, error::Error, profiles::rooms_of, residents::residents, room_server::Room, server::Server};
+
+/// Tells of the devices of a user who has joined a room, if some server there has not shared a room with them before.
+pub(crate) async fn tell_newcomers(server: &Server, user: &UserId, room: &Room) -> Result<(), Error> {
+    let mut newcomers: BTreeSet<OwnedServerName> = residents(server, room).await?.keys().cloned().collect();
+    newcomers.remove(server.identity.server_name());
+    for (other, membership) in rooms_of(server, user).await? {
+        if newcomers.is_empty() {
+            return Ok(());
+        }
+        if membership == "join" && other.number != room.number {
+            let known = residents(server, &other).await?;
+            newcomers.retain(|name| !known.contains_key(name));
+        }
+    }
+    if newcomers.is_empty() { Ok(()) } else { accounts::devices::tell_again(server, user).await }
+}
