@@ -20,11 +20,13 @@ pub struct Config {
 }
 
 /// Who may make an account.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Registration {
     /// Whoever reaches this server.
     #[default]
     Open,
+    /// Whoever knows this token.
+    WithToken(String),
     /// Nobody.
     Closed,
 }

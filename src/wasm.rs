@@ -1,11 +1,13 @@
-//! The browser's face of the server: the handle that JavaScript holds, and the adapters under the five ports.
+//! JavaScript's face of the server: the handle that it holds, and the adapters under the five ports.
 //!
-//! Nothing outside this module knows of a browser. A service worker makes one [`Node`] and hands it requests.
+//! Nothing outside this module knows of a browser. A service worker makes one [`Node`] and hands it requests; another host does the
+//! same, and hands in what a browser would have offered.
 
 mod blobs;
 mod bodies;
 mod clock;
 mod entropy;
+mod host;
 mod indexed_db;
 mod kept;
 mod node;
@@ -17,4 +19,10 @@ mod sockets;
 mod thumbnail;
 mod web_socket;
 
-pub use self::{blobs::BrowserBlobs, bodies::Bodies, indexed_db::IndexedDbStore, node::Node};
+pub use self::{
+    blobs::BrowserBlobs,
+    bodies::Bodies,
+    host::{Host, HostStore},
+    indexed_db::IndexedDbStore,
+    node::Node,
+};

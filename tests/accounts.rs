@@ -181,6 +181,30 @@ fn a_closed_server_takes_no_accounts() {
         .refused(403, "M_FORBIDDEN");
 }
 
+/// <https://spec.matrix.org/v1.19/client-server-api/#token-authenticated-registration>
+#[test]
+fn where_a_token_is_asked_for_nothing_else_makes_an_account() {
+    let host = Host::with(Config { registration: Registration::WithToken("swordfish".into()), ..Config::default() });
+    let register = |auth: Value| post(&host, REGISTER, json!({ "username": "ada", "password": "pw", "auth": auth }));
+    for (auth, errcode) in [
+        (json!(null), None),
+        (json!({ "session": "x" }), None),
+        (json!({ "type": "m.login.dummy" }), Some("M_UNRECOGNIZED")),
+        (json!({ "type": "m.login.registration_token" }), Some("M_FORBIDDEN")),
+        (json!({ "type": "m.login.registration_token", "token": "sword" }), Some("M_FORBIDDEN")),
+    ] {
+        let refused = register(auth);
+        assert_eq!((refused.status, refused.body["errcode"].as_str()), (401, errcode));
+        assert_eq!(refused.body["flows"], json!([{ "stages": ["m.login.registration_token"] }]));
+    }
+    register(json!({ "type": "m.login.registration_token", "token": "swordfish" })).ok();
+    let target = "/_matrix/client/v1/register/m.login.registration_token/validity";
+    for (token, valid) in [("swordfish", true), ("sword", false)] {
+        let answer = host.request(Method::Get, &format!("{target}?token={token}"), None, None).ok();
+        assert_eq!(answer.body, json!({ "valid": valid }));
+    }
+}
+
 #[test]
 fn names_can_be_asked_for() {
     let host = Host::new();

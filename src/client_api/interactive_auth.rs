@@ -19,6 +19,8 @@ const DUMMY: &str = "m.login.dummy";
 
 const PASSWORD: &str = "m.login.password";
 
+const TOKEN: &str = "m.login.registration_token";
+
 #[derive(Deserialize)]
 struct Auth {
     #[serde(rename = "type")]
@@ -27,6 +29,7 @@ struct Auth {
     /// As old clients name the user.
     user: Option<String>,
     password: Option<String>,
+    token: Option<String>,
 }
 
 /// Asks for nothing but a second request. Returns the challenge where it has not come yet.
@@ -35,6 +38,19 @@ pub(super) fn require_dummy(server: &Server, auth: Option<Value>) -> Result<Opti
         Some(kind) if kind == DUMMY => Ok(None),
         Some(kind) => Ok(Some(unknown_stage(server, DUMMY, &kind))),
         None => Ok(Some(challenge(server, DUMMY, None))),
+    }
+}
+
+/// Asks for the token that one registers with. Returns the challenge where it was not given, or not the right one.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#token-authenticated-registration>
+pub(super) fn require_token(server: &Server, token: &str, auth: Option<Value>) -> Result<Option<Response>, Error> {
+    let Some(auth) = read(auth)? else { return Ok(Some(challenge(server, TOKEN, None))) };
+    match auth.kind.as_deref() {
+        Some(TOKEN) if auth.token.as_deref() == Some(token) => Ok(None),
+        Some(TOKEN) => Ok(Some(challenge(server, TOKEN, Some(("M_FORBIDDEN", "This is not the registration token."))))),
+        Some(kind) => Ok(Some(unknown_stage(server, TOKEN, kind))),
+        None => Ok(Some(challenge(server, TOKEN, None))),
     }
 }
 

@@ -60,7 +60,11 @@ async fn register(call: Call) -> Result<Response, Error> {
     if let Some(username) = &new.username {
         check_available(server, username).await?;
     }
-    if let Some(challenge) = interactive_auth::require_dummy(server, new.auth)? {
+    let challenge = match &server.config.registration {
+        Registration::WithToken(token) => interactive_auth::require_token(server, token, new.auth)?,
+        Registration::Open | Registration::Closed => interactive_auth::require_dummy(server, new.auth)?,
+    };
+    if let Some(challenge) = challenge {
         return Ok(challenge);
     }
     let user = match &new.username {
@@ -105,13 +109,14 @@ async fn available(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&json!({ "available": true })))
 }
 
-/// No registration tokens are given out here, so none is valid.
+/// Whether one can register with a token. Where none is asked for, none is valid.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity>
 async fn token_validity(call: Call) -> Result<Response, Error> {
-    call.query("token").ok_or_else(|| Error::missing_param("The token is missing."))?;
+    let token = call.query("token").ok_or_else(|| Error::missing_param("The token is missing."))?;
     only_where_open(&call.server)?;
-    Ok(Response::ok(&json!({ "valid": false })))
+    let valid = matches!(&call.server.config.registration, Registration::WithToken(wanted) if wanted == token);
+    Ok(Response::ok(&json!({ "valid": valid })))
 }
 
 async fn check_available(server: &Server, username: &str) -> Result<(), Error> {
@@ -124,7 +129,7 @@ async fn check_available(server: &Server, username: &str) -> Result<(), Error> {
 
 fn only_where_open(server: &Server) -> Result<(), Error> {
     match server.config.registration {
-        Registration::Open => Ok(()),
+        Registration::Open | Registration::WithToken(_) => Ok(()),
         Registration::Closed => Err(Error::forbidden("This server takes no new accounts.")),
     }
 }

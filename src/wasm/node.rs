@@ -11,10 +11,12 @@ use super::{
     bodies::Bodies,
     clock::BrowserClock,
     entropy::BrowserEntropy,
+    host::{self, Host, HostBlobs, HostStore, HostTransport},
     indexed_db::IndexedDbStore,
     options::Options,
     panic::{error, report_panics},
-    request, response,
+    request::{self, MAX_BODY, MAX_FEDERATION_BODY},
+    response,
     sockets::BrowserSockets,
 };
 use crate::{
@@ -32,37 +34,60 @@ pub struct Node {
 struct Inner {
     server: Rc<Server>,
     relays: Rc<RelayTransport>,
-    store: Rc<IndexedDbStore>,
-    blobs: Rc<BrowserBlobs>,
+    home: Home,
     bodies: Rc<Bodies>,
+}
+
+/// What a node runs in, as far as its answers differ by it.
+enum Home {
+    Browser { store: Rc<IndexedDbStore>, blobs: Rc<BrowserBlobs> },
+    Host,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Api {
+    Client,
+    Federation,
 }
 
 #[wasm_bindgen]
 impl Node {
     /// Opens the database and starts the server. One node a database: the caller holds a lock for as long as it lives.
+    ///
+    /// With a `host` among the options, that brings the database and the rest of what a browser has.
     pub async fn start(options: JsValue) -> Result<Node, JsValue> {
         report_panics();
+        let host = host::among(&options);
         let options = Options::read(options).map_err(|message| error(&message))?;
-        let store = IndexedDbStore::open(&options.database).await.map_err(|failure| error(&failure.to_string()))?;
-        let (store, bodies) = (Rc::new(store), Rc::new(Bodies::default()));
-        let blobs = Rc::new(BrowserBlobs::new(Rc::clone(&store), Rc::clone(&bodies)));
         let clock = Rc::new(BrowserClock);
         let relays = RelayTransport::new(Box::new(BrowserSockets::new(clock.clone())));
-        let ports =
-            Ports { store: store.clone(), blobs: blobs.clone(), transport: relays.clone(), clock, entropy: Rc::new(BrowserEntropy) };
+        let bodies = Rc::new(Bodies::default());
+        let (home, ports) = match host {
+            Some(host) => (Home::Host, ports_of(&host, &relays, &bodies, clock)),
+            None => in_browser(&options, &relays, &bodies, clock).await?,
+        };
         let server = Server::start(ports, options.config()).await.map_err(|failure| error(&failure.to_string()))?;
         spawn_local(Rc::clone(&server).run());
         spawn_local(Rc::clone(&relays).run(Rc::clone(&server)));
-        Ok(Self { inner: Rc::new(Inner { server, relays, store, blobs, bodies }) })
+        Ok(Self { inner: Rc::new(Inner { server, relays, home, bodies }) })
     }
 
-    /// Answers a fetch request with a Promise of a Response.
+    /// Answers a client's request with a Promise of a Response, or, to a host, of `{ status, headers, body }`.
     ///
-    /// `target` is the path with its query, as the server knows it. `body` is the request's body; where a POST or PUT comes
-    /// without, the request's own is streamed into the blobs. The Promise rejects only where this node can answer nothing any more.
+    /// `request` is one of fetch, or has its `method` and `headers`. `target` is the path with its query, as the server knows it.
+    /// `body` is the request's body; where a POST or PUT comes without, the request's own is streamed into the blobs. The
+    /// Promise rejects only where this node can answer nothing any more.
     pub fn handle(&self, request: web_sys::Request, target: String, body: Option<Uint8Array>) -> Promise {
         let inner = Rc::clone(&self.inner);
-        future_to_promise(async move { inner.answer(&request, &target, body).await })
+        future_to_promise(async move { inner.answer(Api::Client, &request, &target, body).await })
+    }
+
+    /// The same for a request of another server, from hosts that other servers can connect to.
+    pub fn federation(&self, request: web_sys::Request, target: String, body: Option<Uint8Array>) -> Promise {
+        let inner = Rc::clone(&self.inner);
+        let body = body.or_else(|| Some(Uint8Array::new_with_length(0)));
+        future_to_promise(async move { inner.answer(Api::Federation, &request, &target, body).await })
     }
 
     /// Ends waiting polls at once and refuses what comes later.
@@ -82,26 +107,60 @@ impl Node {
     }
 }
 
+/// The ports of a node in a browser.
+async fn in_browser(
+    options: &Options,
+    relays: &Rc<RelayTransport>,
+    bodies: &Rc<Bodies>,
+    clock: Rc<BrowserClock>,
+) -> Result<(Home, Ports), JsValue> {
+    let database = options.database.as_deref().ok_or_else(|| error("the options do not fit: the database's name is missing"))?;
+    let store = Rc::new(IndexedDbStore::open(database).await.map_err(|failure| error(&failure.to_string()))?);
+    let blobs = Rc::new(BrowserBlobs::new(Rc::clone(&store), Rc::clone(bodies)));
+    let ports = Ports { store: store.clone(), blobs: blobs.clone(), transport: relays.clone(), clock, entropy: Rc::new(BrowserEntropy) };
+    Ok((Home::Browser { store, blobs }, ports))
+}
+
+/// The ports of a node in a host.
+fn ports_of(host: &Host, relays: &Rc<RelayTransport>, bodies: &Rc<Bodies>, clock: Rc<BrowserClock>) -> Ports {
+    Ports {
+        store: Rc::new(HostStore::new(host.clone())),
+        blobs: Rc::new(HostBlobs::new(host.clone(), Rc::clone(bodies))),
+        transport: Rc::new(HostTransport::new(host.clone(), Rc::clone(relays))),
+        clock,
+        entropy: Rc::new(BrowserEntropy),
+    }
+}
+
 impl Inner {
-    async fn answer(&self, request: &web_sys::Request, target: &str, body: Option<Uint8Array>) -> Result<JsValue, JsValue> {
-        if self.store.is_closed() {
+    async fn answer(&self, api: Api, request: &web_sys::Request, target: &str, body: Option<Uint8Array>) -> Result<JsValue, JsValue> {
+        if let Home::Browser { store, .. } = &self.home
+            && store.is_closed()
+        {
             return Err(error("a newer version of Inglenook has taken over the database"));
         }
-        let (head, answer) = match request::read(request, target, body, &self.bodies) {
-            Ok(request) => self.handled(request).await,
+        let limit = if api == Api::Federation { MAX_FEDERATION_BODY } else { MAX_BODY };
+        let (head, answer) = match request::read(request, target, body, limit, &self.bodies) {
+            Ok(request) => self.handled(api, request).await,
             Err(refused) => (false, refused),
         };
-        response::write(answer, head, &self.blobs).await.map(JsValue::from)
+        match &self.home {
+            Home::Browser { blobs, .. } => response::write(answer, head, blobs).await.map(JsValue::from),
+            Home::Host => host::answer(answer, head),
+        }
     }
 
     /// HEAD is answered as GET is, less the body.
-    async fn handled(&self, mut request: crate::http::Request) -> (bool, crate::http::Response) {
+    async fn handled(&self, api: Api, mut request: crate::http::Request) -> (bool, crate::http::Response) {
         let head = request.method == Method::Head;
         if head {
             request.method = Method::Get;
         }
         let unread = if let Body::Incoming(number) = request.body { Some(number) } else { None };
-        let answer = self.server.handle(request).await;
+        let answer = match api {
+            Api::Client => self.server.handle(request).await,
+            Api::Federation => self.server.federation(request).await,
+        };
         if let Some(number) = unread {
             self.bodies.take(number);
         }

@@ -9,13 +9,15 @@ use crate::config::{Config, RateLimits, Registration};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Options {
-    /// The name of the database.
-    pub(super) database: String,
+    /// The name of the database, in a browser.
+    pub(super) database: Option<String>,
     server_name: Option<String>,
     base_url: Option<String>,
     /// Whether nobody may make an account any more.
     #[serde(default)]
     registration_closed: bool,
+    /// What one must know to make an account.
+    registration_token: Option<String>,
     rate_limits: Option<Limits>,
     /// The base URLs of the relays that it uses until its owner chooses others.
     #[serde(default)]
@@ -40,7 +42,11 @@ impl Options {
             per_second: limits.per_second,
             ..RateLimits::default()
         });
-        let registration = if self.registration_closed { Registration::Closed } else { Registration::Open };
+        let registration = match &self.registration_token {
+            _ if self.registration_closed => Registration::Closed,
+            Some(token) => Registration::WithToken(token.clone()),
+            None => Registration::Open,
+        };
         Config {
             server_name: self.server_name.clone(),
             base_url: self.base_url.clone(),

@@ -11,13 +11,23 @@ use crate::{
 
 /// The largest body that is read into memory. Events may have 64 KiB, and the largest requests of the client-server API
 /// (key uploads, sync filters, initial state) stay well under this.
-const MAX_BODY: u32 = 1 << 20;
+pub(super) const MAX_BODY: u32 = 1 << 20;
 
-/// Reads the request's head, and its body from `body`; a body that was not given is left for the blobs to read.
-pub(super) fn read(request: &web_sys::Request, target: &str, body: Option<Uint8Array>, bodies: &Bodies) -> Result<Request, Response> {
+/// The largest body of another server: a transaction of 50 events and 100 EDUs, with room to spare for them to be large.
+pub(super) const MAX_FEDERATION_BODY: u32 = 10 << 20;
+
+/// Reads the request's head, and its body from `body`, which may have `limit` bytes; a body that was not given is left for the
+/// blobs to read.
+pub(super) fn read(
+    request: &web_sys::Request,
+    target: &str,
+    body: Option<Uint8Array>,
+    limit: u32,
+    bodies: &Bodies,
+) -> Result<Request, Response> {
     let method = Method::parse(&request.method()).ok_or_else(|| refused(405, "M_UNRECOGNIZED", "This method is not supported."))?;
     let body = match body {
-        Some(bytes) if bytes.length() > MAX_BODY => return Err(refused(413, "M_TOO_LARGE", "The body is too large.")),
+        Some(bytes) if bytes.length() > limit => return Err(refused(413, "M_TOO_LARGE", "The body is too large.")),
         Some(bytes) if bytes.length() == 0 => Body::Empty,
         Some(bytes) => Body::Bytes(bytes.to_vec()),
         None if matches!(method, Method::Post | Method::Put) => Body::Incoming(bodies.keep(Clone::clone(request))),

@@ -46,7 +46,8 @@ fn headers(response: &Response) -> Result<Headers, JsValue> {
     Ok(headers)
 }
 
-fn length(body: &Body) -> Option<u64> {
+/// How many bytes a body has, where it is known.
+pub(super) fn length(body: &Body) -> Option<u64> {
     match body {
         Body::Bytes(bytes) => Some(bytes.len() as u64),
         Body::Stored { start, end, .. } => Some(end.saturating_sub(*start)),

@@ -1,0 +1,65 @@
+//! The way to other servers from a host that can connect to them; those that are behind relays are reached as from a browser.
+
+use std::rc::Rc;
+
+use futures_util::FutureExt;
+use js_sys::{Array, Reflect, Uint8Array};
+use wasm_bindgen::{JsCast, JsValue};
+
+use super::{Host, code, pair};
+use crate::{
+    gather::Gather,
+    http::{Body, Headers, Request, Response},
+    ports::{Answer, Destination, Reply, Transport, TransportError},
+    relays::RelayTransport,
+    wasm::panic::message,
+};
+
+/// The transport of a host that is no browser.
+pub(crate) struct HostTransport {
+    host: Host,
+    relays: Rc<RelayTransport>,
+}
+
+impl HostTransport {
+    /// Goes through the host, or through the relays that a destination has named.
+    pub(crate) fn new(host: Host, relays: Rc<RelayTransport>) -> Self {
+        Self { host, relays }
+    }
+
+    async fn direct(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
+        let headers: Array = request.headers.iter().map(|(name, value)| Array::of2(&name.into(), &value.into())).collect();
+        let body = if let Body::Bytes(bytes) = &request.body { Some(Uint8Array::from(bytes.as_slice())) } else { None };
+        let sent = self.host.send(to.name.as_str(), request.method.as_str(), &request.target(), headers, body).await;
+        sent.and_then(|answer| response(&answer)).map(Reply::Answered).map_err(|thrown| failed(to, &thrown))
+    }
+}
+
+fn failed(to: &Destination, thrown: &JsValue) -> TransportError {
+    match code(thrown).as_deref() {
+        Some("TIMED_OUT") => TransportError::TimedOut(to.name.to_string()),
+        _ => TransportError::Unreachable(to.name.to_string(), message(thrown)),
+    }
+}
+
+fn response(answer: &JsValue) -> Result<Response, JsValue> {
+    let status = Reflect::get(answer, &"status".into())?.as_f64().unwrap_or_default() as u16;
+    let headers: Array = Reflect::get(answer, &"headers".into())?.unchecked_into();
+    let body: Uint8Array = Reflect::get(answer, &"body".into())?.unchecked_into();
+    let headers: Headers = headers.iter().filter_map(|header| text_pair(&header)).gather();
+    Ok(Response { status, headers, body: Body::Bytes(body.to_vec()) })
+}
+
+fn text_pair(header: &JsValue) -> Option<(String, String)> {
+    let (name, value) = pair(header);
+    Some((name.as_string()?, value.as_string()?))
+}
+
+impl Transport for HostTransport {
+    fn send<'a>(&'a self, to: &'a Destination, request: Request) -> Answer<'a, Reply, TransportError> {
+        if to.relays.is_empty() && self.host.reaches(to.name.as_str()) {
+            return self.direct(to, request).boxed_local();
+        }
+        self.relays.send(to, request)
+    }
+}
