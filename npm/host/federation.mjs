@@ -1,0 +1,147 @@
+// Requests to other servers over HTTPS: where each is found, over which certificate, and within which bounds.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#server-discovery
+
+import https from "node:https";
+import { isIP } from "node:net";
+import tls from "node:tls";
+
+import { lookupAllowing, isPrivate } from "./addresses.mjs";
+import { Discovery } from "./discovery.mjs";
+
+/** How long a server may take to accept a connection. */
+const CONNECT_MS = 10_000;
+/** How long it may take in all; the server above gives up after this as well. */
+const WHOLE_MS = 60_000;
+/** The largest answer: what the server above takes, which is the state of a room with tens of thousands of members. */
+const MAX_ANSWER_BYTES = 64 << 20;
+/** So many connections to one server at a time. */
+const MAX_SOCKETS = 16;
+
+/** A server's name that is nothing but its key: found by its relays, and not in the DNS. */
+const BARE_KEY = /^[a-z2-7]{52}$/;
+
+/** Failures after which the next place is tried: nobody has received the request. */
+const NOT_CONNECTED = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "CONNECT_TIMEOUT", "PRIVATE_ADDRESS"]);
+
+/** Sends requests to other servers. */
+export class Federation {
+  #resolve;
+  #ca;
+  #isAllowed;
+  #lookup;
+  #agent = new https.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
+  #discovery;
+
+  /** How many requests were answered and how many were not, for the metrics. */
+  counts = { answered: 0, failed: 0 };
+
+  /** `resolve` says where some names lead; `ca` are certificates of authorities to trust. */
+  constructor({ resolve, ca, privateAddresses }) {
+    this.#resolve = resolve;
+    this.#ca = ca;
+    this.#isAllowed = (address) => privateAddresses || !isPrivate(address);
+    this.#lookup = lookupAllowing(this.#isAllowed);
+    this.#discovery = new Discovery({ ca, lookup: this.#lookup, isAllowed: this.#isAllowed });
+  }
+
+  /** Whether a server of that name can be looked up. */
+  reaches(name) {
+    return this.#resolve.has(name.toLowerCase()) || !BARE_KEY.test(name);
+  }
+
+  /** Sends a request and returns `{ status, headers, body }`. */
+  async send(name, method, target, headers, body) {
+    const signal = AbortSignal.timeout(WHOLE_MS);
+    try {
+      const answer = await this.#tryPlaces(await this.#places(name), { method, target, headers, body, signal });
+      this.counts.answered += 1;
+      return answer;
+    } catch (error) {
+      this.counts.failed += 1;
+      throw signal.aborted ? Object.assign(new Error("no answer in time"), { code: "TIMED_OUT" }) : error;
+    }
+  }
+
+  close() {
+    this.#agent.destroy();
+    this.#discovery.close();
+  }
+
+  /** Where to connect to, the best place first: `{ host, port, header, certificate }`. */
+  async #places(name) {
+    const configured = this.#resolve.get(name.toLowerCase());
+    if (!configured) return this.#discovery.places(name);
+    return [{ ...configured, header: name, certificate: name.replace(/:\d+$/, "").replace(/^\[|\]$/g, ""), isConfigured: true }];
+  }
+
+  async #tryPlaces(places, request) {
+    let failure = new Error("it has no address");
+    for (const place of places) {
+      try {
+        return await this.#request(place, request);
+      } catch (error) {
+        failure = error;
+        if (!NOT_CONNECTED.has(error.code)) throw error;
+      }
+    }
+    throw failure;
+  }
+
+  /** A connection that was kept may have been closed by the other end just now: then the request goes over a new one. */
+  async #request(place, request) {
+    try {
+      return await this.#once(place, request);
+    } catch (error) {
+      if (error.onKept && error.code === "ECONNRESET" && request.method !== "POST") return this.#once(place, request);
+      throw error;
+    }
+  }
+
+  #once(place, { method, target, headers, body, signal }) {
+    const { host, port, header, certificate, isConfigured } = place;
+    if (isIP(host) && !isConfigured && !this.#isAllowed(host)) throw privateAddress(host);
+    return new Promise((resolve, reject) => {
+      const request = https.request({
+        host,
+        port,
+        method,
+        path: target,
+        headers: { ...Object.fromEntries(headers), host: header, "content-length": body?.length ?? 0 },
+        agent: this.#agent,
+        ca: this.#ca,
+        servername: isIP(certificate) ? "" : certificate,
+        checkServerIdentity: (_, peer) => tls.checkServerIdentity(certificate, peer),
+        lookup: isConfigured ? undefined : this.#lookup,
+        signal,
+      });
+      connectInTime(request);
+      request.on("error", (error) => reject(Object.assign(error, { onKept: request.reusedSocket })));
+      request.on("response", (response) => gather(response).then(resolve, reject));
+      request.end(body);
+    });
+  }
+}
+
+function privateAddress(host) {
+  return Object.assign(new Error(`${host} is a private address`), { code: "PRIVATE_ADDRESS" });
+}
+
+function connectInTime(request) {
+  const tooLate = () => request.destroy(Object.assign(new Error("nobody accepts the connection"), { code: "CONNECT_TIMEOUT" }));
+  const timer = setTimeout(tooLate, CONNECT_MS);
+  request.on("socket", (socket) => (request.reusedSocket ? clearTimeout(timer) : socket.once("secureConnect", () => clearTimeout(timer))));
+  request.on("close", () => clearTimeout(timer));
+}
+
+async function gather(response) {
+  const pieces = [];
+  let size = 0;
+  for await (const piece of response) {
+    size += piece.length;
+    if (size > MAX_ANSWER_BYTES) throw new Error("its answer is too large");
+    pieces.push(piece);
+  }
+  const headers = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+  return { status: response.statusCode, headers, body: Buffer.concat(pieces) };
+}

@@ -1,0 +1,184 @@
+// The listeners: which requests are whose, bodies in and answers out, each as fast as the other end takes it.
+
+import http from "node:http";
+import https from "node:https";
+import { pipeline } from "node:stream/promises";
+
+/** The paths of other servers, and those on which files are uploaded. */
+const FEDERATION = /^\/(_matrix\/(federation|key)\/|\.well-known\/matrix\/server$|_inglenook\/relay\/v1\/record\/)/;
+const UPLOAD = /^\/_matrix\/media\/[^/]+\/upload(\/|$)/;
+
+/** What shows the server's inside, or changes it, to any user: in a browser all users are one person, here they are not. */
+const INSPECTION = /^\/_inglenook\/(status|requests|log|relays|record|records|rooms\/[^/]+\/graph)(\/|$)/;
+
+const METRICS = "/_inglenook/metrics";
+
+/** The largest bodies that are read into memory; the node refuses what is larger with the same limits. */
+const MAX_CLIENT_BODY = 1 << 20;
+const MAX_FEDERATION_BODY = 10 << 20;
+
+/** What is still read, and thrown away, of a body that was refused: a client that is cut off sees no answer. */
+const MAX_DISCARDED = 64 << 20;
+
+/** How long an idle connection is kept: longer than proxies keep theirs, so that they do not write into a closed one. */
+const KEEP_ALIVE_MS = 75_000;
+/** How long a client may take for a request's head, and for all of it: a large file over a slow line. */
+const HEAD_MS = 30_000;
+const REQUEST_MS = 30 * 60_000;
+
+/** Serves a node over HTTP and HTTPS. */
+export class Front {
+  #node;
+  #blobs;
+  #metrics;
+  #log;
+  #inspection;
+  #servers = [];
+  #pending = new Set();
+
+  constructor({ node, blobs, metrics, log, inspection }) {
+    this.#node = node;
+    this.#blobs = blobs;
+    this.#metrics = metrics;
+    this.#log = log;
+    this.#inspection = inspection;
+  }
+
+  /** Listens; over TLS with a certificate and its key. Returns the URL, with the port that was given. */
+  async listen({ host, port }, identity) {
+    const settings = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEAD_MS, requestTimeout: REQUEST_MS, noDelay: true };
+    const listener = (request, response) => this.#track(this.#receive(request, response));
+    const server = identity ? https.createServer({ ...settings, ...identity }, listener) : http.createServer(settings, listener);
+    // A handshake that fails, or bytes that are no HTTP, are the other end's affair.
+    server.on("tlsClientError", (error) => this.#log.debug(`TLS: ${error.message}`));
+    await new Promise((resolve, reject) => {
+      server.once("error", (error) => reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`)));
+      server.listen({ host, port }, resolve);
+    });
+    this.#servers.push(server);
+    const shown = host.includes(":") ? `[${host}]` : host;
+    return `${identity ? "https" : "http"}://${shown}:${server.address().port}`;
+  }
+
+  /** Takes another certificate for connections that come from now on. */
+  renew(identity) {
+    for (const server of this.#servers) server.setSecureContext?.(identity);
+  }
+
+  /** Takes no more connections, and waits for the answers that are under way, for so long at most. */
+  async close(millis) {
+    for (const server of this.#servers) {
+      server.close();
+      server.closeIdleConnections();
+    }
+    let timer;
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, millis)));
+    await Promise.race([Promise.allSettled(this.#pending), patience]);
+    clearTimeout(timer);
+    for (const server of this.#servers) server.closeAllConnections();
+  }
+
+  #track(answering) {
+    this.#pending.add(answering);
+    answering.finally(() => this.#pending.delete(answering));
+  }
+
+  async #receive(request, response) {
+    const began = performance.now();
+    const [path] = request.url.split("?");
+    const api = FEDERATION.test(path) ? "federation" : "client";
+    try {
+      await this.#respond(request, response, path, api);
+    } catch (error) {
+      this.#failed(response, error);
+    }
+    const seconds = (performance.now() - began) / 1000;
+    this.#metrics.answered({ api, method: request.method, status: response.statusCode, seconds, isPoll: isPoll(request.url) });
+    this.#log.debug(`${request.method} ${path} ${response.statusCode} ${(seconds * 1000).toFixed(1)} ms`);
+  }
+
+  async #respond(request, response, path, api) {
+    if (path === METRICS) return this.#send(response, await this.#metrics.page());
+    if (!this.#inspection && INSPECTION.test(path)) return this.#refuse(request, response, 403, "M_FORBIDDEN", "This server shows its inside to nobody.");
+    const head = { method: request.method, headers: headers(request), stream: request };
+    const isUpload = UPLOAD.test(path) && (request.method === "POST" || request.method === "PUT");
+    const limit = api === "federation" ? MAX_FEDERATION_BODY : MAX_CLIENT_BODY;
+    const body = isUpload ? undefined : await bodyOf(request, limit);
+    if (body === null) return this.#refuse(request, response, 413, "M_TOO_LARGE", "The body is too large.");
+    if (request.errored || response.destroyed) return;
+    const answer = api === "federation" ? this.#node.federation(head, request.url, body) : this.#node.handle(head, request.url, body);
+    await this.#send(response, await answer);
+    discard(request);
+  }
+
+  async #send(response, { status, headers, body }) {
+    if (response.destroyed) return;
+    response.writeHead(status, headers.flat());
+    for (const part of body) {
+      if (part instanceof Uint8Array) await this.#write(response, part);
+      else await pipeline(this.#blobs.stream(...part), response, { end: false });
+    }
+    response.end();
+  }
+
+  /** Waits where the other end does not take it as fast as it comes. */
+  async #write(response, bytes) {
+    if (response.write(bytes) || response.destroyed) return;
+    await new Promise((resolve) => {
+      response.once("drain", resolve);
+      response.once("close", resolve);
+    });
+  }
+
+  async #refuse(request, response, status, errcode, error) {
+    const body = Buffer.from(JSON.stringify({ errcode, error }));
+    const headers = [["content-type", "application/json"], ["content-length", String(body.length)], ["access-control-allow-origin", "*"]];
+    await this.#send(response, { status, headers, body: [body] });
+    discard(request);
+  }
+
+  /** A client that has gone away is no failure of ours. */
+  #failed(response, error) {
+    if (response.destroyed || error.code === "ECONNRESET" || error.code === "ERR_STREAM_PREMATURE_CLOSE") {
+      response.destroy();
+      return;
+    }
+    this.#log.error(`a request could not be answered: ${error.stack ?? error}`);
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500, { "content-type": "application/json" }).end(JSON.stringify({ errcode: "M_UNKNOWN", error: "The server failed." }));
+  }
+}
+
+/** The headers as the node reads them from a request of fetch. */
+function headers(request) {
+  return new Map(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
+}
+
+/** The whole body, or null where it is larger than it may be. */
+async function bodyOf(request, limit) {
+  if (Number(request.headers["content-length"]) > limit) return null;
+  const pieces = [];
+  let size = 0;
+  for await (const piece of request.iterator({ destroyOnReturn: false })) {
+    size += piece.length;
+    if (size > limit) return null;
+    pieces.push(piece);
+  }
+  return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
+}
+
+/** Reads the rest of a body that nobody wants, so that the connection can go on; up to a limit. */
+function discard(request) {
+  if (request.complete) return;
+  let size = 0;
+  request.on("data", (piece) => {
+    size += piece.length;
+    if (size > MAX_DISCARDED) request.destroy();
+  });
+  request.on("error", () => {});
+  request.resume();
+}
+
+function isPoll(url) {
+  return /^\/_matrix\/client\/[^?]*\/(sync|events)\?/.test(url);
+}

@@ -1,0 +1,175 @@
+// What `inglenook serve` is told: by its arguments, by the environment, and by a file; in that order the first counts.
+
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+/** Options that are wrong; the message says which and why. */
+export class WrongOptions extends Error {}
+
+const DATA = "inglenook-data";
+
+/** Each option: how it is read, what stands for its value in the help, and what it is for. */
+const OPTIONS = {
+  "server-name": { value: "NAME", help: ["the server's name, as in @user:NAME; made of its key when left out.", "Chosen once: a data folder belongs to one name"] },
+  listen: { value: "HOST:PORT", list: address, help: ["serve HTTP there [127.0.0.1:8008]"] },
+  "listen-tls": { value: "HOST:PORT", list: address, help: ["serve HTTPS there; other servers come to port 8448", "unless they are told otherwise"] },
+  "tls-cert": { value: "FILE", help: ["the certificate and its chain (PEM)"] },
+  "tls-key": { value: "FILE", help: ["its private key (PEM); both are read again on SIGHUP"] },
+  data: { value: "DIR", help: [`where everything is kept, or :memory: [${DATA}]`] },
+  registration: { value: "WHO", one: ["open", "token", "closed"], help: ["who may make an account: open, token or closed [closed]"] },
+  "registration-token": { value: "TOKEN", help: ["what one must know with --registration token"] },
+  "rate-limits": { value: "on|off", one: ["on", "off"], help: ["slow down who asks too often [on]"] },
+  "base-url": { value: "URL", help: ["where clients reach this server, if not where they ask"] },
+  relay: { value: "URL", list: relay, help: ["attach to this relay; for servers that nobody can connect to"] },
+  "federation-resolve": { value: "NAME=HOST:PORT", list: resolution, help: ["connect there for the server NAME, without looking it up"] },
+  "private-addresses": {
+    value: "on|off",
+    one: ["on", "off"],
+    help: ["connect to servers whose names lead into private networks [off]"],
+  },
+  ca: { value: "FILE", help: ["trust this authority's certificates as well (PEM)"] },
+  inspection: { value: "on|off", one: ["on", "off"], help: ["let every user look into the server: its log, requests and", "relays; for development [off]"] },
+  config: { value: "FILE", help: ["read options from this JSON file, under the same names"] },
+  log: { value: "LEVEL", one: ["error", "warn", "info", "debug"], help: ["say on stderr: error, warn, info or debug [info]"] },
+};
+
+const HELP_COLUMN = 36;
+
+/** The help, made of the table. */
+export function usage() {
+  const lines = Object.entries(OPTIONS).flatMap(([name, { value, list, help }]) => {
+    const left = `  --${name} ${value}${list ? " ..." : ""}`;
+    const [first, ...rest] = help;
+    const fits = left.length < HELP_COLUMN;
+    return [...(fits ? [left.padEnd(HELP_COLUMN) + first] : [left, " ".repeat(HELP_COLUMN) + first]), ...rest.map((line) => " ".repeat(HELP_COLUMN) + line)];
+  });
+  return `A Matrix homeserver.
+
+Usage: inglenook serve [OPTION...]
+       inglenook --help | --version
+
+${lines.join("\n")}
+
+Options with ... may be given several times. Each can come from the environment instead (INGLENOOK_SERVER_NAME, INGLENOOK_LISTEN
+with commas between several), or from the file: { "server-name": "example.org", "listen": ["127.0.0.1:8008"] }.
+
+When it serves it prints one line on stdout, "inglenook: ready: NAME at URL ...". SIGTERM and SIGINT stop it.
+It ends with 0 when it was told to, 1 when it cannot start or go on, 2 when the options are wrong, 70 after a fault of its own.
+
+Try it, with nothing kept:      inglenook serve --data :memory: --registration open
+A server for other servers:     inglenook serve --server-name example.org --data /var/lib/inglenook \\
+                                  --listen-tls 0.0.0.0:8448 --tls-cert fullchain.pem --tls-key privkey.pem
+`;
+}
+
+/** Reads a command line: `{ command: "serve", options }`, or `help` or `version`. */
+export function readCommand(argv, environment) {
+  const { values, positionals } = parsed(argv);
+  if (values.help) return { command: "help" };
+  if (values.version) return { command: "version" };
+  if (positionals.length === 0) throw new WrongOptions("no command was given");
+  if (positionals[0] !== "serve") throw new WrongOptions(`there is no command ${JSON.stringify(positionals[0])}`);
+  if (positionals.length > 1) throw new WrongOptions(`${JSON.stringify(positionals[1])} is too much`);
+  return { command: "serve", options: complete(layered(values, environment)) };
+}
+
+function parsed(argv) {
+  const options = { help: { type: "boolean", short: "h" }, version: { type: "boolean", short: "V" } };
+  for (const [name, { list }] of Object.entries(OPTIONS)) options[name] = { type: "string", multiple: Boolean(list) };
+  try {
+    return parseArgs({ args: argv, options, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new WrongOptions(error.message);
+  }
+}
+
+/** The value of each option, from the first place that has one. */
+function layered(values, environment) {
+  const file = values.config ?? environment.INGLENOOK_CONFIG;
+  const fromFile = file === undefined ? {} : readConfig(file);
+  const raw = {};
+  for (const [name, option] of Object.entries(OPTIONS)) {
+    const variable = environment[`INGLENOOK_${name.toUpperCase().replaceAll("-", "_")}`];
+    const fromEnvironment = variable === undefined || variable === "" ? undefined : option.list ? variable.split(",") : variable;
+    const value = values[name] ?? fromEnvironment ?? fromFile[name];
+    if (value !== undefined) raw[name] = read(name, option, value);
+  }
+  return raw;
+}
+
+function readConfig(path) {
+  let config;
+  try {
+    config = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new WrongOptions(`the file ${path} cannot be read: ${error.message}`);
+  }
+  if (typeof config !== "object" || config === null || Array.isArray(config)) throw new WrongOptions(`the file ${path} holds no JSON object`);
+  const unknown = Object.keys(config).find((name) => !(name in OPTIONS) || name === "config");
+  if (unknown !== undefined) throw new WrongOptions(`the file ${path} has ${JSON.stringify(unknown)}, which is no option`);
+  return config;
+}
+
+function read(name, { list, one }, value) {
+  if (list) return several(name, value).map((item) => list(name, text(name, item)));
+  const given = text(name, value);
+  if (one && !one.includes(given)) throw new WrongOptions(`--${name} must be ${one.slice(0, -1).join(", ")} or ${one.at(-1)}, not ${JSON.stringify(given)}`);
+  return given;
+}
+
+function several(name, value) {
+  const values = Array.isArray(value) ? value : [value];
+  if (values.length === 0) throw new WrongOptions(`--${name} needs at least one value`);
+  return values;
+}
+
+function text(name, value) {
+  if (typeof value !== "string" || value === "") throw new WrongOptions(`--${name} needs a value that is not empty`);
+  return value;
+}
+
+/** `HOST:PORT`, with brackets around an IPv6 address. */
+function address(name, given) {
+  const found = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(given.trim());
+  const port = Number(found?.[3]);
+  if (!found || port > 65_535) throw new WrongOptions(`--${name} must be HOST:PORT, not ${JSON.stringify(given)}`);
+  return { host: found[1] ?? found[2], port };
+}
+
+function relay(name, given) {
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (!/^https?:$/.test(url?.protocol)) throw new WrongOptions(`--${name} must be an http or https URL, not ${JSON.stringify(given)}`);
+  return given;
+}
+
+function resolution(name, given) {
+  const at = given.indexOf("=");
+  if (at < 1) throw new WrongOptions(`--${name} must be NAME=HOST:PORT, not ${JSON.stringify(given)}`);
+  return { name: given.slice(0, at).toLowerCase(), ...address(name, given.slice(at + 1)) };
+}
+
+/** What the server works with: every option with its default, and none that contradicts another. */
+function complete(raw) {
+  const listenTls = raw["listen-tls"] ?? [];
+  if (listenTls.length > 0 !== Boolean(raw["tls-cert"] && raw["tls-key"])) throw new WrongOptions("--listen-tls, --tls-cert and --tls-key go together");
+  const registration = raw.registration ?? (raw["registration-token"] ? "token" : "closed");
+  if ((registration === "token") !== Boolean(raw["registration-token"])) throw new WrongOptions("--registration token and --registration-token TOKEN go together");
+  return {
+    serverName: raw["server-name"],
+    listen: raw.listen ?? (listenTls.length > 0 ? [] : [{ host: "127.0.0.1", port: 8008 }]),
+    listenTls,
+    tlsCert: raw["tls-cert"],
+    tlsKey: raw["tls-key"],
+    data: raw.data ?? DATA,
+    registration,
+    registrationToken: raw["registration-token"],
+    rateLimits: raw["rate-limits"] !== "off",
+    baseUrl: raw["base-url"],
+    relays: raw.relay ?? [],
+    resolve: new Map((raw["federation-resolve"] ?? []).map(({ name, host, port }) => [name, { host, port }])),
+    privateAddresses: raw["private-addresses"] === "on",
+    ca: raw.ca,
+    inspection: raw.inspection === "on",
+    log: raw.log ?? "info",
+  };
+}

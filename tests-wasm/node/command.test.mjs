@@ -1,0 +1,104 @@
+// The command: its help, its options, its exit codes, its ready line and its end.
+import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { User, call, folder, run, startHost } from "./support.mjs";
+
+test("--help names every option and --version the version", async () => {
+  const help = await run(["--help"]);
+  assert.equal(help.code, 0);
+  for (const option of ["server-name", "listen", "listen-tls", "tls-cert", "tls-key", "data", "registration", "rate-limits", "relay", "federation-resolve", "ca", "config", "log"]) {
+    assert.match(help.stdout, new RegExp(`--${option} `));
+  }
+  assert.match((await run(["--version"])).stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test("wrong options are named, with exit code 2 and nothing on stdout", async (t) => {
+  const dir = await folder(t);
+  const [noJson, unknown, empty] = ["no.json", "unknown.json", "empty.json"].map((name) => join(dir, name));
+  await writeFile(noJson, "{");
+  await writeFile(unknown, `{ "lisetn": ["127.0.0.1:8008"] }`);
+  await writeFile(empty, `{ "listen": [] }`);
+  for (const [args, said] of [
+    [[], /no command/],
+    [["sevre"], /sevre/],
+    [["serve", "twice"], /twice/],
+    [["serve", "--listen", "8008"], /--listen must be HOST:PORT/],
+    [["serve", "--listen", "127.0.0.1:70000"], /--listen must be HOST:PORT/],
+    [["serve", "--listen-tls", "127.0.0.1:8448"], /--tls-cert/],
+    [["serve", "--registration", "maybe"], /open, token or closed/],
+    [["serve", "--registration", "token"], /--registration-token/],
+    [["serve", "--rate-limits", "slow"], /on or off/],
+    [["serve", "--relay", "relay.example"], /http or https URL/],
+    [["serve", "--federation-resolve", "a.example"], /NAME=HOST:PORT/],
+    [["serve", "--data", ""], /--data/],
+    [["serve", "--log", "loud"], /--log/],
+    [["serve", "--config", noJson], /cannot be read/],
+    [["serve", "--config", unknown], /"lisetn", which is no option/],
+    [["serve", "--config", empty], /--listen needs at least one/],
+  ]) {
+    const { code, stdout, stderr } = await run(args);
+    assert.deepEqual([code, stdout], [2, ""], args.join(" "));
+    assert.match(stderr, said);
+  }
+});
+
+test("what is in the way of a start is said, with exit code 1", async (t) => {
+  const dir = await folder(t);
+  const blocker = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => blocker.once("listening", resolve));
+  t.after(() => blocker.close());
+  const { port } = blocker.address();
+  const taken = await run(["serve", "--data", ":memory:", "--listen", `127.0.0.1:${port}`]);
+  assert.deepEqual([taken.code, taken.stdout], [1, ""]);
+  assert.match(taken.stderr, new RegExp(`cannot listen on 127.0.0.1:${port}`));
+
+  const host = await startHost(t, ["--data", dir, "--server-name", "one.example"]);
+  const locked = await run(["serve", "--data", dir, "--listen", "127.0.0.1:0"]);
+  assert.equal(locked.code, 1);
+  assert.match(locked.stderr, /in use by another process/);
+  await host.stop();
+
+  const renamed = await run(["serve", "--data", dir, "--server-name", "two.example", "--listen", "127.0.0.1:0"]);
+  assert.equal(renamed.code, 1);
+  assert.match(renamed.stderr, /belongs to one\.example/);
+  const misnamed = await run(["serve", "--data", ":memory:", "--server-name", "a b", "--listen", "127.0.0.1:0"]);
+  assert.equal(misnamed.code, 1);
+  assert.match(misnamed.stderr, /no server name/);
+  const noFile = await run(["serve", "--data", ":memory:", "--ca", join(dir, "none.pem")]);
+  assert.equal(noFile.code, 1);
+  assert.match(noFile.stderr, /none\.pem cannot be read/);
+});
+
+test("a signal ends polls at once and then the process, with exit code 0 and one line on stdout", async (t) => {
+  const host = await startHost(t, ["--data", await folder(t)]);
+  const alice = await User.register(host, "alice");
+  const { next_batch } = await alice.get("/sync");
+  const poll = alice.get(`/sync?since=${next_batch}&timeout=25000`);
+  const polls = async () => (await call(host.url, "GET", "/_inglenook/metrics")).body.toString().includes("inglenook_http_requests_total");
+  assert.ok(await polls());
+  assert.deepEqual(await host.stop(), { code: 0, signal: null });
+  assert.ok((await poll).next_batch, "the poll was answered");
+  assert.equal(host.lines.length, 1);
+});
+
+test("options come from the command line, then from the environment, then from the file", async (t) => {
+  const file = join(await folder(t), "config.json");
+  await writeFile(file, JSON.stringify({ "server-name": "file.example", "base-url": "https://file.example", registration: "closed" }));
+  const env = { INGLENOOK_CONFIG: file, INGLENOOK_SERVER_NAME: "environment.example", INGLENOOK_DATA: ":memory:", INGLENOOK_REGISTRATION: "closed" };
+  const host = await startHost(t, [], { env });
+  assert.equal(host.name, "environment.example");
+  assert.equal((await call(host.url, "GET", "/.well-known/matrix/client")).body["m.homeserver"].base_url, "https://file.example");
+  await User.register(host, "alice");
+});
+
+test("a name is made of the key where none is given, and stays", async (t) => {
+  const dir = await folder(t);
+  const first = await startHost(t, ["--data", dir]);
+  assert.match(first.name, /^[a-z2-7]{52}$/);
+  await first.stop();
+  assert.equal((await startHost(t, ["--data", dir])).name, first.name);
+});
