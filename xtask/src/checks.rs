@@ -17,10 +17,10 @@ const BROWSER_CRATE: &str = "tests-wasm";
 const RUNNER_LIMIT_SECONDS: &str = "300";
 const DRIVER_LIMIT_SECONDS: &str = "60";
 
-/// A step: the part it belongs to, its own name, and what it does.
+/// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 14] = [
     ("fmt", "fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
@@ -28,7 +28,9 @@ const STEPS: [Step; 12] = [
     ("wasm", "chromium", |machine| machine.wasm_tests(Engine::Chromium)),
     ("wasm", "firefox", |machine| machine.wasm_tests(Engine::Firefox)),
     ("wasm", "webkit", |machine| machine.wasm_tests(Engine::WebKit)),
-    ("browser", "package", |_| package::build()),
+    ("node", "node store", |machine| machine.node_store()),
+    ("browser node", "package", |_| package::build()),
+    ("node", "node host", |_| node_tests()),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
     ("browser", "relay", |_| relay::build()),
@@ -51,20 +53,20 @@ pub(crate) fn run(chosen: &[String]) -> Result<()> {
 }
 
 fn select(chosen: &[String]) -> Result<Vec<Step>> {
-    let names = |step: &Step| [step.0, step.1];
+    let belongs = |step: &Step, part: &str| step.1 == part || step.0.split(' ').any(|name| name == part);
     for part in chosen {
-        if !STEPS.iter().any(|step| names(step).contains(&part.as_str())) {
+        if !STEPS.iter().any(|step| belongs(step, part)) {
             bail!("`{part}` is no part of the tests");
         }
     }
-    let is_chosen = |step: &Step| names(step).iter().any(|name| chosen.iter().any(|part| part == name));
+    let is_chosen = |step: &Step| chosen.iter().any(|part| belongs(step, part));
     Ok(STEPS.into_iter().filter(|step| chosen.is_empty() || is_chosen(step)).collect())
 }
 
 /// The slow installations get a line of their own in the table.
 fn prepare(machine: &mut Machine, steps: &[Step], times: &mut Vec<(&str, Duration)>) -> Result<()> {
     let in_browsers = steps.iter().any(|(part, ..)| matches!(*part, "wasm" | "browser"));
-    let in_wasm = in_browsers || steps.iter().any(|(_, name, _)| *name == "clippy for wasm");
+    let in_wasm = in_browsers || steps.iter().any(|(part, name, _)| *part == "node" || *name == "clippy for wasm");
     if !in_wasm {
         return Ok(());
     }
@@ -127,6 +129,12 @@ fn lint_for_wasm(tools: &Tools, lint: &[&str], what: &[&str]) -> Result<()> {
     process::run(command.args(what).args(["--", "--deny", "warnings"]))
 }
 
+/// The tests of the built package in Node.js. One file at a time, since each starts processes of its own.
+fn node_tests() -> Result<()> {
+    let folder = workspace::root()?.join(BROWSER_CRATE).join("node");
+    process::run(Command::new("node").current_dir(folder).args(["--test", "--test-concurrency=1"]))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Engine {
     Chromium,
@@ -172,6 +180,14 @@ impl Machine {
         }
     }
 
+    /// Runs the store's contract on the Node host's adapters.
+    fn node_store(&self) -> Result<()> {
+        let mut command = self.tools()?.command("cargo");
+        command.current_dir(workspace::root()?).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", "wasm-bindgen-test-runner");
+        command.env("WASM_BINDGEN_TEST_ONLY_NODE", "1");
+        process::run(command.args(["test", "--package", BROWSER_CRATE, "--target", "wasm32-unknown-unknown", "--test", "node_host"]))
+    }
+
     /// Runs the tests of the built demo and package. Playwright drives Chromium; for the other engines it is told
     /// where their drivers listen.
     fn playwright(&mut self) -> Result<()> {
@@ -210,6 +226,7 @@ mod tests {
     fn a_part_stands_for_its_steps_and_nothing_for_all() {
         assert_eq!(selected(&["lint"]), ["clippy", "clippy for wasm"]);
         assert_eq!(selected(&["webkit", "fmt"]), ["fmt", "webkit"]);
+        assert_eq!(selected(&["node"]), ["node store", "package", "node host"]);
         assert_eq!(selected(&[]).len(), STEPS.len());
     }
 

@@ -24,7 +24,7 @@ Usage: cargo xtask <command>
   demo [--port N] [--base /PATH/] [--no-open] [--no-build]
                           build the demo and serve it on this machine until Ctrl-C
   test [PART...]          run what continuous integration runs; parts: fmt, lint, native,
-                          wasm (or chromium, firefox, webkit alone), browser; all by default
+                          wasm (or chromium, firefox, webkit alone), node, browser; all by default
   sizes [--check | --totals]
                           sizes of pkg/, the crates the bytes belong to, and the budget;
                           --check leaves the crates out, --totals the budget too
