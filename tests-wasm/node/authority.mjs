@@ -1,0 +1,39 @@
+// A certificate authority for one test, made by the openssl command.
+
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+import { folder } from "./support.mjs";
+
+const run = promisify(execFile);
+const KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+
+/** An authority: its certificate's file, and certificates of names and addresses. */
+export async function makeAuthority(t) {
+  const dir = await folder(t);
+  const [key, cert] = [join(dir, "ca.key"), join(dir, "ca.pem")];
+  await run("openssl", ["req", "-x509", ...KEY, "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=Authority of a test"]);
+  let serial = 0;
+  const certify = async (name) => {
+    serial += 1;
+    const files = { cert: join(dir, `${serial}.pem`), key: join(dir, `${serial}.key`) };
+    const [request, extensions] = [join(dir, `${serial}.csr`), join(dir, `${serial}.ext`)];
+    await run("openssl", ["req", "-new", ...KEY, "-keyout", files.key, "-out", request, "-subj", `/CN=${name}`]);
+    await writeFile(extensions, `subjectAltName=${/^[0-9.]+$/.test(name) ? "IP" : "DNS"}:${name}\n`);
+    await run("openssl", ["x509", "-req", "-in", request, "-CA", cert, "-CAkey", key, "-set_serial", String(serial), "-days", "2", "-extfile", extensions, "-out", files.cert]);
+    return files;
+  };
+  return { ca: cert, certify };
+}
+
+/** A port that nobody listens on. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await new Promise((resolve) => server.once("listening", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
