@@ -15,14 +15,15 @@ const PRIVATE_V6 = [
   ["fc00::", 7], ["fe80::", 10], ["fec0::", 10], ["ff00::", 8],
 ];
 
-const privateAddresses = new BlockList();
-for (const [network, bits] of PRIVATE_V4) privateAddresses.addSubnet(network, bits, "ipv4");
-for (const [network, bits] of PRIVATE_V6) privateAddresses.addSubnet(network, bits, "ipv6");
+/** Two lists: in one, the networks of wrapped addresses would hold all that are not wrapped as well. */
+const [privateV4, privateV6] = [new BlockList(), new BlockList()];
+for (const [network, bits] of PRIVATE_V4) privateV4.addSubnet(network, bits, "ipv4");
+for (const [network, bits] of PRIVATE_V6) privateV6.addSubnet(network, bits, "ipv6");
 
 /** Whether an address is no public one. What is no address at all is not public either. */
 export function isPrivate(address) {
   if (!isIP(address)) return true;
-  return privateAddresses.check(address, isIPv4(address) ? "ipv4" : "ipv6");
+  return isIPv4(address) ? privateV4.check(address, "ipv4") : privateV6.check(address, "ipv6");
 }
 
 /** A look-up for sockets that finds allowed addresses only, so that what was checked is what is connected to. */

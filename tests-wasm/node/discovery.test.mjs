@@ -1,0 +1,123 @@
+// Where a server is looked for, case by case as the specification orders them, with the network and the clock in hand.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { isPrivate } from "../../pkg/host/addresses.mjs";
+import { Discovery } from "../../pkg/host/discovery.mjs";
+
+const HOUR = 60 * 60 * 1000;
+
+/** A network of `.well-known` answers and SRV records, and what it was asked. */
+function network({ wellKnown = {}, srv = {} } = {}) {
+  const world = { now: 0, asked: [], wellKnown, srv };
+  const fetch = async (url) => {
+    world.asked.push(url);
+    const answer = world.wellKnown[new URL(url).hostname] ?? { status: 404 };
+    if (answer instanceof Error) throw answer;
+    return { status: 200, headers: {}, body: "{}", ...answer };
+  };
+  const records = async (name) => {
+    if (!world.srv[name]) throw Object.assign(new Error("none"), { code: "ENOTFOUND" });
+    return world.srv[name];
+  };
+  world.discovery = new Discovery({ fetch, srv: records, now: () => world.now });
+  return world;
+}
+
+const delegate = (name, headers = {}) => ({ body: JSON.stringify({ "m.server": name }), headers });
+const place = (host, port, header, certificate) => ({ host, port, header, certificate });
+
+test("each form of a name leads to its place", async () => {
+  const { discovery } = network({
+    wellKnown: {
+      "by-address.example": delegate("192.0.2.1"),
+      "by-address-and-port.example": delegate("[2001:db8::1]:1234"),
+      "by-port.example": delegate("matrix.example:443"),
+      "by-srv.example": delegate("delegated.example"),
+      "by-name.example": delegate("plain.example"),
+      "broken.example": { body: "no JSON" },
+      "empty.example": { body: "{}" },
+      "wrong.example": delegate("not a name"),
+      "number.example": { body: `{"m.server": 1}` },
+      "away.example": Object.assign(new Error("refused"), { code: "ECONNREFUSED" }),
+    },
+    srv: {
+      "_matrix-fed._tcp.delegated.example": [{ name: "srv.example", port: 5, priority: 0, weight: 0 }],
+      "_matrix-fed._tcp.own-srv.example": [{ name: "new.example", port: 6, priority: 0, weight: 0 }],
+      "_matrix._tcp.own-srv.example": [{ name: "never.example", port: 7, priority: 0, weight: 0 }],
+      "_matrix._tcp.old-srv.example": [{ name: "old.example", port: 8, priority: 0, weight: 0 }],
+    },
+  });
+  for (const [name, ...expected] of [
+    ["192.0.2.7", "192.0.2.7", 8448, "192.0.2.7", "192.0.2.7"],
+    ["192.0.2.7:1", "192.0.2.7", 1, "192.0.2.7:1", "192.0.2.7"],
+    ["[2001:db8::7]", "2001:db8::7", 8448, "[2001:db8::7]", "2001:db8::7"],
+    ["host.example:99", "host.example", 99, "host.example:99", "host.example"],
+    ["by-address.example", "192.0.2.1", 8448, "192.0.2.1", "192.0.2.1"],
+    ["by-address-and-port.example", "2001:db8::1", 1234, "[2001:db8::1]:1234", "2001:db8::1"],
+    ["by-port.example", "matrix.example", 443, "matrix.example:443", "matrix.example"],
+    ["by-srv.example", "srv.example", 5, "delegated.example", "delegated.example"],
+    ["by-name.example", "plain.example", 8448, "plain.example", "plain.example"],
+    ["own-srv.example", "new.example", 6, "own-srv.example", "own-srv.example"],
+    ["old-srv.example", "old.example", 8, "old-srv.example", "old-srv.example"],
+    ...["broken", "empty", "wrong", "number", "away", "silent"].map((name) => [`${name}.example`, `${name}.example`, 8448, `${name}.example`, `${name}.example`]),
+  ]) {
+    assert.deepEqual(await discovery.places(name), [place(...expected)], name);
+  }
+  for (const name of ["", "a b", "a:b", "[::1", "a/b", "a@b"]) await assert.rejects(discovery.places(name), /no server name/);
+});
+
+test("records come by priority, and one that weighs more comes first more often", async () => {
+  const record = (name, priority, weight) => ({ name, port: 1, priority, weight });
+  const { discovery } = network({ srv: { "_matrix-fed._tcp.a.example": [record("late", 2, 9), record("light", 1, 1), record("heavy", 1, 50)] } });
+  let heavy = 0;
+  for (let round = 0; round < 200; round += 1) {
+    const hosts = (await discovery.places("a.example")).map(({ host }) => host);
+    assert.equal(hosts[2], "late");
+    heavy += hosts[0] === "heavy" ? 1 : 0;
+  }
+  assert.ok(heavy > 150 && heavy < 200, `${heavy} of 200`);
+});
+
+test("what a server says of itself is kept as long as it says, within bounds; failures too", async () => {
+  const reaching = async (headers, broken) => {
+    const world = network({ wellKnown: { "a.example": broken ?? delegate("b.example:1", headers) } });
+    const isAskedAfter = async (millis) => {
+      world.now = millis;
+      await world.discovery.places("a.example");
+      return world.asked.splice(0).length > 0;
+    };
+    assert.ok(await isAskedAfter(0));
+    return isAskedAfter;
+  };
+  for (const [headers, life] of [
+    [{}, 24 * HOUR],
+    [{ "cache-control": "max-age=7200" }, 2 * HOUR],
+    [{ "cache-control": "public, max-age=99999999" }, 48 * HOUR],
+    [{ "cache-control": "max-age=0" }, HOUR / 60],
+    [{ "cache-control": "no-store" }, HOUR / 60],
+  ]) {
+    const isAskedAfter = await reaching(headers);
+    assert.deepEqual([await isAskedAfter(life - 1), await isAskedAfter(life)], [false, true], JSON.stringify(headers));
+  }
+  for (const [broken, life] of [[{ status: 500 }, HOUR], [Object.assign(new Error("away"), { code: "ENOTFOUND" }), HOUR / 60]]) {
+    const isAskedAfter = await reaching({}, broken);
+    assert.deepEqual([await isAskedAfter(life - 1), await isAskedAfter(life)], [false, true]);
+  }
+});
+
+test("questions that come at once are one", async () => {
+  const world = network({ wellKnown: { "a.example": delegate("b.example:1") } });
+  await Promise.all([1, 2, 3].map(() => world.discovery.places("a.example")));
+  assert.equal(world.asked.length, 1);
+});
+
+test("addresses that are not public are told apart", () => {
+  for (const address of ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
+    "::", "::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1", "fe80::1", "fd00::1", "ff02::1", "2002:7f00:1::", "localhost", ""]) {
+    assert.ok(isPrivate(address), address);
+  }
+  for (const address of ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1", "2a00:1450::1"]) assert.ok(!isPrivate(address), address);
+});
