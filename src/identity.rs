@@ -4,7 +4,7 @@ pub(crate) mod key_ring;
 
 use ed25519_dalek::{Signer, SigningKey};
 pub use inglenook_protocol::key_name::KEY_ID;
-use inglenook_protocol::key_name::label_of;
+use inglenook_protocol::key_name::{label_of, public_key_of};
 use ruma::{
     OwnedServerName, ServerName, SigningKeyId,
     serde::Base64,
@@ -21,10 +21,14 @@ use crate::{
 
 const ROW: &str = "identity";
 
+/// How much of a key its ID takes up under an ordinary name: enough that two keys of one server are not mistaken for each other.
+const LETTERS_OF_KEY: usize = 8;
+
 /// Who this server is.
 pub struct Identity {
     server_name: OwnedServerName,
     key: SigningKey,
+    key_id: String,
     incarnation: String,
 }
 
@@ -32,7 +36,14 @@ pub struct Identity {
 struct StoredIdentity {
     server_name: OwnedServerName,
     seed: Base64,
+    /// Left out by the versions that gave every key the same ID.
+    #[serde(default = "common_key_id")]
+    key_id: String,
     incarnation: String,
+}
+
+fn common_key_id() -> String {
+    KEY_ID.to_owned()
 }
 
 impl Identity {
@@ -42,14 +53,14 @@ impl Identity {
         if let Some(Some(row)) = store.get_many(std::slice::from_ref(&key)).await?.pop() {
             return Self::read(&row);
         }
-        let identity = Self::make(entropy, server_name)?;
+        let identity = Self::make(entropy, server_name)?.with_distinct_key_id();
         let mut batch = Batch::new();
         batch.put_json(key, &identity.stored());
         store.commit(batch).await?;
         Ok(identity)
     }
 
-    /// A new identity.
+    /// A new identity, whose key has the ID of those that names are made of.
     pub fn make(entropy: &dyn Entropy, server_name: Option<&str>) -> Result<Self, Error> {
         let mut seed = [0; 32];
         entropy.fill(&mut seed);
@@ -59,19 +70,31 @@ impl Identity {
         let server_name = server_name.map_or_else(|| label_of(&key.verifying_key().to_bytes()), str::to_owned);
         let server_name = ServerName::parse(&server_name)
             .map_err(|error| Error::invalid_param(format!("{server_name:?} is no server name: {error}.")))?;
-        Ok(Self { server_name, key, incarnation: format!("{:08x}", u32::from_be_bytes(incarnation)) })
+        Ok(Self { server_name, key, key_id: common_key_id(), incarnation: format!("{:08x}", u32::from_be_bytes(incarnation)) })
+    }
+
+    /// A name that is made of a key has no other, ever. Under an ordinary name the ID tells the key from one that the server had
+    /// before it lost its data, since others keep what they know of a key under its ID.
+    fn with_distinct_key_id(mut self) -> Self {
+        if public_key_of(&self.server_name).is_none() {
+            let letters: String = label_of(&self.public_key()).chars().take(LETTERS_OF_KEY).collect();
+            self.key_id = format!("ed25519:{letters}");
+        }
+        self
     }
 
     fn read(row: &[u8]) -> Result<Self, Error> {
         let stored: StoredIdentity = serde_json::from_slice(row).map_err(|error| Error::bug(format!("the stored identity: {error}")))?;
         let seed = stored.seed.as_bytes().try_into().map_err(|_| Error::bug("the stored key is not 32 bytes long"))?;
-        Ok(Self { server_name: stored.server_name, key: SigningKey::from_bytes(&seed), incarnation: stored.incarnation })
+        let StoredIdentity { server_name, key_id, incarnation, .. } = stored;
+        Ok(Self { server_name, key: SigningKey::from_bytes(&seed), key_id, incarnation })
     }
 
     fn stored(&self) -> StoredIdentity {
         StoredIdentity {
             server_name: self.server_name.clone(),
             seed: Base64::new(self.key.to_bytes().to_vec()),
+            key_id: self.key_id.clone(),
             incarnation: self.incarnation.clone(),
         }
     }
@@ -95,6 +118,11 @@ impl Identity {
     /// The public half of the signing key, 32 bytes.
     pub fn public_key(&self) -> [u8; 32] {
         self.key.verifying_key().to_bytes()
+    }
+
+    /// The signing key's ID.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
     }
 }
 
@@ -135,11 +163,52 @@ impl KeyPair for PolicyKey {
 
 impl KeyPair for Identity {
     fn sign(&self, message: &[u8]) -> Signature {
-        signature(KEY_ID, &self.key, message)
+        signature(&self.key_id, &self.key, message)
     }
 }
 
 fn signature(key_id: &str, key: &SigningKey, message: &[u8]) -> Signature {
-    let key_id = SigningKeyId::parse(key_id).unwrap_or_else(|_| unreachable!("the key IDs are constants"));
+    let key_id = SigningKeyId::parse(key_id).unwrap_or_else(|_| unreachable!("key IDs are made of letters and digits"));
     Signature::new(key_id, key.sign(message).to_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::storage::MemoryStore;
+
+    struct Bytes(u8);
+
+    impl Entropy for Bytes {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    fn key_id(store: &MemoryStore, seed: u8, name: Option<&str>) -> String {
+        block_on(Identity::load_or_make(store, &Bytes(seed), name)).unwrap().key_id().to_owned()
+    }
+
+    #[test]
+    fn under_an_ordinary_name_each_key_has_an_id_of_its_own_and_keeps_it() {
+        let stores = [MemoryStore::new(), MemoryStore::new()];
+        let made = [1, 2].map(|seed| key_id(&stores[usize::from(seed) - 1], seed, Some("example.org")));
+        assert_ne!(made[0], made[1]);
+        assert_eq!(key_id(&stores[0], 9, Some("example.org")), made[0]);
+        assert_eq!(key_id(&MemoryStore::new(), 1, None), KEY_ID);
+    }
+
+    #[test]
+    fn a_key_that_was_stored_without_an_id_keeps_the_one_it_signed_with() {
+        let store = MemoryStore::new();
+        let identity = Identity::make(&Bytes(1), Some("example.org")).unwrap();
+        let mut stored = serde_json::to_value(identity.stored()).unwrap();
+        stored.as_object_mut().unwrap().remove("key_id").unwrap();
+        let mut batch = Batch::new();
+        batch.put_json(Key::new(Table::Meta).text(ROW), &stored);
+        block_on(store.commit(batch)).unwrap();
+        assert_eq!(key_id(&store, 9, None), KEY_ID);
+    }
 }

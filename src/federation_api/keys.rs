@@ -13,7 +13,6 @@ use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
     http::{Method, Response},
-    identity::KEY_ID,
     notary::published,
     server::Server,
 };
@@ -44,7 +43,7 @@ pub(crate) fn signed_keys(server: &Server, valid_until: u64) -> Result<Canonical
     let keys = json!({
         "server_name": identity.server_name(),
         "valid_until_ts": valid_until,
-        "verify_keys": { KEY_ID: { "key": <Base64>::new(identity.public_key().to_vec()) } },
+        "verify_keys": { identity.key_id(): { "key": <Base64>::new(identity.public_key().to_vec()) } },
         "old_verify_keys": {},
     });
     let keys = serde_json::from_value(keys).map_err(|error| Error::bug(error.to_string()))?;

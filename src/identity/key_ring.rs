@@ -105,12 +105,12 @@ impl KeyRing {
 
     /// The keys of a server; `None` where they cannot be had. A name that is made of a key needs no look-up, and has no other.
     async fn keys_of(&self, server: &ServerName, key_ids: &BTreeSet<&str>) -> Option<BTreeMap<String, FoundKey>> {
-        let only = |key| Some(BTreeMap::from([(KEY_ID.to_owned(), FoundKey { key, valid_until: u64::MAX })]));
+        let only = |id: &str, key| Some(BTreeMap::from([(id.to_owned(), FoundKey { key, valid_until: u64::MAX })]));
         if server == self.identity.server_name() {
-            return only(Base64::new(self.identity.public_key().to_vec()));
+            return only(self.identity.key_id(), Base64::new(self.identity.public_key().to_vec()));
         }
         if let Some(key) = verify_key_of(server) {
-            return only(key);
+            return only(KEY_ID, key);
         }
         let _asking = self.asking.lock(&server.to_owned()).await;
         let now = self.clock.now();
