@@ -1,8 +1,10 @@
 //! Requests and responses as the server sees them: no sockets, no streams, only what a handler needs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use serde::Serialize;
+
+use crate::signal::Signal;
 
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +71,27 @@ pub enum Body {
 /// Header names are lower case.
 pub type Headers = BTreeMap<String, String>;
 
+/// Tells that whoever has sent a request is gone and waits for no answer. Clones tell of the same.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(Rc<Signal>);
+
+impl Gone {
+    /// They are gone: what merely waits for something to tell them ends.
+    pub fn tell(&self) {
+        self.0.raise();
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.count() > 0
+    }
+
+    /// Completes when they go after this call.
+    pub(crate) fn told(&self) -> impl Future<Output = ()> + use<> {
+        self.0.raised()
+    }
+}
+
 /// An HTTP request.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -82,13 +105,15 @@ pub struct Request {
     pub headers: Headers,
     /// The body.
     pub body: Body,
+    /// Whether somebody still waits for the answer.
+    pub gone: Gone,
 }
 
 impl Request {
     /// A request without headers or body to `target`, a path with an optional query.
     pub fn new(method: Method, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        Self { method, path: path.into(), query: query.into(), headers: Headers::new(), body: Body::Empty }
+        Self { method, path: path.into(), query: query.into(), headers: Headers::new(), body: Body::Empty, gone: Gone::default() }
     }
 
     /// The path with its query, as they stand in the request line.

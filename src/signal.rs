@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use futures_channel::oneshot;
 
 /// Counts changes and wakes whoever waits for one.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Signal {
     count: Cell<u64>,
     listeners: RefCell<Vec<oneshot::Sender<()>>>,

@@ -3,8 +3,9 @@
 
 mod support;
 
+use inglenook::http::Method;
 use serde_json::{Value, json};
-use support::{Fault, Host, User, encode, room_path};
+use support::{Fault, Host, User, encode, request, room_path};
 
 fn since(answer: &Value) -> &str {
     answer["next_batch"].as_str().unwrap()
@@ -279,6 +280,21 @@ fn a_poll_ends_at_once_when_the_server_stops() {
     let first = host.sync(&alice, None);
     let mut poll = host.begin_sync(&alice, Some(since(&first)), 25_000);
     host.server().stop();
+    host.run();
+    assert_eq!(poll.answer().unwrap().status, 200);
+}
+
+#[test]
+fn a_poll_ends_when_its_client_is_gone() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let first = host.sync(&alice, None);
+    let target = format!("/_matrix/client/v3/sync?since={}&timeout=25000&set_presence=offline", since(&first));
+    let request = request(Method::Get, &target, Some(&alice.token), None);
+    let gone = request.gone.clone();
+    let mut poll = host.send_request(request);
+    assert!(poll.answer().is_none());
+    gone.tell();
     host.run();
     assert_eq!(poll.answer().unwrap().status, 200);
 }

@@ -51,7 +51,7 @@ async fn events(call: Call) -> Result<Response, Error> {
     };
     loop {
         let (chunk, rooms) = chunk(server, &window, room.as_ref()).await?;
-        if !chunk.is_empty() || !wait_for_news(server, &window, &rooms, deadline).await {
+        if !chunk.is_empty() || !wait_for_news(server, &window, &rooms, deadline, &call.request.gone).await {
             let start = token(server, since);
             let end = token(server, Since { position: window.upto, typing: server.typing.borrow().serial(), ..since });
             return Ok(Response::ok(&json!({ "chunk": chunk, "start": start, "end": end })));

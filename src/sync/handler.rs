@@ -1,6 +1,6 @@
 //! `GET /sync`: reads the request, waits for news if there are none, and puts the parts together.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, pin::pin, rc::Rc};
 
 use futures_util::future::{Either, select, try_join_all, try_join3};
 use ruma::OwnedRoomId;
@@ -19,7 +19,7 @@ use crate::{
     client_api::{Access, Call, Route, handler},
     error::Error,
     filter::Filter,
-    http::{Method, Response},
+    http::{Gone, Method, Response},
     log::Output,
     presence::{self, State},
     push,
@@ -62,7 +62,7 @@ async fn sync(call: Call) -> Result<Response, Error> {
     loop {
         let (news, is_empty, rooms) = answer(&server, &window).await?;
         let over = window.since.is_none() || full_state || server.is_stopping() || server.now() >= deadline;
-        if !is_empty || over || !wait_for_news(&server, &window, &rooms, deadline).await {
+        if !is_empty || over || !wait_for_news(&server, &window, &rooms, deadline, &call.request.gone).await {
             return Ok(Response::ok(&news));
         }
         window.upto = server.log.end();
@@ -113,20 +113,20 @@ async fn filter(call: &Call) -> Result<Filter, Error> {
     serde_json::from_value(stored).map_err(|error| Error::bug(format!("a stored filter: {error}")))
 }
 
-/// Waits until something that matters happens; `false` when there is no time left or the server stops.
-pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[RoomNumber], deadline: u64) -> bool {
+/// Waits until something that matters happens; `false` when there is no time left, the server stops, or the client is gone.
+pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[RoomNumber], deadline: u64, gone: &Gone) -> bool {
     loop {
-        let changed = std::pin::pin!(server.log.changed());
+        let (changed, left) = (pin!(server.log.changed()), pin!(gone.told()));
         if has_news(server, window, rooms) {
             return true;
         }
         let now = server.now();
-        if server.is_stopping() || now >= deadline {
+        if server.is_stopping() || now >= deadline || gone.is_told() {
             return false;
         }
         let changes = server.typing.borrow().next_expiry().into_iter().chain(server.presence.next_change(now));
         let next = changes.chain([deadline]).min().unwrap_or(deadline);
-        if let Either::Right(_) = select(changed, server.ports.clock.sleep(next.saturating_sub(now).max(1))).await {
+        if let Either::Right(_) = select(select(changed, left), server.ports.clock.sleep(next.saturating_sub(now).max(1))).await {
             server.typing.borrow_mut().expire(server.now());
             if presence::refresh(server).await.is_err() {
                 return false;

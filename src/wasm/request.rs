@@ -1,12 +1,13 @@
 //! Turns a fetch request into one of the server's.
 
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use super::bodies::Bodies;
 use crate::{
     gather::Gather,
-    http::{Body, Headers, Method, Request, Response},
+    http::{Body, Gone, Headers, Method, Request, Response},
 };
 
 /// The largest body that is read into memory. Events may have 64 KiB, and the largest requests of the client-server API
@@ -33,7 +34,20 @@ pub(super) fn read(
         None if matches!(method, Method::Post | Method::Put) => Body::Incoming(bodies.keep(Clone::clone(request))),
         None => Body::Empty,
     };
-    Ok(Request { headers: headers(request), body, ..Request::new(method, target) })
+    Ok(Request { headers: headers(request), body, gone: gone(request), ..Request::new(method, target) })
+}
+
+/// A host may have put a Promise on the request, which settles when the connection has ended.
+fn gone(request: &web_sys::Request) -> Gone {
+    let gone = Gone::default();
+    if let Ok(Ok(promise)) = Reflect::get(request, &"gone".into()).map(JsCast::dyn_into::<Promise>) {
+        let told = gone.clone();
+        spawn_local(async move {
+            let _ = JsFuture::from(promise).await;
+            told.tell();
+        });
+    }
+    gone
 }
 
 /// An answer that the server never sees.
