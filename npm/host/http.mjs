@@ -85,6 +85,7 @@ export class Front {
 
   async #receive(request, response) {
     const began = performance.now();
+    this.#metrics.asked();
     const [path] = request.url.split("?");
     const api = FEDERATION.test(path) ? "federation" : "client";
     try {
@@ -101,6 +102,8 @@ export class Front {
     if (path === METRICS) return this.#send(response, await this.#metrics.page());
     if (!this.#inspection && INSPECTION.test(path)) return this.#refuse(request, response, 403, "M_FORBIDDEN", "This server shows its inside to nobody.");
     const head = { method: request.method, headers: headers(request), stream: request };
+    // A poll whose client is gone need not wait any longer.
+    if (isPoll(request.url)) head.gone = new Promise((resolve) => response.once("close", resolve));
     const isUpload = UPLOAD.test(path) && (request.method === "POST" || request.method === "PUT");
     const limit = api === "federation" ? MAX_FEDERATION_BODY : MAX_CLIENT_BODY;
     const body = isUpload ? undefined : await bodyOf(request, limit);

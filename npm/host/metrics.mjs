@@ -10,6 +10,7 @@ const BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5
 /** Counts what the host does. */
 export class Metrics {
   #requests = new Map();
+  #waiting = 0;
   #times = { client: histogram(), federation: histogram() };
   #started = Date.now();
   #store;
@@ -20,8 +21,14 @@ export class Metrics {
     this.#federation = federation;
   }
 
-  /** A request was answered. Polls wait on purpose, and count among no times. */
+  /** A request has come. */
+  asked() {
+    this.#waiting += 1;
+  }
+
+  /** It was answered, or its client has gone. Polls wait on purpose, and count among no times. */
   answered({ api, method, status, seconds, isPoll }) {
+    this.#waiting -= 1;
     const key = `api="${api}",method="${METHODS.has(method) ? method : "other"}",status="${status}"`;
     this.#requests.set(key, (this.#requests.get(key) ?? 0) + 1);
     if (!isPoll) observe(this.#times[api], seconds);
@@ -40,6 +47,7 @@ export class Metrics {
     const cpu = process.cpuUsage();
     return [
       ...metric("inglenook_http_requests_total", "counter", "Requests answered.", [...this.#requests]),
+      ...metric("inglenook_http_requests_waiting", "gauge", "Requests that are being answered.", [["", this.#waiting]]),
       ...metric("inglenook_http_request_seconds", "histogram", "Time to answer, polls left out.", this.#timeSamples()),
       ...metric("inglenook_federation_requests_total", "counter", "Requests to other servers.", [['outcome="answered"', answered], ['outcome="failed"', failed]]),
       ...metric("inglenook_store_commits_total", "counter", "Commits asked for.", [["", commits]]),

@@ -17,6 +17,9 @@ const BROWSER_CRATE: &str = "tests-wasm";
 const RUNNER_LIMIT_SECONDS: &str = "300";
 const DRIVER_LIMIT_SECONDS: &str = "60";
 
+/// How long one test of the Node host may take: the longest kills its process a hundred times.
+const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
+
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
@@ -129,10 +132,12 @@ fn lint_for_wasm(tools: &Tools, lint: &[&str], what: &[&str]) -> Result<()> {
     process::run(command.args(what).args(["--", "--deny", "warnings"]))
 }
 
-/// The tests of the built package in Node.js. One file at a time, since each starts processes of its own.
+/// The tests of the built package in Node.js. One file at a time, since each starts processes of its own; and each ends with its
+/// last test, whatever timers a client library has left.
 fn node_tests() -> Result<()> {
     let folder = workspace::root()?.join(BROWSER_CRATE).join("node");
-    process::run(Command::new("node").current_dir(folder).args(["--test", "--test-concurrency=1"]))
+    let arguments = ["--test", "--test-concurrency=1", "--test-force-exit", NODE_TEST_LIMIT];
+    process::run(Command::new("node").current_dir(folder).args(arguments))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
