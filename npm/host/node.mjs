@@ -44,10 +44,9 @@ export async function startNode(options, { store, blobs, federation }) {
 async function loadBindings({ ca }) {
   const script = new URL("../inglenook-node.js", import.meta.url);
   const [source, wasm] = await Promise.all([readFile(script, "utf8"), readFile(new URL("../inglenook-node_bg.wasm", import.meta.url))]);
-  const self = {};
-  const parameters = { self, WebSocket: webSocket(ca), fetch: relayFetch(ca) };
+  const parameters = { self: globalThis, WebSocket: webSocket(ca), fetch: relayFetch(ca) };
   compileFunction(source, Object.keys(parameters), { filename: script.pathname })(...Object.values(parameters));
-  const bindgen = self.inglenookNode();
+  const bindgen = globalThis.inglenookNode();
   bindgen.initSync({ module: await WebAssembly.compile(wasm) });
   return bindgen;
 }

@@ -33,10 +33,10 @@ const STEPS: [Step; 14] = [
     ("wasm", "webkit", |machine| machine.wasm_tests(Engine::WebKit)),
     ("node", "node store", |machine| machine.node_store()),
     ("browser node", "package", |_| package::build()),
+    ("browser node", "relay", |_| relay::build()),
     ("node", "node host", |_| node_tests()),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
-    ("browser", "relay", |_| relay::build()),
     ("browser", "playwright", Machine::playwright),
 ];
 
@@ -231,7 +231,7 @@ mod tests {
     fn a_part_stands_for_its_steps_and_nothing_for_all() {
         assert_eq!(selected(&["lint"]), ["clippy", "clippy for wasm"]);
         assert_eq!(selected(&["webkit", "fmt"]), ["fmt", "webkit"]);
-        assert_eq!(selected(&["node"]), ["node store", "package", "node host"]);
+        assert_eq!(selected(&["node"]), ["node store", "package", "relay", "node host"]);
         assert_eq!(selected(&[]).len(), STEPS.len());
     }
 

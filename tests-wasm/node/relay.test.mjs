@@ -1,0 +1,32 @@
+// Hosts that nobody can connect to: named by their keys, attached to a relay, as nodes in browsers are.
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+
+import { Relay } from "../browser/relay.mjs";
+import { User, call, folder, startHost } from "./support.mjs";
+
+test("hosts behind a relay talk, also when one was away", async (t) => {
+  const relay = new Relay();
+  await relay.start();
+  t.after(() => relay.remove());
+  const [dirs, relays] = [[await folder(t), await folder(t)], ["--relay", relay.url]];
+  const [a, b] = await Promise.all(dirs.map((data) => startHost(t, ["--data", data, ...relays])));
+  const [alice, bob] = [await User.register(a, "alice"), await User.register(b, "bob")];
+  const { room_id: room } = await alice.post("/createRoom", { preset: "public_chat", room_alias_name: "hearth" });
+  const join = () => bob.post(`/join/${encodeURIComponent(`#hearth:${a.name}`)}`).catch((error) => (error.status === 502 ? join() : Promise.reject(error)));
+  await join();
+  await alice.say(room, "from a");
+  await bob.hearMessage(room, "from a");
+  const file = randomBytes(1 << 20);
+  const { content_uri: uri } = await bob.ask("POST", "/_matrix/media/v3/upload", file, { "content-type": "text/plain" });
+  const { body } = await call(a.url, "GET", uri.replace("mxc://", "/_matrix/client/v1/media/download/"), { token: alice.token });
+  assert.ok(body.equals(file));
+
+  await b.stop();
+  await alice.say(room, "while b was away");
+  bob.host = await startHost(t, ["--data", dirs[1], ...relays]);
+  await bob.hearMessage(room, "while b was away");
+  await bob.say(room, "b is back");
+  await alice.hearMessage(room, "b is back");
+});
