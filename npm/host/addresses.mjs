@@ -26,15 +26,28 @@ export function isPrivate(address) {
   return isIPv4(address) ? privateV4.check(address, "ipv4") : privateV6.check(address, "ipv6");
 }
 
-/** A look-up for sockets that finds allowed addresses only, so that what was checked is what is connected to. */
-export function lookupAllowing(isAllowed) {
-  return (host, options, callback) => {
-    dns.lookup(host, { ...options, all: true }, (error, found) => {
+/**
+ * How to connect to a host whose name came from a stranger: the look-up for the socket, which finds allowed addresses only, so that
+ * what was checked is what is connected to. Throws for an address that is not allowed.
+ */
+export function lookupFor(host, isAllowed) {
+  if (isIP(host) && !isAllowed(host)) throw notAllowed(`${host} is a private address`);
+  return (name, options, callback) => {
+    dns.lookup(name, { ...options, all: true }, (error, found) => {
       if (error) return callback(error);
       const allowed = found.filter(({ address }) => isAllowed(address));
-      if (allowed.length === 0) return callback(Object.assign(new Error(`${host} has private addresses only`), { code: "PRIVATE_ADDRESS" }));
+      if (allowed.length === 0) return callback(notAllowed(`${name} has private addresses only`));
       if (options.all) return callback(null, allowed);
       callback(null, allowed[0].address, allowed[0].family);
     });
   };
+}
+
+function notAllowed(message) {
+  return Object.assign(new Error(message), { code: "PRIVATE_ADDRESS" });
+}
+
+/** The host of a URL as sockets take it. */
+export function hostOf(url) {
+  return url.hostname.replace(/^\[|\]$/g, "");
 }

@@ -6,6 +6,8 @@ import { Resolver } from "node:dns/promises";
 import https from "node:https";
 import { isIP } from "node:net";
 
+import { hostOf, lookupFor } from "./addresses.mjs";
+
 const DEFAULT_PORT = 8448;
 
 /** How long a `.well-known` or an SRV record is waited for. */
@@ -28,20 +30,19 @@ const KEPT = 10_000;
 /** Finds servers, and remembers what their `.well-known` said. */
 export class Discovery {
   #ca;
-  #lookup;
   #isAllowed;
   #resolver = new Resolver({ timeout: PATIENCE_MS, tries: 1 });
   #fetch;
+  #srv;
   #wellKnown = new Map();
   #now;
 
   /** `fetch` and `srv` stand for the network, and `now` for the clock, in tests. */
-  constructor({ ca, lookup, isAllowed, fetch, srv, now = Date.now }) {
+  constructor({ ca, isAllowed, fetch, srv, now = Date.now }) {
     this.#ca = ca;
-    this.#lookup = lookup;
     this.#isAllowed = isAllowed;
     this.#fetch = fetch ?? ((url) => this.#get(url));
-    this.srv = srv ?? ((name) => this.#resolver.resolveSrv(name));
+    this.#srv = srv ?? ((name) => this.#resolver.resolveSrv(name));
     this.#now = now;
   }
 
@@ -64,7 +65,7 @@ export class Discovery {
   /** SRV records, of the name in use and of the deprecated one, or else the host itself at the usual port. */
   async #byRecords(host) {
     for (const service of ["_matrix-fed._tcp", "_matrix._tcp"]) {
-      const records = await this.srv(`${service}.${host}`).catch(() => []);
+      const records = await this.#srv(`${service}.${host}`).catch(() => []);
       if (records.length > 0) return inOrder(records).map(({ name, port }) => ({ host: name, port, header: host, certificate: host }));
     }
     return [{ host, port: DEFAULT_PORT, header: host, certificate: host }];
@@ -111,11 +112,10 @@ export class Discovery {
     return { status, headers, body };
   }
 
-  #open(url) {
-    const host = url.hostname.replace(/^\[|\]$/g, "");
-    if (isIP(host) && !this.#isAllowed(host)) throw new Error(`${host} is a private address`);
+  async #open(url) {
+    const lookup = lookupFor(hostOf(url), this.#isAllowed);
     return new Promise((resolve, reject) => {
-      const request = https.get(url, { ca: this.#ca, lookup: this.#lookup, signal: AbortSignal.timeout(PATIENCE_MS), agent: false });
+      const request = https.get(url, { ca: this.#ca, lookup, signal: AbortSignal.timeout(PATIENCE_MS), agent: false });
       request.on("response", resolve);
       request.on("error", reject);
     });

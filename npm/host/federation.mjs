@@ -6,7 +6,7 @@ import https from "node:https";
 import { isIP } from "node:net";
 import tls from "node:tls";
 
-import { lookupAllowing, isPrivate } from "./addresses.mjs";
+import { lookupFor, isPrivate } from "./addresses.mjs";
 import { Discovery } from "./discovery.mjs";
 
 /** How long a server may take to accept a connection. */
@@ -29,7 +29,6 @@ export class Federation {
   #resolve;
   #ca;
   #isAllowed;
-  #lookup;
   #agent = new https.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
   #discovery;
 
@@ -41,8 +40,7 @@ export class Federation {
     this.#resolve = resolve;
     this.#ca = ca;
     this.#isAllowed = (address) => privateAddresses || !isPrivate(address);
-    this.#lookup = lookupAllowing(this.#isAllowed);
-    this.#discovery = new Discovery({ ca, lookup: this.#lookup, isAllowed: this.#isAllowed });
+    this.#discovery = new Discovery({ ca, isAllowed: this.#isAllowed });
   }
 
   /** Whether a server of that name can be looked up. */
@@ -98,9 +96,9 @@ export class Federation {
     }
   }
 
-  #once(place, { method, target, headers, body, signal }) {
+  async #once(place, { method, target, headers, body, signal }) {
     const { host, port, header, certificate, isConfigured } = place;
-    if (isIP(host) && !isConfigured && !this.#isAllowed(host)) throw privateAddress(host);
+    const lookup = isConfigured ? undefined : lookupFor(host, this.#isAllowed);
     return new Promise((resolve, reject) => {
       const request = https.request({
         host,
@@ -112,7 +110,7 @@ export class Federation {
         ca: this.#ca,
         servername: isIP(certificate) ? "" : certificate,
         checkServerIdentity: (_, peer) => tls.checkServerIdentity(certificate, peer),
-        lookup: isConfigured ? undefined : this.#lookup,
+        lookup,
         signal,
       });
       connectInTime(request);
@@ -123,15 +121,14 @@ export class Federation {
   }
 }
 
-function privateAddress(host) {
-  return Object.assign(new Error(`${host} is a private address`), { code: "PRIVATE_ADDRESS" });
-}
-
+/** Gives a new connection up that is not there in time; while a request waits for one of the connections, no time counts. */
 function connectInTime(request) {
-  const tooLate = () => request.destroy(Object.assign(new Error("nobody accepts the connection"), { code: "CONNECT_TIMEOUT" }));
-  const timer = setTimeout(tooLate, CONNECT_MS);
-  request.on("socket", (socket) => (request.reusedSocket ? clearTimeout(timer) : socket.once("secureConnect", () => clearTimeout(timer))));
-  request.on("close", () => clearTimeout(timer));
+  request.on("socket", (socket) => {
+    if (request.reusedSocket) return;
+    const tooLate = () => request.destroy(Object.assign(new Error("nobody accepts the connection"), { code: "CONNECT_TIMEOUT" }));
+    const timer = setTimeout(tooLate, CONNECT_MS);
+    for (const event of ["secureConnect", "close"]) socket.once(event, () => clearTimeout(timer));
+  });
 }
 
 async function gather(response) {

@@ -55,6 +55,7 @@ export class Front {
       server.once("error", (error) => reject(new Error(`cannot listen on ${host}:${port}: ${error.message}`)));
       server.listen({ host, port }, resolve);
     });
+    server.on("error", (error) => this.#log.error(`a listener failed: ${error.message}`));
     this.#servers.push(server);
     const shown = host.includes(":") ? `[${host}]` : host;
     return `${identity ? "https" : "http"}://${shown}:${server.address().port}`;

@@ -1,10 +1,13 @@
 // Starts the wasm in Node.js: the same that runs in browsers, over this host's store, media and network.
 
 import { readFile } from "node:fs/promises";
+import http from "node:http";
 import https from "node:https";
 import { compileFunction } from "node:vm";
 
 import { WebSocket } from "ws";
+
+import { hostOf, isPrivate, lookupFor } from "./addresses.mjs";
 
 /** Requests of a client that may come at once, and each second in the long run. */
 const RATE_LIMITS = { burst: 100, perSecond: 50 };
@@ -41,10 +44,10 @@ export async function startNode(options, { store, blobs, federation }) {
 }
 
 /** The bindings are a classic script. They are given the sockets to relays as if these were the browser's. */
-async function loadBindings({ ca }) {
+async function loadBindings(options) {
   const script = new URL("../inglenook-node.js", import.meta.url);
   const [source, wasm] = await Promise.all([readFile(script, "utf8"), readFile(new URL("../inglenook-node_bg.wasm", import.meta.url))]);
-  const parameters = { self: globalThis, WebSocket: webSocket(ca), fetch: relayFetch(ca) };
+  const parameters = { self: globalThis, WebSocket: webSocket(options), fetch: relayFetch(options) };
   compileFunction(source, Object.keys(parameters), { filename: script.pathname })(...Object.values(parameters));
   const bindgen = globalThis.inglenookNode();
   bindgen.initSync({ module: await WebAssembly.compile(wasm) });
@@ -52,7 +55,7 @@ async function loadBindings({ ca }) {
 }
 
 /** A WebSocket that trusts the operator's authorities, and reports no error beside its end. */
-function webSocket(ca) {
+function webSocket({ ca }) {
   return class extends WebSocket {
     constructor(url) {
       super(url, { ca, perMessageDeflate: false });
@@ -61,14 +64,17 @@ function webSocket(ca) {
   };
 }
 
-/** As much of fetch as relays are asked with. */
-function relayFetch(ca) {
+/** As much of fetch as relays are asked with. Other servers name theirs; only the operator's own may have private addresses. */
+function relayFetch({ ca, relays, privateAddresses }) {
+  const own = new Set(relays.map((url) => new URL(url).origin));
   return async (request) => {
+    const url = new URL(request.url);
+    const isAllowed = (address) => privateAddresses || own.has(url.origin) || !isPrivate(address);
+    const lookup = lookupFor(hostOf(url), isAllowed);
     const body = new Uint8Array(await request.arrayBuffer());
-    const { request: open } = request.url.startsWith("https:") ? https : await import("node:http");
     return new Promise((resolve, reject) => {
-      const headers = Object.fromEntries(request.headers);
-      const asked = open(request.url, { method: request.method, headers, ca, signal: AbortSignal.timeout(RELAY_MS) });
+      const settings = { method: request.method, headers: Object.fromEntries(request.headers), ca, lookup, signal: AbortSignal.timeout(RELAY_MS) };
+      const asked = (url.protocol === "https:" ? https : http).request(url, settings);
       asked.on("error", reject);
       asked.on("response", (response) => gathered(response).then((bytes) => resolve({ arrayBuffer: async () => bytes }), reject));
       asked.end(body);
