@@ -5,6 +5,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use js_sys::Uint8Array;
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use super::{Host, code, pair, store};
 use crate::{
@@ -56,7 +57,7 @@ impl Blobs for HostBlobs {
     fn put<'a>(&'a self, id: &'a str, body: Body, _: &'a str, limit: u64) -> Answer<'a, u64, BlobError> {
         async move {
             let body = self.incoming(body)?;
-            let stored = self.host.put_blob(id, &body, limit as f64).await;
+            let stored = JsFuture::from(self.host.put_blob(id, &body, limit as f64)).await;
             stored.map(|stored| size(&stored)).map_err(|thrown| failed(thrown, limit))
         }
         .boxed_local()
@@ -64,7 +65,7 @@ impl Blobs for HostBlobs {
 
     fn size<'a>(&'a self, id: &'a str) -> Answer<'a, Option<u64>, BlobError> {
         async move {
-            let found = self.host.blob_size(id).await.map_err(|thrown| failed(thrown, 0))?;
+            let found = JsFuture::from(self.host.blob_size(id)).await.map_err(|thrown| failed(thrown, 0))?;
             Ok((!found.is_undefined()).then(|| size(&found)))
         }
         .boxed_local()
@@ -72,7 +73,7 @@ impl Blobs for HostBlobs {
 
     fn read<'a>(&'a self, id: &'a str, start: u64, end: u64) -> Answer<'a, Vec<u8>, BlobError> {
         async move {
-            let read = self.host.read_blob(id, start as f64, end as f64).await.map_err(|thrown| failed(thrown, 0))?;
+            let read = JsFuture::from(self.host.read_blob(id, start as f64, end as f64)).await.map_err(|thrown| failed(thrown, 0))?;
             Ok(read.unchecked_ref::<Uint8Array>().to_vec())
         }
         .boxed_local()
@@ -80,7 +81,7 @@ impl Blobs for HostBlobs {
 
     fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
         async move {
-            let made = self.host.make_thumbnail(id, thumbnail, spec.width, spec.height, spec.crop).await;
+            let made = JsFuture::from(self.host.make_thumbnail(id, thumbnail, spec.width, spec.height, spec.crop)).await;
             let made = made.map_err(|thrown| failed(thrown, 0))?;
             let (stored, content_type) = pair(&made);
             Ok(StoredBlob { size: size(&stored), content_type: content_type.as_string().unwrap_or_default() })
@@ -89,6 +90,6 @@ impl Blobs for HostBlobs {
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, (), BlobError> {
-        async move { self.host.remove_blob(id).await.map(drop).map_err(|thrown| failed(thrown, 0)) }.boxed_local()
+        async move { JsFuture::from(self.host.remove_blob(id)).await.map(drop).map_err(|thrown| failed(thrown, 0)) }.boxed_local()
     }
 }

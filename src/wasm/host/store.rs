@@ -5,6 +5,7 @@ use std::cell::Cell;
 use futures_util::FutureExt;
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use super::{Host, code, pair};
 use crate::{
@@ -30,14 +31,15 @@ impl HostStore {
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let wanted: Array = keys.iter().map(|key| JsValue::from(whole(key.table, &key.bytes))).collect();
-        let values: Array = self.host.get_many(wanted).await.map_err(failed)?.unchecked_into();
+        let values: Array = JsFuture::from(self.host.get_many(wanted)).await.map_err(failed)?.unchecked_into();
         Ok(values.iter().map(|value| (!value.is_undefined()).then(|| bytes(&value))).collect())
     }
 
     async fn range(&self, scan: &Scan) -> Result<Vec<Row>, StoreError> {
         let (start, behind) = (whole(scan.table, &scan.start), scan.end.as_ref().map(|end| whole(scan.table, end)));
         let behind = behind.unwrap_or_else(|| behind_table(scan.table));
-        let found: Array = self.host.scan(start, behind, scan.reverse, scan.limit as f64).await.map_err(failed)?.unchecked_into();
+        let found: Array =
+            JsFuture::from(self.host.scan(start, behind, scan.reverse, scan.limit as f64)).await.map_err(failed)?.unchecked_into();
         let prefix = scan.table.name().len() + 1;
         let row = |at: u32| Row { key: bytes(&found.get(at)).split_off(prefix), value: bytes(&found.get(at + 1)) };
         Ok((0..found.length()).step_by(2).map(row).collect())
@@ -53,12 +55,12 @@ impl HostStore {
             writes.push(&whole(key.table, &key.bytes));
             writes.push(&value);
         }
-        let committed = self.host.commit(writes, batch.durability == Durability::Strict, self.epoch.get()).await;
+        let committed = JsFuture::from(self.host.commit(writes, batch.durability == Durability::Strict, self.epoch.get())).await;
         committed.map(drop).map_err(failed)
     }
 
     async fn measure(&self, table: Table) -> Result<TableUsage, StoreError> {
-        let measured = self.host.measure(whole(table, &[]), behind_table(table)).await.map_err(failed)?;
+        let measured = JsFuture::from(self.host.measure(whole(table, &[]), behind_table(table))).await.map_err(failed)?;
         let (rows, bytes) = pair(&measured);
         let rows = rows.as_f64().unwrap_or_default() as u64;
         let names = rows * (table.name().len() as u64 + 1);
@@ -103,7 +105,7 @@ impl Store for HostStore {
 
     fn claim(&self) -> Answer<'_, (), StoreError> {
         async {
-            let epoch = self.host.claim().await.map_err(failed)?;
+            let epoch = JsFuture::from(self.host.claim()).await.map_err(failed)?;
             self.epoch.set(epoch.as_f64().unwrap_or_default());
             Ok(())
         }

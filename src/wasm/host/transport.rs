@@ -5,6 +5,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 use super::{Host, code, pair};
 use crate::{
@@ -30,7 +31,7 @@ impl HostTransport {
     async fn direct(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
         let headers: Array = request.headers.iter().map(|(name, value)| Array::of2(&name.into(), &value.into())).collect();
         let body = if let Body::Bytes(bytes) = &request.body { Some(Uint8Array::from(bytes.as_slice())) } else { None };
-        let sent = self.host.send(to.name.as_str(), request.method.as_str(), &request.target(), headers, body).await;
+        let sent = JsFuture::from(self.host.send(to.name.as_str(), request.method.as_str(), &request.target(), headers, body)).await;
         sent.and_then(|answer| response(&answer)).map(Reply::Answered).map_err(|thrown| failed(to, &thrown))
     }
 }
