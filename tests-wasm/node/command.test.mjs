@@ -95,6 +95,24 @@ test("options come from the command line, then from the environment, then from t
   await User.register(host, "alice");
 });
 
+test("who may make an account, and who may look inside, is as the options say", async (t) => {
+  const register = async (args, auth) => {
+    const host = await startHost(t, ["--data", ":memory:", ...args]);
+    const body = { username: "alice", password: "correct horse", auth };
+    return { host, answer: await call(host.url, "POST", "/_matrix/client/v3/register", { body }) };
+  };
+  assert.equal((await register(["--registration", "closed"], { type: "m.login.dummy" })).answer.status, 403);
+  const byToken = ["--registration", "token", "--registration-token", "swordfish"];
+  assert.equal((await register(byToken, { type: "m.login.dummy" })).answer.status, 401);
+  assert.equal((await register(byToken, { type: "m.login.registration_token", token: "swordfish" })).answer.status, 200);
+  for (const [inspection, status] of [["off", 403], ["on", 200]]) {
+    const { host, answer } = await register(["--inspection", inspection], { type: "m.login.dummy" });
+    const inside = await call(host.url, "GET", "/_inglenook/status", { token: answer.body.access_token });
+    assert.equal(inside.status, status);
+    if (status === 200) assert.equal(inside.body.users, 1);
+  }
+});
+
 test("a name is made of the key where none is given, and stays", async (t) => {
   const dir = await folder(t);
   const first = await startHost(t, ["--data", dir]);

@@ -1,8 +1,11 @@
 // Hosts that nobody can connect to: named by their keys, attached to a relay, as nodes in browsers are.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
 import { test } from "node:test";
 
+import { relayFetch } from "../../pkg/host/sockets.mjs";
 import { Relay } from "../browser/relay.mjs";
 import { User, call, folder, startHost } from "./support.mjs";
 
@@ -29,4 +32,22 @@ test("hosts behind a relay talk, also when one was away", async (t) => {
   await bob.hearMessage(room, "while b was away");
   await bob.say(room, "b is back");
   await alice.hearMessage(room, "b is back");
+});
+
+test("another server's relay is asked at public addresses only, the operator's own anywhere", async (t) => {
+  let asked = 0;
+  const listener = createServer((request, response) => {
+    asked += 1;
+    request.pipe(response);
+  }).listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  t.after(() => listener.close());
+  const { port } = listener.address();
+  const urls = [`http://127.0.0.1:${port}`, `http://localhost:${port}`];
+  const ask = (fetch, url) => fetch(new Request(`${url}/forward`, { method: "POST", body: "hello" }));
+  for (const url of urls) await assert.rejects(ask(relayFetch({ relays: [], privateAddresses: false }), url), /private address/);
+  assert.equal(asked, 0);
+  for (const options of [{ relays: urls, privateAddresses: false }, { relays: [], privateAddresses: true }]) {
+    for (const url of urls) assert.equal(Buffer.from(await (await ask(relayFetch(options), url)).arrayBuffer()).toString(), "hello");
+  }
 });

@@ -1,0 +1,52 @@
+// What the wasm reaches relays with, in the shape that browsers have it: WebSockets, and as much of fetch as it uses.
+
+import http from "node:http";
+import https from "node:https";
+
+import { WebSocket } from "ws";
+
+import { hostOf, isPrivate, lookupFor } from "./addresses.mjs";
+
+/** How long a relay may take to answer a request, and the largest answer that is taken from it. */
+const RELAY_MS = 60_000;
+const MAX_RELAYED_BYTES = 64 << 20;
+
+/** A WebSocket that trusts the operator's authorities, and reports no error beside its end. */
+export function webSocket({ ca }) {
+  return class extends WebSocket {
+    constructor(url) {
+      super(url, { ca, perMessageDeflate: false });
+      this.on("error", () => {});
+    }
+  };
+}
+
+/** As much of fetch as relays are asked with. Other servers name theirs; only the operator's own may have private addresses. */
+export function relayFetch({ ca, relays, privateAddresses }) {
+  const own = new Set(relays.map((url) => new URL(url).origin));
+  return async (request) => {
+    const url = new URL(request.url);
+    const isAllowed = (address) => privateAddresses || own.has(url.origin) || !isPrivate(address);
+    const lookup = lookupFor(hostOf(url), isAllowed);
+    const body = new Uint8Array(await request.arrayBuffer());
+    return new Promise((resolve, reject) => {
+      const settings = { method: request.method, headers: Object.fromEntries(request.headers), ca, lookup, signal: AbortSignal.timeout(RELAY_MS) };
+      const asked = (url.protocol === "https:" ? https : http).request(url, settings);
+      asked.on("error", reject);
+      asked.on("response", (response) => gathered(response).then((bytes) => resolve({ arrayBuffer: async () => bytes }), reject));
+      asked.end(body);
+    });
+  };
+}
+
+async function gathered(response) {
+  const pieces = [];
+  let size = 0;
+  for await (const piece of response) {
+    size += piece.length;
+    if (size > MAX_RELAYED_BYTES) throw new Error("the relay's answer is too large");
+    pieces.push(piece);
+  }
+  const bytes = Buffer.concat(pieces);
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
+}
