@@ -12,6 +12,7 @@ use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 
 pub use self::store::HostStore;
 pub(super) use self::{answer::answer, blobs::HostBlobs, transport::HostTransport};
+use crate::http::Headers;
 
 #[wasm_bindgen]
 extern "C" {
@@ -78,6 +79,11 @@ pub(super) fn among(options: &JsValue) -> Option<Host> {
 /// What a host's error says of itself.
 fn code(thrown: &JsValue) -> Option<String> {
     Reflect::get(thrown, &"code".into()).ok()?.as_string()
+}
+
+/// Headers as pairs.
+fn pairs(headers: &Headers) -> Array {
+    headers.iter().map(|(name, value)| Array::of2(&name.into(), &value.into())).collect()
 }
 
 /// Both parts of a pair.

@@ -3,6 +3,7 @@
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::JsValue;
 
+use super::pairs;
 use crate::{
     http::{Body, Response},
     wasm::response::length,
@@ -11,10 +12,7 @@ use crate::{
 /// `{ status, headers, body }`: headers are pairs, and the body is a list of parts, each of them bytes or a blob's ID, start
 /// and end.
 pub(crate) fn answer(response: Response, head: bool) -> Result<JsValue, JsValue> {
-    let headers = Array::new();
-    for (name, value) in &response.headers {
-        headers.push(&Array::of2(&name.into(), &value.into()));
-    }
+    let headers = pairs(&response.headers);
     if let Some(length) = length(&response.body).filter(|_| !response.headers.contains_key("content-length")) {
         headers.push(&Array::of2(&"content-length".into(), &length.to_string().into()));
     }

@@ -7,7 +7,7 @@ use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
-use super::{Host, code, pair};
+use super::{Host, code, pair, pairs};
 use crate::{
     gather::Gather,
     http::{Body, Headers, Request, Response},
@@ -29,9 +29,10 @@ impl HostTransport {
     }
 
     async fn direct(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
-        let headers: Array = request.headers.iter().map(|(name, value)| Array::of2(&name.into(), &value.into())).collect();
         let body = if let Body::Bytes(bytes) = &request.body { Some(Uint8Array::from(bytes.as_slice())) } else { None };
-        let sent = JsFuture::from(self.host.send(to.name.as_str(), request.method.as_str(), &request.target(), headers, body)).await;
+        let sent =
+            JsFuture::from(self.host.send(to.name.as_str(), request.method.as_str(), &request.target(), pairs(&request.headers), body))
+                .await;
         sent.and_then(|answer| response(&answer)).map(Reply::Answered).map_err(|thrown| failed(to, &thrown))
     }
 }
