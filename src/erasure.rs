@@ -2,13 +2,13 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 use ruma::{
     CanonicalJsonObject, OwnedUserId, UserId, canonical_json::redact_content_in_place, events::TimelineEventType,
     room_version_rules::RedactionRules,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     error::Error,
@@ -64,20 +64,16 @@ fn prefix() -> Key {
 
 /// The content of an event as a user sees it: what is left of it in a redaction, where its sender was erased before the user
 /// could see it.
-pub(crate) fn content_for(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<Value, Need> {
-    let content = &event.pdu.content;
-    if is_kept_from(view, event, user)? { Ok(redacted(content, &event.pdu.kind)) } else { Ok(whole(content)) }
-}
-
-fn whole(content: &RawValue) -> Value {
-    serde_json::from_str(content.get()).unwrap_or_default()
+pub(crate) fn content_for<'a>(view: &View<'_>, event: &'a StoredEvent, user: &UserId) -> Result<Cow<'a, RawValue>, Need> {
+    let content = &*event.pdu.content;
+    Ok(if is_kept_from(view, event, user)? { Cow::Owned(redacted(content, &event.pdu.kind)) } else { Cow::Borrowed(content) })
 }
 
 /// By the rules of the newest room version: in what is redacted here, all versions keep the same.
-fn redacted(content: &RawValue, kind: &TimelineEventType) -> Value {
+fn redacted(content: &RawValue, kind: &TimelineEventType) -> Box<RawValue> {
     let mut content: CanonicalJsonObject = serde_json::from_str(content.get()).unwrap_or_default();
     redact_content_in_place(&mut content, &RedactionRules::V11, kind.to_string());
-    serde_json::to_value(content).unwrap_or_default()
+    to_raw_value(&content).unwrap_or_default()
 }
 
 fn is_kept_from(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<bool, Need> {

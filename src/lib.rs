@@ -42,6 +42,7 @@ mod residents;
 pub mod room_server;
 mod route;
 mod rows;
+mod sections;
 pub mod server;
 mod server_acl;
 mod server_sight;

@@ -5,11 +5,11 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedUserId, events::StateEventType};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Access, Call, Route, handler};
 use crate::{
-    client_event::{RoomId, client_event, state_event},
+    client_event::{ClientEvent, RoomId, client_event, state_event},
     error::Error,
     federation,
     filter::EventFilter,
@@ -25,6 +25,7 @@ use crate::{
         stored::StoredEvent,
         view::collect,
     },
+    sections::Sections,
     sight::Sight,
     storage::Scan,
     tokens::TopologicalToken,
@@ -106,12 +107,12 @@ async fn messages(call: Call) -> Result<Response, Error> {
         Page { events: Vec::new(), next: None }
     };
     let start = call.query("from").map_or_else(|| start_of(&page, range).to_string(), str::to_owned);
-    let mut body = Map::from_iter([("start".to_owned(), start.into())]);
-    body.insert("chunk".into(), call.told(&room, &page.events).await?.into());
-    body.extend(page.next.map(|next| ("end".to_owned(), next.to_string().into())));
+    let mut body = Sections::of("start", &start);
+    body.insert("chunk", &call.told(&room, &page.events).await?);
+    body.insert_some("end", page.next.map(|next| next.to_string()));
     if let (true, Some(first)) = (filter.lazy_load_members, page.events.first()) {
         let senders = senders(page.events.iter());
-        body.insert("state".into(), call.members_of(&room, first.decided.after, senders).await?.into());
+        body.insert("state", &call.members_of(&room, first.decided.after, senders).await?);
     }
     Ok(Response::ok(&body))
 }
@@ -248,7 +249,7 @@ impl Call {
     }
 
     /// Events as the caller sees them, with their aggregations.
-    pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+    pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let tell = |view: &View<'_>| collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named));
         let mut told = self.server.rooms.ask(room, tell).await?;
@@ -257,7 +258,7 @@ impl Call {
     }
 
     /// The membership events of these users in a state.
-    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<Value>, Error> {
+    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let question = |view: &View<'_>| {
             let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
@@ -274,7 +275,7 @@ impl Call {
         state: Snapshot,
         filter: &EventFilter,
         needed: BTreeSet<OwnedUserId>,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let is_needed = |kind: &StateEventType, state_key: &str| {
             !filter.lazy_load_members || *kind != StateEventType::RoomMember || needed.iter().any(|user| user == state_key)

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     handler::{MAX_TIMEOUT, read_token, token, wait_for_news},
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     client_api::{Access, Call, Route, handler},
+    client_event::ClientEvent,
     error::Error,
     filter::Filter,
     http::{Method, Response},
@@ -78,7 +79,7 @@ async fn peeked(call: &Call) -> Result<Option<Rc<Room>>, Error> {
 }
 
 /// New events of the rooms, and the rooms.
-async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) -> Result<(Vec<Value>, Vec<RoomNumber>), Error> {
+async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) -> Result<(Vec<ClientEvent>, Vec<RoomNumber>), Error> {
     let rooms = match peeked {
         Some(room) => vec![Rc::clone(room)],
         None => rooms_of(server, &window.user)

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     account_data,
     client_api::{Access, Call, Route, handler},
-    client_event::{RoomId, client_event},
+    client_event::{ClientEvent, RoomId, client_event},
     error::Error,
     filter::Filter,
     http::{Method, Response},
@@ -129,10 +129,10 @@ fn start_token(timeline: &Timeline) -> Option<String> {
 }
 
 /// Events that name their room, as all do in the original API.
-pub(super) async fn named(server: &Server, window: &Window, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+pub(super) async fn named(server: &Server, window: &Window, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<ClientEvent>, Error> {
     server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Named))).await
 }
 
-async fn event(server: &Server, window: &Window, room: &Room, number: crate::room_server::EventNumber) -> Result<Value, Error> {
+async fn event(server: &Server, window: &Window, room: &Room, number: crate::room_server::EventNumber) -> Result<ClientEvent, Error> {
     server.rooms.ask(room, |view| client_event(view, &*view.event(number)?, window.viewer(), RoomId::Named)).await
 }

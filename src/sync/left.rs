@@ -6,7 +6,6 @@ use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use super::{
-    joined::trimmed,
     rooms::RoomOfUser,
     state::{self, Wanted},
     timeline,
@@ -21,6 +20,7 @@ use crate::{
         snapshot::Snapshot,
         stored::{Status, StoredEvent},
     },
+    sections::Sections,
     server::Server,
     sight::was_joined_before,
     tokens::TopologicalToken,
@@ -60,7 +60,7 @@ fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Re
 }
 
 /// The part of a sync about a room that the user left: what happened up to then.
-pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Value, Error> {
+pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Sections, Error> {
     let RoomOfUser { room, membership } = room;
     let upto = membership.position;
     let known = match window.since {
@@ -77,10 +77,12 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
     let state = timeline::state_events(server, room, window, &state).await?;
     let events = timeline::client_events(server, room, window, &timeline.events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
-    let state_section = window.state.name();
-    Ok(json!({
-        state_section: { "events": trimmed(window, state) },
-        "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },
-        "account_data": { "events": [] },
-    }))
+    let mut part = Sections::default();
+    part.insert(window.state.name(), &Sections::of("events", &timeline::told(window, &state)));
+    let mut told = Sections::of("events", &timeline::told(window, &events));
+    told.insert("limited", &timeline.limited);
+    told.insert("prev_batch", &prev_batch.unwrap_or_default());
+    part.insert("timeline", &told);
+    part.insert("account_data", &json!({ "events": [] }));
+    Ok(part)
 }
