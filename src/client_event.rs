@@ -83,6 +83,11 @@ pub(crate) struct Unsigned {
 }
 
 impl ClientEvent {
+    /// The same as a value, for what looks into it. It goes by way of its text, so that writing it is compiled once.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_string(self).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
+    }
+
     pub(crate) fn content(&self) -> &RawValue {
         self.content.as_deref().unwrap_or(&self.pdu.content)
     }

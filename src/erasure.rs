@@ -12,6 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     room_server::{
         Need, Position, View,
@@ -37,7 +38,7 @@ impl Erasures {
             let mut key = KeyReader::new(&row.key);
             key.text();
             let user = key.text().and_then(|user| UserId::parse(user).ok()).ok_or_else(|| Error::bug("an erased user's row"))?;
-            let position = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("the erasure of {user}: {error}")))?;
+            let position = parse::json(&row.value).map_err(|error| Error::bug(format!("the erasure of {user}: {error}")))?;
             erased.insert(user, position);
         }
         Ok(Self(RefCell::new(erased)))
@@ -112,7 +113,7 @@ fn had_sight(view: &View<'_>, event: &StoredEvent, user: &UserId, erased_at: Pos
         return Ok(true);
     }
     let row = view.row(&user_room_key(user, event.room))?;
-    let mut number = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()).map(|row| row.event);
+    let mut number = row.and_then(|row| parse::json::<UserRoom>(&row).ok()).map(|row| row.event);
     for _ in 0..MAX_MEMBERSHIPS {
         let Some(member) = number.map(|number| view.event(number)).transpose()? else { return Ok(false) };
         if member.decided.position <= erased_at {

@@ -2,6 +2,7 @@
 
 mod account_data;
 mod accounts;
+mod arrange;
 mod background;
 mod client_api;
 mod client_event;
@@ -26,6 +27,7 @@ mod locks;
 pub mod log;
 mod media;
 mod notary;
+mod parse;
 mod pending_joins;
 mod policy_servers;
 pub mod ports;

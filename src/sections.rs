@@ -12,7 +12,7 @@ pub(crate) struct Sections(BTreeMap<String, Box<RawValue>>);
 
 impl Sections {
     /// Puts a section in, in place of one of the same name.
-    pub(crate) fn insert(&mut self, name: &str, section: &impl Serialize) {
+    pub(crate) fn insert(&mut self, name: &str, section: &(impl Serialize + ?Sized)) {
         // What is told has string keys throughout, so that it can always be written.
         self.0.insert(name.to_owned(), to_raw_value(section).unwrap_or_default());
     }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedUserId, events::StateEventType};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Access, Call, Route, handler};
 use crate::{
@@ -142,14 +142,13 @@ async fn context(call: Call) -> Result<Response, Error> {
     let state = call.state_around(&room, last.decided.after, &filter, senders(shown)).await?;
     let start = before.next.or_else(|| before.events.last().map(|event| TopologicalToken::before(event))).unwrap_or(from_before);
     let end = after.next.or_else(|| after.events.last().map(|event| TopologicalToken::after(event))).unwrap_or(from_after);
-    Ok(Response::ok(&json!({
-        "start": start.to_string(),
-        "end": end.to_string(),
-        "event": call.told(&room, std::slice::from_ref(&event)).await?.pop(),
-        "events_before": call.told(&room, &before.events).await?,
-        "events_after": call.told(&room, &after.events).await?,
-        "state": state,
-    })))
+    let mut body = Sections::of("start", &start.to_string());
+    body.insert("end", &end.to_string());
+    body.insert_some("event", call.told(&room, std::slice::from_ref(&event)).await?.pop());
+    body.insert("events_before", &call.told(&room, &before.events).await?);
+    body.insert("events_after", &call.told(&room, &after.events).await?);
+    body.insert("state", &state);
+    Ok(Response::ok(&body))
 }
 
 fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {

@@ -9,6 +9,7 @@ use ruma::{EventId, OwnedEventId};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    arrange::Arrange,
     error::Error,
     history::{Direction, Page, Range},
     http::{Method, Response},
@@ -150,7 +151,7 @@ impl Children<'_> {
         let (room, parent) = (self.room.number, self.wanted.parent);
         let scan = |group: &Group| range.scan(|depth, event| child_key(room, parent, *group, depth, event)).limited(limit);
         let mut children = self.scan_all(groups.iter().map(scan).collect()).await?;
-        children.sort_by_key(|child| child.place);
+        children.arrange_by_key(|child| child.place);
         if range.direction == Direction::Backward {
             children.reverse();
         }

@@ -169,7 +169,7 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
                 continue;
             }
             let viewer = crate::client_event::Viewer { user, device: "", now };
-            let actions = evaluate(&counted.rules, &json!(client_event(view, &event, viewer, RoomId::Named)?), &context);
+            let actions = evaluate(&counted.rules, &client_event(view, &event, viewer, RoomId::Named)?.to_value(), &context);
             let counts = found.entry(thread).or_default();
             counts.notify += u64::from(actions.notify);
             counts.highlight += u64::from(actions.notify && actions.highlight);

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     client_event::{STRIPPED, stripped_event},
     error::Error,
+    parse,
     room_server::{
         Need, Position, View,
         outside::told_state_key,
@@ -46,7 +47,7 @@ pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result
 fn told_state(view: &View<'_>, member: &StoredEvent) -> Result<Vec<Value>, Need> {
     let Some(user) = member.pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(Vec::new()) };
     let row = view.row(&told_state_key(member.room, &user))?;
-    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
+    Ok(row.and_then(|row| parse::json(&row).ok()).unwrap_or_default())
 }
 
 fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Result<Vec<Arc<StoredEvent>>, Need> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{
-    Value, json,
+    Value,
     value::{RawValue, to_raw_value},
 };
 
@@ -175,7 +175,7 @@ pub(crate) async fn client_events(
 /// What is told of events: all of it, or only the fields that the client asked for.
 pub(crate) fn told(window: &Window, events: &[ClientEvent]) -> Box<RawValue> {
     let told = match &window.filter.event_fields {
-        Some(fields) => to_raw_value(&events.iter().map(|event| keep_fields(&json!(event), fields)).collect::<Vec<_>>()),
+        Some(fields) => to_raw_value(&events.iter().map(|event| keep_fields(&event.to_value(), fields)).collect::<Vec<_>>()),
         None => to_raw_value(events),
     };
     told.unwrap_or_default()
