@@ -17,7 +17,11 @@ const BIG_MEMBERS: usize = 10_000;
 const BIG_EVENTS: usize = 100_000;
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let given = |name: &str| std::env::args().any(|argument| argument == name);
+    let quick = given("--quick");
+    if given("--initial-sync") {
+        return initial_syncs(quick);
+    }
     let host = Host::new();
     let alice = host.register("alice");
     let room = create_room(&host, &alice);
@@ -29,9 +33,7 @@ fn main() {
         drop(host.get(&alice, &format!("/_matrix/client/v3/rooms/{room}/messages?dir=b&limit=50")).ok())
     });
     measure("login by password", 5, |_| drop(host.log_in(&alice)));
-    for rooms in [1, 20, 100] {
-        initial_sync(rooms, if quick { 5 } else { 20 });
-    }
+    initial_syncs(quick);
     let (members, state, joins) = if quick { (100, 300, 3) } else { (1_000, 5_000, 5) };
     remote_join(members, state, joins);
     let (members, events) = if quick { (200, 2_000) } else { (BIG_MEMBERS, BIG_EVENTS) };
@@ -83,8 +85,14 @@ fn put_to_sync(host: &Host, user: &User, room: &str, run: usize) {
     assert!(poll.answer().is_some(), "the poll is answered");
 }
 
+fn initial_syncs(quick: bool) {
+    for rooms in [1, 20, 100] {
+        initial_sync(rooms, if quick { 5 } else { 20 });
+    }
+}
+
 fn initial_sync(rooms: usize, runs: usize) {
-    let host = Host::new();
+    let mut host = Host::new();
     let users: Vec<_> = (0..20).map(|user| host.register(&format!("user{user}"))).collect();
     for index in 0..rooms {
         let room = create_room(&host, &users[0]);
@@ -102,7 +110,10 @@ fn initial_sync(rooms: usize, runs: usize) {
             host.post(user, &format!("/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}"), json!({})).ok();
         }
     }
-    measure(&format!("initial sync of {rooms} rooms"), runs, |_| drop(host.get(&users[0], "/_matrix/client/v3/sync").ok()));
+    let sync = |host: &Host| host.begin(Method::Get, "/_matrix/client/v3/sync", Some(&users[0].token), None).response().status;
+    measure(&format!("initial sync of {rooms} rooms"), runs, |_| assert_eq!(sync(&host), 200));
+    host.restart();
+    measure(&format!("initial sync of {rooms} rooms after a start"), 1, |_| assert_eq!(sync(&host), 200));
 }
 
 fn big_room(members: usize, events: usize, runs: usize, small: f64) {

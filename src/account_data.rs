@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     error::Error,
     log::{Output, Positions},
+    parse,
     room_server::{Need, Position, View},
     server::Server,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
@@ -168,13 +169,13 @@ fn room_and_kind(key: &[u8]) -> Option<(Option<OwnedRoomId>, String)> {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(row: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(row).map_err(|error| Error::bug(format!("a row of account data: {error}")))
+    parse::json(row).map_err(|error| Error::bug(format!("a row of account data: {error}")))
 }
 
 /// The content of data of the account as a whole, for a decision.
 pub(crate) fn content_in(view: &View<'_>, user: &UserId, kind: &str) -> Result<Option<Value>, Need> {
     let row = view.row(&data_key(user, None, kind))?;
-    Ok(row.and_then(|row| serde_json::from_slice::<StoredData>(&row).ok()).map(|data| data.content))
+    Ok(row.and_then(|row| parse::json::<StoredData>(&row).ok()).map(|data| data.content))
 }
 
 fn data_key(user: &UserId, room: Option<&RoomId>, kind: &str) -> Key {

@@ -18,6 +18,7 @@ use self::tokens::{KnownSession, TokenHash};
 use crate::{
     error::Error,
     locks::Locks,
+    parse,
     ports::Store,
     storage::{Key, Scan, Table},
 };
@@ -88,7 +89,7 @@ impl Accounts {
 }
 
 fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(row).map_err(|error| Error::bug(format!("a stored row: {error}")))
+    parse::json(row).map_err(|error| Error::bug(format!("a stored row: {error}")))
 }
 
 fn user_of_key(key: &[u8]) -> Option<OwnedUserId> {

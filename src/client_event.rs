@@ -2,15 +2,22 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-event-format>
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use ruma::{UserId, events::StateEventType};
-use serde::Deserialize;
-use serde_json::{Map, Value, json, value::RawValue};
+use ruma::{
+    EventId, OwnedEventId, UserId,
+    events::{StateEventType, TimelineEventType},
+};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{
+    Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{
     erasure::content_for,
     event::Pdu,
+    relations::Relations,
     room_server::{Need, View, stored::StoredEvent},
 };
 
@@ -26,10 +33,6 @@ pub(crate) const STRIPPED: [StateEventType; 7] = [
     StateEventType::RoomCanonicalAlias,
     StateEventType::RoomEncryption,
 ];
-
-/// In `unsigned`: the event came so late that others had written meanwhile, without knowing of it. A client may place it by
-/// its time instead of its turn, and need not announce it as new; one that does not know of this shows it as it comes.
-const LATE: &str = "im.inglenook.late";
 
 /// Who looks at an event.
 #[derive(Clone, Copy)]
@@ -47,54 +50,117 @@ pub(crate) enum RoomId {
     Implied,
 }
 
+/// An event as a client is told of it. Its content is the JSON that came, and is not read to be told.
+pub(crate) struct ClientEvent {
+    pub(crate) pdu: Arc<Pdu>,
+    pub(crate) room_id: RoomId,
+    /// Where it is told otherwise than the event has it.
+    content: Option<Box<RawValue>>,
+    redacts: Option<String>,
+    pub(crate) unsigned: Option<Unsigned>,
+}
+
+/// What this server knows of an event, beside what its sender said.
+#[derive(Serialize)]
+pub(crate) struct Unsigned {
+    age: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces_state: Option<OwnedEventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_content: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redacted_because: Option<Box<ClientEvent>>,
+    /// The event came so late that others had written meanwhile, without knowing of it. A client may place it by its time
+    /// instead of its turn, and need not announce it as new; one that does not know of this shows it as it comes.
+    #[serde(rename = "im.inglenook.late", skip_serializing_if = "std::ops::Not::not")]
+    late: bool,
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    pub(crate) relations: Option<Box<Relations>>,
+}
+
+impl ClientEvent {
+    /// The same as a value, for what looks into it. It goes by way of its text, so that writing it is compiled once.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::to_string(self).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
+    }
+
+    pub(crate) fn content(&self) -> &RawValue {
+        self.content.as_deref().unwrap_or(&self.pdu.content)
+    }
+}
+
+impl Serialize for ClientEvent {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            content: &'a RawValue,
+            event_id: &'a EventId,
+            origin_server_ts: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            redacts: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            room_id: Option<&'a ruma::RoomId>,
+            sender: &'a UserId,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            state_key: Option<&'a str>,
+            #[serde(rename = "type")]
+            kind: &'a TimelineEventType,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            unsigned: Option<&'a Unsigned>,
+        }
+        let pdu = &*self.pdu;
+        let fields = Fields {
+            content: self.content(),
+            event_id: &pdu.event_id,
+            origin_server_ts: pdu.origin_server_ts,
+            redacts: self.redacts.as_deref(),
+            room_id: (self.room_id == RoomId::Named).then_some(&*pdu.room_id),
+            sender: &pdu.sender,
+            state_key: pdu.state_key.as_deref(),
+            kind: &pdu.kind,
+            unsigned: self.unsigned.as_ref(),
+        };
+        fields.serialize(serializer)
+    }
+}
+
 /// An event as this viewer sees it.
-pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
-    let mut unsigned = unsigned(view, event, viewer)?;
-    unsigned.insert("membership".into(), membership_at(view, event, viewer.user)?.into());
-    with_unsigned(view, event, viewer, room_id, unsigned)
+pub(crate) fn client_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<ClientEvent, Need> {
+    let mut told = state_event(view, event, viewer, room_id)?;
+    let membership = membership_at(view, event, viewer.user)?;
+    if let Some(unsigned) = &mut told.unsigned {
+        unsigned.membership = Some(membership);
+    }
+    Ok(told)
 }
 
 /// An event of some state as this viewer sees it: without the viewer's membership at the time of the event, since each event
 /// of a state is of another time, and the state of each of those times would have to be read.
-pub(crate) fn state_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<Value, Need> {
-    with_unsigned(view, event, viewer, room_id, unsigned(view, event, viewer)?)
+pub(crate) fn state_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<ClientEvent, Need> {
+    Ok(ClientEvent { unsigned: Some(unsigned(view, event, viewer)?), ..bare_event(view, event, viewer, room_id)? })
 }
 
-fn with_unsigned(
-    view: &View<'_>,
-    event: &StoredEvent,
-    viewer: Viewer<'_>,
-    room_id: RoomId,
-    unsigned: Map<String, Value>,
-) -> Result<Value, Need> {
-    let mut value = bare_event(event, room_id, content_for(view, event, viewer.user)?);
-    value.insert("unsigned".into(), unsigned.into());
-    Ok(value.into())
-}
-
-fn unsigned(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Map<String, Value>, Need> {
-    let mut unsigned = Map::new();
-    unsigned.insert("age".into(), viewer.now.saturating_sub(event.pdu.origin_server_ts).into());
-    if let Some((device, transaction)) = &event.decided.transaction
-        && *event.pdu.sender == *viewer.user
-        && device == viewer.device
-    {
-        unsigned.insert("transaction_id".into(), transaction.as_str().into());
-    }
-    if let Some(replaced) = event.decided.replaces {
-        let replaced = view.event(replaced)?;
-        unsigned.insert("replaces_state".into(), replaced.pdu.event_id.as_str().into());
-        unsigned.insert("prev_content".into(), content_for(view, &replaced, viewer.user)?);
-    }
-    if let Some(redaction) = event.decided.redacted_by {
-        let redaction = view.event(redaction)?;
-        let redaction = bare_event(&redaction, RoomId::Named, content_for(view, &redaction, viewer.user)?);
-        unsigned.insert("redacted_because".into(), redaction.into());
-    }
-    if event.decided.late {
-        unsigned.insert(LATE.into(), true.into());
-    }
-    Ok(unsigned)
+fn unsigned(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Unsigned, Need> {
+    let sent_by = event.decided.transaction.as_ref();
+    let sent_from_here = sent_by.filter(|(device, _)| *event.pdu.sender == *viewer.user && device == viewer.device);
+    let replaced = event.decided.replaces.map(|replaced| view.event(replaced)).transpose()?;
+    let prev_content = replaced.as_ref().map(|replaced| content_for(view, replaced, viewer.user)).transpose()?;
+    let redaction = event.decided.redacted_by.map(|redaction| view.event(redaction)).transpose()?;
+    let redacted_because = redaction.map(|redaction| bare_event(view, &redaction, viewer, RoomId::Named)).transpose()?;
+    Ok(Unsigned {
+        age: viewer.now.saturating_sub(event.pdu.origin_server_ts),
+        membership: None,
+        transaction_id: sent_from_here.map(|(_, transaction)| transaction.clone()),
+        prev_content: prev_content.map(Cow::into_owned),
+        replaces_state: replaced.map(|replaced| replaced.pdu.event_id.clone()),
+        redacted_because: redacted_because.map(Box::new),
+        late: event.decided.late,
+        relations: None,
+    })
 }
 
 /// The membership of the viewer at the time of the event; the event's own, if it is about the viewer.
@@ -117,28 +183,23 @@ pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 
-fn bare_event(event: &StoredEvent, room_id: RoomId, content: Value) -> Map<String, Value> {
-    let pdu = &event.pdu;
-    let mut value = Map::new();
-    value.insert("type".into(), pdu.kind.to_string().into());
-    value.insert("event_id".into(), pdu.event_id.as_str().into());
-    value.insert("sender".into(), pdu.sender.as_str().into());
-    value.insert("origin_server_ts".into(), pdu.origin_server_ts.into());
-    value.insert("content".into(), content);
-    if let Some(state_key) = &pdu.state_key {
-        value.insert("state_key".into(), state_key.as_str().into());
-    }
-    if room_id == RoomId::Named {
-        value.insert("room_id".into(), pdu.room_id.as_str().into());
-    }
-    if let Some(redacts) = redacts(event) {
+fn bare_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<ClientEvent, Need> {
+    let redacts = redacts(event);
+    let content = match (content_for(view, event, viewer.user)?, &redacts) {
         // At both places, whichever the room version has, for clients of all ages.
-        if let Some(content) = value.get_mut("content").and_then(Value::as_object_mut) {
-            content.insert("redacts".into(), redacts.clone().into());
-        }
-        value.insert("redacts".into(), redacts.into());
+        (content, Some(redacts)) => Some(with_redacts(&content, redacts)),
+        (Cow::Owned(content), None) => Some(content),
+        (Cow::Borrowed(_), None) => None,
+    };
+    Ok(ClientEvent { pdu: Arc::clone(&event.pdu), room_id, content, redacts, unsigned: None })
+}
+
+fn with_redacts(raw: &RawValue, redacts: &str) -> Box<RawValue> {
+    let mut content = content(raw);
+    if let Some(content) = content.as_object_mut() {
+        content.insert("redacts".into(), redacts.into());
     }
-    value
+    to_raw_value(&content).unwrap_or_default()
 }
 
 fn redacts(event: &StoredEvent) -> Option<String> {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     room_server::{Need, RoomNumber, View},
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
@@ -101,7 +102,7 @@ pub(crate) fn publish(rows: &mut Batch, room: &RoomId, published: bool) {
 }
 
 fn read_alias(row: &[u8]) -> Option<Alias> {
-    serde_json::from_slice(row).ok()
+    parse::json(row).ok()
 }
 
 fn alias_key(alias: &RoomAliasId) -> Key {

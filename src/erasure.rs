@@ -2,16 +2,17 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
 use ruma::{
     CanonicalJsonObject, OwnedUserId, UserId, canonical_json::redact_content_in_place, events::TimelineEventType,
     room_version_rules::RedactionRules,
 };
-use serde_json::{Value, value::RawValue};
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     room_server::{
         Need, Position, View,
@@ -37,7 +38,7 @@ impl Erasures {
             let mut key = KeyReader::new(&row.key);
             key.text();
             let user = key.text().and_then(|user| UserId::parse(user).ok()).ok_or_else(|| Error::bug("an erased user's row"))?;
-            let position = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("the erasure of {user}: {error}")))?;
+            let position = parse::json(&row.value).map_err(|error| Error::bug(format!("the erasure of {user}: {error}")))?;
             erased.insert(user, position);
         }
         Ok(Self(RefCell::new(erased)))
@@ -64,20 +65,16 @@ fn prefix() -> Key {
 
 /// The content of an event as a user sees it: what is left of it in a redaction, where its sender was erased before the user
 /// could see it.
-pub(crate) fn content_for(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<Value, Need> {
-    let content = &event.pdu.content;
-    if is_kept_from(view, event, user)? { Ok(redacted(content, &event.pdu.kind)) } else { Ok(whole(content)) }
-}
-
-fn whole(content: &RawValue) -> Value {
-    serde_json::from_str(content.get()).unwrap_or_default()
+pub(crate) fn content_for<'a>(view: &View<'_>, event: &'a StoredEvent, user: &UserId) -> Result<Cow<'a, RawValue>, Need> {
+    let content = &*event.pdu.content;
+    Ok(if is_kept_from(view, event, user)? { Cow::Owned(redacted(content, &event.pdu.kind)) } else { Cow::Borrowed(content) })
 }
 
 /// By the rules of the newest room version: in what is redacted here, all versions keep the same.
-fn redacted(content: &RawValue, kind: &TimelineEventType) -> Value {
+fn redacted(content: &RawValue, kind: &TimelineEventType) -> Box<RawValue> {
     let mut content: CanonicalJsonObject = serde_json::from_str(content.get()).unwrap_or_default();
     redact_content_in_place(&mut content, &RedactionRules::V11, kind.to_string());
-    serde_json::to_value(content).unwrap_or_default()
+    to_raw_value(&content).unwrap_or_default()
 }
 
 fn is_kept_from(view: &View<'_>, event: &StoredEvent, user: &UserId) -> Result<bool, Need> {
@@ -116,7 +113,7 @@ fn had_sight(view: &View<'_>, event: &StoredEvent, user: &UserId, erased_at: Pos
         return Ok(true);
     }
     let row = view.row(&user_room_key(user, event.room))?;
-    let mut number = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()).map(|row| row.event);
+    let mut number = row.and_then(|row| parse::json::<UserRoom>(&row).ok()).map(|row| row.event);
     for _ in 0..MAX_MEMBERSHIPS {
         let Some(member) = number.map(|number| view.event(number)).transpose()? else { return Ok(false) };
         if member.decided.position <= erased_at {

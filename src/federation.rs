@@ -36,7 +36,7 @@ pub(crate) use self::{
     template::OwnMembership,
     third_party::{ThirdPartySigned, invite_signed, redeem},
 };
-use crate::{error::Error, federation_client::PeerError, locks::Locks};
+use crate::{error::Error, federation_client::PeerError, locks::Locks, parse};
 
 /// What is under way between this server and others.
 #[derive(Default)]
@@ -64,5 +64,5 @@ fn malformed(why: impl ToString) -> Error {
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(answer: &'a [u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(malformed)
+    parse::json(answer).map_err(malformed)
 }

@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     http::{Body, Method, Request, Response},
     identity::Identity,
+    parse,
     ports::{Clock, Destination, Reply, Transport, TransportError},
     relays::{NodeRecords, OwnRelays},
 };
@@ -151,7 +152,7 @@ pub(crate) fn read(response: Response) -> Result<Vec<u8>, PeerError> {
     if (200..300).contains(&response.status) {
         return Ok(bytes);
     }
-    let StandardError { errcode, error } = serde_json::from_slice(&bytes).unwrap_or_default();
+    let StandardError { errcode, error } = parse::json(&bytes).unwrap_or_default();
     let code = if errcode.is_empty() { "M_UNKNOWN".into() } else { errcode };
     Err(PeerError::Refused { status: response.status, code, message: error })
 }

@@ -46,6 +46,7 @@ use self::{
 use crate::{
     error::Error,
     log::Log,
+    parse,
     ports::{Store, StoreError},
     room_server::Position,
     server::Server,
@@ -104,12 +105,12 @@ impl FederationSender {
     pub(crate) async fn open(store: &dyn Store, log: &Log) -> Result<Self, Error> {
         let end = log.end();
         let row = store.get_many(&[place_key()]).await?.pop().flatten();
-        let place: Place = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
+        let place: Place = row.and_then(|row| parse::json(&row).ok()).unwrap_or_default();
         let mut destinations = BTreeMap::new();
         for row in store.scan(&Scan::prefix(Key::new(Table::Destinations))).await? {
             let name = KeyReader::new(&row.key).text().and_then(|name| ServerName::parse(name).ok());
             let name = name.ok_or_else(|| Error::bug("a stored destination has no name"))?;
-            let progress: Progress = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("{name}: {error}")))?;
+            let progress: Progress = parse::json(&row.value).map_err(|error| Error::bug(format!("{name}: {error}")))?;
             destinations.insert(name, Destination::restored(progress, end));
         }
         let read_upto = place.told_upto.min(place.indexed_upto).min(end);

@@ -141,8 +141,12 @@ pub struct Response {
 impl Response {
     /// A response with a JSON body.
     pub fn json(status: u16, value: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
-        Self::bytes(status, "application/json", bytes)
+        Self::of_json(status, serde_json::to_vec(value))
+    }
+
+    /// The same for values of all types.
+    fn of_json(status: u16, json: serde_json::Result<Vec<u8>>) -> Self {
+        Self::bytes(status, "application/json", json.unwrap_or_else(|_| b"{}".to_vec()))
     }
 
     /// A 200 with a JSON body.

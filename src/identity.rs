@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::Error,
+    parse,
     ports::{Entropy, Store},
     storage::{Batch, Key, Table},
 };
@@ -84,7 +85,7 @@ impl Identity {
     }
 
     fn read(row: &[u8]) -> Result<Self, Error> {
-        let stored: StoredIdentity = serde_json::from_slice(row).map_err(|error| Error::bug(format!("the stored identity: {error}")))?;
+        let stored: StoredIdentity = parse::json(row).map_err(|error| Error::bug(format!("the stored identity: {error}")))?;
         let seed = stored.seed.as_bytes().try_into().map_err(|_| Error::bug("the stored key is not 32 bytes long"))?;
         let StoredIdentity { server_name, key_id, incarnation, .. } = stored;
         Ok(Self { server_name, key: SigningKey::from_bytes(&seed), key_id, incarnation })

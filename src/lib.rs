@@ -2,6 +2,7 @@
 
 mod account_data;
 mod accounts;
+mod arrange;
 mod background;
 mod client_api;
 mod client_event;
@@ -26,6 +27,7 @@ mod locks;
 pub mod log;
 mod media;
 mod notary;
+mod parse;
 mod pending_joins;
 mod policy_servers;
 pub mod ports;
@@ -42,6 +44,7 @@ mod residents;
 pub mod room_server;
 mod route;
 mod rows;
+mod sections;
 pub mod server;
 mod server_acl;
 mod server_sight;

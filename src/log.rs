@@ -17,6 +17,7 @@ use futures_util::lock::Mutex;
 pub use self::output::{Federated, Output};
 use crate::{
     error::Error,
+    parse,
     ports::{Store, StoreError},
     room_server::Position,
     storage::{Batch, Key, KeyReader, Scan, Table},
@@ -217,8 +218,7 @@ impl Log {
         }
         let key = |position: u64| Key::new(Table::Log).number(position);
         let rows = self.store.scan(&Scan::range(key(from.0), key(self.end().0 + 1)).limited(limit)).await?;
-        let entry =
-            |row: &crate::storage::Row| Some((Position(KeyReader::new(&row.key).number()?), serde_json::from_slice(&row.value).ok()?));
+        let entry = |row: &crate::storage::Row| Some((Position(KeyReader::new(&row.key).number()?), parse::json(&row.value).ok()?));
         Ok(rows.iter().filter_map(entry).collect())
     }
 }

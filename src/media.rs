@@ -24,6 +24,7 @@ pub(crate) use self::{
 use crate::{
     error::Error,
     locks::Locks,
+    parse,
     server::Server,
     storage::{Key, Table},
 };
@@ -81,7 +82,7 @@ pub(crate) async fn find(server: &Server, id: &str) -> Result<Option<Medium>, Er
 
 async fn read<T: DeserializeOwned>(server: &Server, key: Key) -> Result<Option<T>, Error> {
     let row = server.ports.store.get_many(&[key]).await?.pop().flatten();
-    row.map(|row| serde_json::from_slice(&row).map_err(|error| Error::bug(format!("a stored medium: {error}")))).transpose()
+    row.map(|row| parse::json(&row).map_err(|error| Error::bug(format!("a stored medium: {error}")))).transpose()
 }
 
 fn media_key(id: &str) -> Key {

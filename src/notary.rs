@@ -7,7 +7,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use futures_util::future::{Either, select};
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName};
 
-use crate::{error::Error, identity::key_ring::valid_until, locks::Locks, server::Server};
+use crate::{error::Error, identity::key_ring::valid_until, locks::Locks, parse, server::Server};
 
 /// So many servers' keys are kept. They are kept in memory: anybody may ask for anybody's, and whoever needs them for good has a
 /// key ring.
@@ -77,6 +77,6 @@ async fn ask(server: &Server, name: &ServerName, now: u64) -> Result<(CanonicalJ
         Either::Right(_) => return Err(Error::not_found("The server does not answer.")),
     };
     let valid_until = valid_until(name, &answer, now)?;
-    let keys = serde_json::from_slice(&answer).map_err(|error| Error::bad_json(error.to_string()))?;
+    let keys = parse::json(&answer).map_err(|error| Error::bad_json(error.to_string()))?;
     Ok((keys, valid_until))
 }

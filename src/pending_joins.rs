@@ -15,6 +15,8 @@ use crate::{
     error::Error,
     federation::{Located, is_away},
     federation_sender::Backoff,
+    gather::Gather,
+    parse,
     ports::Store,
     server::Server,
     signal::Signal,
@@ -49,7 +51,7 @@ impl PendingJoins {
     pub(crate) async fn open(store: &dyn Store) -> Result<Self, Error> {
         let rows = store.scan(&Scan::prefix(Key::new(Table::PendingJoins))).await?;
         let waiting = rows.iter().filter_map(|row| read(&row.key, &row.value)).filter(|(_, join)| join.refused.is_none());
-        let waiting = waiting.map(|(id, join)| (id, (join.servers, Backoff::default()))).collect();
+        let waiting = waiting.map(|(id, join)| (id, (join.servers, Backoff::default()))).gather();
         Ok(Self { waiting: RefCell::new(waiting), woken: Signal::default() })
     }
 
@@ -155,7 +157,7 @@ async fn try_again(server: &Server, id: &Id) -> Result<bool, Error> {
 
 async fn find(server: &Server, id: &Id) -> Result<Option<PendingJoin>, Error> {
     let row = server.ports.store.get_many(&[key(id)]).await?.pop().flatten();
-    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()))
+    Ok(row.and_then(|row| parse::json(&row).ok()))
 }
 
 async fn write(server: &Server, id: &Id, join: &PendingJoin) -> Result<(), Error> {
@@ -179,5 +181,5 @@ fn key((user, room): &Id) -> Key {
 fn read(key: &[u8], value: &[u8]) -> Option<(Id, PendingJoin)> {
     let mut key = KeyReader::new(key);
     let user = UserId::parse(key.text()?).ok()?;
-    Some(((user, RoomId::parse(key.text()?).ok()?), serde_json::from_slice(value).ok()?))
+    Some(((user, RoomId::parse(key.text()?).ok()?), parse::json(value).ok()?))
 }

@@ -16,6 +16,7 @@ use crate::{
     event::{CheckedPdu, Pdu, RoomVersion},
     federation_client::{FederationClient, PeerError},
     identity::Identity,
+    parse,
     ports::{Answer, Clock, TransportError},
     room_server::{
         Room,
@@ -59,7 +60,7 @@ impl PolicyClient {
         let event: Value = serde_json::from_str(pdu.json.get()).map_err(|error| Error::bug(error.to_string()))?;
         let asked = Box::pin(self.client.post(via, "/_matrix/policy/v1/sign", &event));
         match select(asked, self.clock.sleep(PATIENCE_MILLIS)).await {
-            Either::Left((answer, _)) => serde_json::from_slice(&answer?).map_err(|error| PeerError::Malformed(error.to_string()).into()),
+            Either::Left((answer, _)) => parse::json(&answer?).map_err(|error| PeerError::Malformed(error.to_string()).into()),
             Either::Right(_) => Err(TransportError::TimedOut(via.to_string()).into()),
         }
     }

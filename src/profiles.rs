@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::Error,
     event::NewEvent,
+    parse,
     room_server::{Draft, Need, Room, RoomNumber, Undecided, commit::UserRoom},
     server::Server,
     storage::{Batch, Key, KeyReader, Scan, Table},
@@ -86,7 +87,7 @@ pub(crate) async fn rooms_of(server: &Server, user: &UserId) -> Result<Vec<(Rc<R
     for row in rows {
         let mut key = KeyReader::new(&row.key);
         let number = key.text().and_then(|_| key.number()).ok_or_else(|| Error::bug("a key of a user's rooms does not fit"))?;
-        let row: UserRoom = serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("a row of a user's rooms: {error}")))?;
+        let row: UserRoom = parse::json(&row.value).map_err(|error| Error::bug(format!("a row of a user's rooms: {error}")))?;
         rooms.push((server.rooms.room_by_number(RoomNumber(number), row.event).await?, row.membership));
     }
     Ok(rooms)
@@ -139,7 +140,7 @@ fn profile_in(draft: &Draft<'_>, user: &UserId) -> Result<Profile, Undecided> {
 
 fn decode(row: Option<Vec<u8>>) -> Result<Profile, Error> {
     let Some(row) = row else { return Ok(Profile::new()) };
-    serde_json::from_slice(&row).map_err(|error| Error::bug(format!("a stored profile: {error}")))
+    parse::json(&row).map_err(|error| Error::bug(format!("a stored profile: {error}")))
 }
 
 pub(crate) fn profile_key(user: &UserId) -> Key {

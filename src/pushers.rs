@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     server::Server,
     storage::{Batch, Key, Row, Scan, Table},
@@ -65,7 +66,7 @@ pub(crate) async fn write_deletion(store: &dyn Store, user: &UserId, device: &st
 }
 
 fn decode(row: &Row) -> Result<Pusher, Error> {
-    serde_json::from_slice(&row.value).map_err(|error| Error::bug(format!("a stored pusher: {error}")))
+    parse::json(&row.value).map_err(|error| Error::bug(format!("a stored pusher: {error}")))
 }
 
 fn key(user: &UserId, app_id: &str, pushkey: &str) -> Key {

@@ -18,6 +18,7 @@ use self::kept::{KeptReceipt, RoomReceipts};
 use crate::{
     error::Error,
     log::{Output, Positions},
+    parse,
     room_server::{Position, Room, RoomNumber, stored::StoredEvent},
     server::Server,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
@@ -244,7 +245,7 @@ fn whose(key: &[u8]) -> Option<Change> {
 }
 
 fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(row).map_err(|error| Error::bug(format!("a stored receipt: {error}")))
+    parse::json(row).map_err(|error| Error::bug(format!("a stored receipt: {error}")))
 }
 
 fn receipt_key(room: RoomNumber, user: &UserId, kind: &str, thread: Option<&str>) -> Key {

@@ -2,16 +2,16 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events>
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures_util::{FutureExt, future, future::LocalBoxFuture};
-use ruma::{EventId, OwnedEventId};
-use serde_json::{Map, Value, json};
+use ruma::{EventId, OwnedEventId, OwnedUserId};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
-    client_event::{RoomId, Viewer, client_event},
+    client_event::{ClientEvent, RoomId, Viewer, client_event},
     error::Error,
-    gather::Gather,
     room_server::{
         Need, Room, View,
         relation::{Child, Group, aggregated_children, read_child},
@@ -29,11 +29,40 @@ const MAX_CANDIDATES: usize = 50;
 /// An event that is told as part of an aggregation has its own aggregations, but those in them have none.
 const NESTED: u32 = 1;
 
+/// What an event's children come to.
+#[derive(Default, Serialize)]
+pub(crate) struct Relations {
+    #[serde(rename = "m.reference", skip_serializing_if = "Option::is_none")]
+    references: Option<Value>,
+    #[serde(rename = "m.replace", skip_serializing_if = "Option::is_none")]
+    replacement: Option<ClientEvent>,
+    #[serde(rename = "m.thread", skip_serializing_if = "Option::is_none")]
+    pub(crate) thread: Option<ThreadSummary>,
+}
+
+/// What is told of a thread with its root.
+#[derive(Serialize)]
+pub(crate) struct ThreadSummary {
+    count: usize,
+    pub(crate) current_user_participated: bool,
+    latest_event: ClientEvent,
+}
+
+impl Relations {
+    fn is_empty(&self) -> bool {
+        self.references.is_none() && self.replacement.is_none() && self.thread.is_none()
+    }
+
+    fn latest_event(&mut self) -> Option<&mut ClientEvent> {
+        self.thread.as_mut().map(|thread| &mut thread.latest_event)
+    }
+}
+
 /// What an event is for its children.
 struct Parent {
     id: OwnedEventId,
     kind: String,
-    sender: String,
+    sender: OwnedUserId,
     redacted: bool,
     is_replacement: bool,
     room_id: RoomId,
@@ -41,19 +70,19 @@ struct Parent {
 }
 
 /// Adds the aggregations of their children to events that go to a client.
-pub(crate) async fn bundle(server: &Server, room: &Room, viewer: Viewer<'_>, events: &mut [Value]) -> Result<(), Error> {
-    bundle_nested(server, room, viewer, events, NESTED).await
+pub(crate) async fn bundle(server: &Server, room: &Room, viewer: Viewer<'_>, events: &mut [ClientEvent]) -> Result<(), Error> {
+    bundle_nested(server, room, viewer, events.iter_mut().collect(), NESTED).await
 }
 
 fn bundle_nested<'a>(
     server: &'a Server,
     room: &'a Room,
     viewer: Viewer<'a>,
-    events: &'a mut [Value],
+    mut events: Vec<&'a mut ClientEvent>,
     nested: u32,
 ) -> LocalBoxFuture<'a, Result<(), Error>> {
     async move {
-        let parents = parents(server, room, events).await?;
+        let parents = parents(server, room, &events).await?;
         if parents.is_empty() {
             return Ok(());
         }
@@ -62,46 +91,24 @@ fn bundle_nested<'a>(
             let bundled = |parent| Aggregation { view, sight: &sight, viewer, parent }.bundled();
             collect(parents.iter(), |(index, parent)| Ok((*index, bundled(parent)?)))
         };
-        let mut aggregated: BTreeMap<usize, Map<String, Value>> = server.rooms.ask(room, aggregate).await?.into_iter().gather();
+        let mut aggregated: Vec<(usize, Relations)> = server.rooms.ask(room, aggregate).await?;
         if nested > 0 {
-            bundle_latest(server, room, viewer, &mut aggregated, nested - 1).await?;
+            // The last events of threads are told with their own aggregations.
+            let latest = aggregated.iter_mut().filter_map(|(_, relations)| relations.latest_event()).collect();
+            bundle_nested(server, room, viewer, latest, nested - 1).await?;
         }
         for (index, relations) in aggregated {
-            add(events.get_mut(index), relations);
+            if let Some(unsigned) = events.get_mut(index).and_then(|event| event.unsigned.as_mut()).filter(|_| !relations.is_empty()) {
+                unsigned.relations = Some(Box::new(relations));
+            }
         }
         Ok(())
     }
     .boxed_local()
 }
 
-/// The last events of threads are told with their own aggregations.
-async fn bundle_latest(
-    server: &Server,
-    room: &Room,
-    viewer: Viewer<'_>,
-    aggregated: &mut BTreeMap<usize, Map<String, Value>>,
-    nested: u32,
-) -> Result<(), Error> {
-    let mut places: Vec<_> =
-        aggregated.values_mut().filter_map(|relations| relations.get_mut("m.thread")?.get_mut("latest_event")).collect();
-    let mut latest: Vec<_> = places.iter_mut().map(|event| event.take()).collect();
-    bundle_nested(server, room, viewer, &mut latest, nested).await?;
-    for (place, event) in places.into_iter().zip(latest) {
-        *place = event;
-    }
-    Ok(())
-}
-
-fn add(event: Option<&mut Value>, relations: Map<String, Value>) {
-    let Some(event) = event.and_then(Value::as_object_mut).filter(|_| !relations.is_empty()) else { return };
-    let unsigned = event.entry("unsigned").or_insert_with(|| json!({}));
-    if let Some(unsigned) = unsigned.as_object_mut() {
-        unsigned.insert("m.relations".into(), relations.into());
-    }
-}
-
 /// Those of the events that have children to aggregate, by their index.
-async fn parents(server: &Server, room: &Room, events: &[Value]) -> Result<Vec<(usize, Parent)>, Error> {
+async fn parents(server: &Server, room: &Room, events: &[&mut ClientEvent]) -> Result<Vec<(usize, Parent)>, Error> {
     let parents = events.iter().enumerate().filter_map(|(index, event)| Some((index, Parent::of(event)?)));
     let mut parents: Vec<_> = parents.collect();
     let ids: Vec<_> = parents.iter().map(|(_, parent)| parent.id.clone()).collect();
@@ -119,19 +126,18 @@ async fn children(server: &Server, room: &Room, parent: &EventId) -> Result<Vec<
 
 impl Parent {
     /// State events get no aggregations.
-    fn of(event: &Value) -> Option<Self> {
-        let text = |field: &str| Some(event.get(field)?.as_str()?.to_owned());
-        if event.get("state_key").is_some() {
+    fn of(event: &ClientEvent) -> Option<Self> {
+        let pdu = &event.pdu;
+        if pdu.state_key.is_some() {
             return None;
         }
-        let rel_type = event.get("content").and_then(|content| content.get("m.relates_to")?.get("rel_type")?.as_str());
         Some(Self {
-            id: EventId::parse(text("event_id")?).ok()?,
-            kind: text("type")?,
-            sender: text("sender")?,
-            redacted: event.get("unsigned").is_some_and(|unsigned| unsigned.get("redacted_because").is_some()),
-            is_replacement: rel_type == Some("m.replace"),
-            room_id: if event.get("room_id").is_some() { RoomId::Named } else { RoomId::Implied },
+            id: pdu.event_id.clone(),
+            kind: pdu.kind.to_string(),
+            sender: pdu.sender.clone(),
+            redacted: event.unsigned.as_ref().is_some_and(|unsigned| unsigned.redacted_because.is_some()),
+            is_replacement: rel_type(event.content()).as_deref() == Some("m.replace"),
+            room_id: event.room_id,
             children: Vec::new(),
         })
     }
@@ -150,18 +156,14 @@ struct Aggregation<'a> {
 }
 
 impl Aggregation<'_> {
-    fn bundled(&self) -> Result<Map<String, Value>, Need> {
-        let mut relations = Map::new();
-        for (rel_type, value) in [("m.replace", self.replacement()?), ("m.thread", self.thread()?), ("m.reference", self.references()?)] {
-            relations.extend(value.map(|value| (rel_type.to_owned(), value)));
-        }
-        Ok(relations)
+    fn bundled(&self) -> Result<Relations, Need> {
+        Ok(Relations { replacement: self.replacement()?, thread: self.thread()?, references: self.references()? })
     }
 
     /// The most recent replacement that is valid.
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#server-side-aggregation-of-mreplace-relationships>
-    fn replacement(&self) -> Result<Option<Value>, Need> {
+    fn replacement(&self) -> Result<Option<ClientEvent>, Need> {
         let parent = self.parent;
         if parent.redacted || parent.is_replacement {
             return Ok(None);
@@ -179,13 +181,13 @@ impl Aggregation<'_> {
     }
 
     /// <https://spec.matrix.org/v1.19/client-server-api/#server-side-aggregation-of-mthread-relationships>
-    fn thread(&self) -> Result<Option<Value>, Need> {
+    fn thread(&self) -> Result<Option<ThreadSummary>, Need> {
         let children: Vec<_> = self.parent.of_group(Group::Thread).filter(|child| !self.sight.ignores(&child.row.sender)).collect();
         let Some(latest) = self.seen(children.iter().rev().take(MAX_CANDIDATES).copied())?.into_iter().next() else { return Ok(None) };
         let user = self.viewer.user.as_str();
-        let participated = self.parent.sender == user || children.iter().any(|child| child.row.sender == user);
+        let participated = self.parent.sender == self.viewer.user || children.iter().any(|child| child.row.sender == user);
         let latest_event = self.told(&latest)?;
-        Ok(Some(json!({ "latest_event": latest_event, "count": children.len(), "current_user_participated": participated })))
+        Ok(Some(ThreadSummary { count: children.len(), current_user_participated: participated, latest_event }))
     }
 
     /// <https://spec.matrix.org/v1.19/client-server-api/#server-side-aggregation-of-mreference>
@@ -200,9 +202,16 @@ impl Aggregation<'_> {
         Ok(self.sight.seen(self.view, events)?.into_iter().flatten().collect())
     }
 
-    fn told(&self, event: &StoredEvent) -> Result<Value, Need> {
+    fn told(&self, event: &StoredEvent) -> Result<ClientEvent, Need> {
         client_event(self.view, event, self.viewer, self.parent.room_id)
     }
+}
+
+/// By which kind of relation an event says that it relates to another.
+fn rel_type(content: &RawValue) -> Option<String> {
+    // What is related to nothing is spared the parsing.
+    let content: Value = content.get().contains("m.relates_to").then(|| serde_json::from_str(content.get()).ok())??;
+    Some(content.get("m.relates_to")?.get("rel_type")?.as_str()?.to_owned())
 }
 
 fn recency(event: &StoredEvent) -> (u64, &str) {

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     storage::{Key, Row, Scan},
 };
@@ -28,5 +29,5 @@ pub(crate) async fn range<T: DeserializeOwned>(store: &dyn Store, scan: &Scan) -
 
 /// What a row's value holds.
 pub(crate) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(value).map_err(|error| Error::bug(format!("a stored row: {error}")))
+    parse::json(value).map_err(|error| Error::bug(format!("a stored row: {error}")))
 }

@@ -6,6 +6,7 @@ use ruma::{OwnedUserId, UserId};
 
 use crate::{
     error::Error,
+    gather::Gather,
     profiles::rooms_of,
     room_server::{
         RoomNumber,
@@ -23,7 +24,7 @@ pub(crate) async fn in_rooms(server: &Server, rooms: &[RoomNumber], users: BTree
     }
     let found = server.ports.store.get_many(&keys).await?;
     let is_there = found.chunks(rooms.len()).map(|rows| rows.iter().any(Option::is_some));
-    Ok(users.into_iter().zip(is_there).filter(|(_, is_there)| *is_there).map(|(user, _)| user).collect())
+    Ok(users.into_iter().zip(is_there).filter(|(_, is_there)| *is_there).map(|(user, _)| user).gather())
 }
 
 /// The users who are joined to a room now.
@@ -34,7 +35,7 @@ pub(crate) async fn members(server: &Server, room: RoomNumber) -> Result<BTreeSe
         let (_room, _membership) = (key.number()?, key.text()?);
         UserId::parse(key.text()?).ok()
     };
-    Ok(rows.iter().filter_map(|row| user(&row.key)).collect())
+    Ok(rows.iter().filter_map(|row| user(&row.key)).gather())
 }
 
 /// The rooms that a local user is joined to.

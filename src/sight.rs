@@ -10,6 +10,7 @@ use crate::{
     account_data,
     error::Error,
     gather::Gather,
+    parse,
     room_server::{
         Need, Position, Room, View,
         commit::{UserRoom, user_room_key},
@@ -154,7 +155,7 @@ fn last_stay(view: &View<'_>, current: Snapshot, user: &UserId) -> Result<Option
 
 async fn user_room(server: &Server, room: &Room, user: &UserId) -> Result<Option<UserRoom>, Error> {
     let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
-    let row = row.map(|row| serde_json::from_slice::<UserRoom>(&row)).transpose();
+    let row = row.map(|row| parse::json::<UserRoom>(&row)).transpose();
     row.map_err(|error| Error::bug(format!("a stored membership: {error}")))
 }
 

@@ -20,6 +20,7 @@ use crate::{
     accounts::Session,
     error::Error,
     locks::Locks,
+    parse,
     ports::Store,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
 };
@@ -204,7 +205,7 @@ fn device_prefix(user: &UserId, device: &str) -> Key {
 fn read_row(row: &Row) -> Option<((String, String), Answer)> {
     let mut key = KeyReader::new(&row.key);
     let (_user, _device, path, id) = (key.text()?, key.text()?, key.text()?, key.text()?);
-    Some(((path, id), serde_json::from_slice(&row.value).ok()?))
+    Some(((path, id), parse::json(&row.value).ok()?))
 }
 
 #[cfg(test)]

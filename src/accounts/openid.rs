@@ -10,7 +10,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::identity::Identity;
+use crate::{identity::Identity, parse};
 
 /// How long a token is valid, in seconds: long enough to be taken to a service, short enough to need no withdrawal.
 pub(crate) const LIFETIME_SECONDS: u64 = 3600;
@@ -39,7 +39,7 @@ pub(crate) fn user_of(identity: &Identity, token: &str, now: u64) -> Option<Owne
     if !identity.has_signed(&[PURPOSE.as_bytes(), &claim].concat(), &signature) {
         return None;
     }
-    let claim: Claim = serde_json::from_slice(&claim).ok()?;
+    let claim: Claim = parse::json(&claim).ok()?;
     (claim.exp > now / 1000).then_some(claim.sub)
 }
 
@@ -70,7 +70,7 @@ mod tests {
         let key = VerifyingKey::from_bytes(&identity.public_key()).unwrap();
         assert!(key.verify_strict(&[b"openid ", claim.as_slice()].concat(), &signature).is_ok());
         assert!(key.verify_strict(&claim, &signature).is_err());
-        let claim: Value = serde_json::from_slice(&claim).unwrap();
+        let claim: Value = parse::json(&claim).unwrap();
         assert_eq!(claim, json!({ "sub": "@ada:example.org", "exp": 3605 }));
     }
 

@@ -11,6 +11,7 @@ use crate::{
     client_event::Viewer,
     error::Error,
     http::{Body, Request},
+    parse,
     room_server::Room,
     route::{Params, Target},
     server::Server,
@@ -120,7 +121,7 @@ impl Call {
         if bytes.len() > MAX_JSON_BYTES {
             return Err(Error::too_large("This body is too large."));
         }
-        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        parse::json(bytes).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => Error::bad_json(format!("The body is not of the right shape: {error}.")),
             _ => Error::refused(400, "M_NOT_JSON", format!("The body is not JSON: {error}.")),
         })

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Access, Call, Route, handler, interactive_auth};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     keys::{
         cross_signing::{self, CrossSigningKeys},
@@ -57,6 +58,6 @@ async fn sign(call: Call) -> Result<Response, Error> {
     let new: NewSignatures = call.body()?;
     let failures = signatures::upload(&call.server, call.user()?, new).await?;
     let failures: BTreeMap<_, BTreeMap<_, _>> =
-        failures.iter().map(|(user, keys)| (user, keys.iter().map(|(key, error)| (key, error.body())).collect())).collect();
+        failures.iter().map(|(user, keys)| (user, keys.iter().map(|(key, error)| (key, error.body())).gather())).gather();
     Ok(Response::ok(&json!({ "failures": failures })))
 }

@@ -5,11 +5,11 @@
 use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedUserId, events::StateEventType};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{Access, Call, Route, handler};
 use crate::{
-    client_event::{RoomId, client_event, state_event},
+    client_event::{ClientEvent, RoomId, client_event, state_event},
     error::Error,
     federation,
     filter::EventFilter,
@@ -25,6 +25,7 @@ use crate::{
         stored::StoredEvent,
         view::collect,
     },
+    sections::Sections,
     sight::Sight,
     storage::Scan,
     tokens::TopologicalToken,
@@ -106,12 +107,12 @@ async fn messages(call: Call) -> Result<Response, Error> {
         Page { events: Vec::new(), next: None }
     };
     let start = call.query("from").map_or_else(|| start_of(&page, range).to_string(), str::to_owned);
-    let mut body = Map::from_iter([("start".to_owned(), start.into())]);
-    body.insert("chunk".into(), call.told(&room, &page.events).await?.into());
-    body.extend(page.next.map(|next| ("end".to_owned(), next.to_string().into())));
+    let mut body = Sections::of("start", &start);
+    body.insert("chunk", &call.told(&room, &page.events).await?);
+    body.insert_some("end", page.next.map(|next| next.to_string()));
     if let (true, Some(first)) = (filter.lazy_load_members, page.events.first()) {
         let senders = senders(page.events.iter());
-        body.insert("state".into(), call.members_of(&room, first.decided.after, senders).await?.into());
+        body.insert("state", &call.members_of(&room, first.decided.after, senders).await?);
     }
     Ok(Response::ok(&body))
 }
@@ -141,14 +142,13 @@ async fn context(call: Call) -> Result<Response, Error> {
     let state = call.state_around(&room, last.decided.after, &filter, senders(shown)).await?;
     let start = before.next.or_else(|| before.events.last().map(|event| TopologicalToken::before(event))).unwrap_or(from_before);
     let end = after.next.or_else(|| after.events.last().map(|event| TopologicalToken::after(event))).unwrap_or(from_after);
-    Ok(Response::ok(&json!({
-        "start": start.to_string(),
-        "end": end.to_string(),
-        "event": call.told(&room, std::slice::from_ref(&event)).await?.pop(),
-        "events_before": call.told(&room, &before.events).await?,
-        "events_after": call.told(&room, &after.events).await?,
-        "state": state,
-    })))
+    let mut body = Sections::of("start", &start.to_string());
+    body.insert("end", &end.to_string());
+    body.insert_some("event", call.told(&room, std::slice::from_ref(&event)).await?.pop());
+    body.insert("events_before", &call.told(&room, &before.events).await?);
+    body.insert("events_after", &call.told(&room, &after.events).await?);
+    body.insert("state", &state);
+    Ok(Response::ok(&body))
 }
 
 fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {
@@ -248,7 +248,7 @@ impl Call {
     }
 
     /// Events as the caller sees them, with their aggregations.
-    pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+    pub(super) async fn told(&self, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let tell = |view: &View<'_>| collect(events.iter(), |event| client_event(view, event, viewer, RoomId::Named));
         let mut told = self.server.rooms.ask(room, tell).await?;
@@ -257,7 +257,7 @@ impl Call {
     }
 
     /// The membership events of these users in a state.
-    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<Value>, Error> {
+    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let question = |view: &View<'_>| {
             let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
@@ -274,7 +274,7 @@ impl Call {
         state: Snapshot,
         filter: &EventFilter,
         needed: BTreeSet<OwnedUserId>,
-    ) -> Result<Vec<Value>, Error> {
+    ) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let is_needed = |kind: &StateEventType, state_key: &str| {
             !filter.lazy_load_members || *kind != StateEventType::RoomMember || needed.iter().any(|user| user == state_key)

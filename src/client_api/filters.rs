@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     filter::Filter,
     http::{Method, Response},
+    parse,
     server::Server,
     storage::{Batch, Key, Table},
 };
@@ -69,7 +70,7 @@ async fn get(call: Call) -> Result<Response, Error> {
 pub(crate) async fn read(server: &Server, user: &UserId, id: &str) -> Result<Value, Error> {
     let row = server.ports.store.get_many(&[key(user, id)]).await?.pop().flatten();
     let row = row.ok_or_else(|| Error::not_found("You have defined no such filter."))?;
-    serde_json::from_slice(&row).map_err(|error| Error::bug(format!("a stored filter: {error}")))
+    parse::json(&row).map_err(|error| Error::bug(format!("a stored filter: {error}")))
 }
 
 fn check(filter: &Value) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    arrange::Arrange,
     erasure::content_for,
     error::Error,
     gather::Gather,
@@ -162,7 +163,7 @@ async fn graph(call: Call) -> Result<Response, Error> {
         }
         let mut events = view.events(numbers.iter().copied())?;
         events.retain(|event| !matches!(event.decided.status, Status::Outlier | Status::Unjudged));
-        events.sort_by_key(|event| (event.pdu.depth, event.number));
+        events.arrange_by_key(|event| (event.pdu.depth, event.number));
         events.dedup_by_key(|event| event.number);
         let newest = events.iter().skip(events.len().saturating_sub(limit));
         newest.map(|event| graph_event(view, event, user)).collect::<Result<Vec<_>, _>>().map(Some)

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler, published_rooms_chunk::PublishedRoomsChunk};
 use crate::{
+    arrange::Arrange,
     error::Error,
     federation::{self, for_client},
     http::{Method, Response},
@@ -106,7 +107,7 @@ impl Filter {
                 rooms.push(room);
             }
         }
-        rooms.sort_by_cached_key(|room| Place::of(room));
+        rooms.arrange_by_key(|room| Place::of(room));
         Ok(rooms)
     }
 

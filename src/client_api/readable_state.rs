@@ -6,6 +6,7 @@ use ruma::UserId;
 
 use crate::{
     error::Error,
+    parse,
     room_server::{
         EventNumber, Need, Room, View,
         commit::{UserRoom, user_room_key},
@@ -29,7 +30,7 @@ pub(super) fn is_joined(view: &View<'_>, room: &Room, user: &UserId) -> Result<b
 }
 
 fn user_room(view: &View<'_>, room: &Room, user: &UserId) -> Result<Option<UserRoom>, Need> {
-    Ok(view.row(&user_room_key(user, room.number))?.and_then(|row| serde_json::from_slice(&row).ok()))
+    Ok(view.row(&user_room_key(user, room.number))?.and_then(|row| parse::json(&row).ok()))
 }
 
 /// The state that a user may read, or 403.

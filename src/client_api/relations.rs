@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
-use serde_json::Map;
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    arrange::Arrange,
     error::Error,
     history::{Direction, Page, Range},
     http::{Method, Response},
@@ -17,6 +17,7 @@ use crate::{
         Room, View,
         relation::{Child, Group, all_children, child_key, parent_mark, read_child},
     },
+    sections::Sections,
     server::Server,
     sight::Sight,
     storage::Scan,
@@ -80,11 +81,10 @@ async fn relations(call: Call) -> Result<Response, Error> {
     let children = Children { server: &call.server, room: &room, sight: &sight, wanted };
     let limit = call.limit()?.max(1);
     let page = if recurse == Some(true) { children.page_of_all(range, limit).await? } else { children.page(range, limit).await? };
-    let mut body = Map::new();
-    body.insert("chunk".into(), call.told(&room, &page.events).await?.into());
-    body.extend(page.next.map(|next| ("next_batch".to_owned(), next.to_string().into())));
-    body.extend(call.query("from").map(|from| ("prev_batch".to_owned(), from.into())));
-    body.extend(recurse.map(|recurse| ("recursion_depth".to_owned(), if recurse { MAX_RECURSION } else { 0 }.into())));
+    let mut body = Sections::of("chunk", &call.told(&room, &page.events).await?);
+    body.insert_some("next_batch", page.next.map(|next| next.to_string()));
+    body.insert_some("prev_batch", call.query("from"));
+    body.insert_some("recursion_depth", recurse.map(|recurse| if recurse { MAX_RECURSION } else { 0 }));
     Ok(Response::ok(&body))
 }
 
@@ -151,7 +151,7 @@ impl Children<'_> {
         let (room, parent) = (self.room.number, self.wanted.parent);
         let scan = |group: &Group| range.scan(|depth, event| child_key(room, parent, *group, depth, event)).limited(limit);
         let mut children = self.scan_all(groups.iter().map(scan).collect()).await?;
-        children.sort_by_key(|child| child.place);
+        children.arrange_by_key(|child| child.place);
         if range.direction == Direction::Backward {
             children.reverse();
         }

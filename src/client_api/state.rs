@@ -60,14 +60,15 @@ async fn state(call: Call) -> Result<Response, Error> {
     let find = |view: &View<'_>| {
         let Some(number) = state.event(view, &kind, call.param(2))? else { return Ok(None) };
         let event = view.event(number)?;
-        if whole_event {
-            client_event(view, &event, viewer, RoomId::Named).map(Some)
+        let found = if whole_event {
+            Response::ok(&client_event(view, &event, viewer, RoomId::Named)?)
         } else {
-            content_for(view, &event, viewer.user).map(Some)
-        }
+            Response::ok(&content_for(view, &event, viewer.user)?)
+        };
+        Ok(Some(found))
     };
-    let found: Option<Value> = call.server.rooms.ask(&room, find).await?;
-    found.map(|found| Response::ok(&found)).ok_or_else(|| Error::not_found("The room has no such state."))
+    let found = call.server.rooms.ask(&room, find).await?;
+    found.ok_or_else(|| Error::not_found("The room has no such state."))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>

@@ -9,10 +9,10 @@ use std::{
 
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
-use serde_json::{Map, Value};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    client_event::ClientEvent,
     error::Error,
     gather::Gather,
     history::{Direction, Range, place},
@@ -24,6 +24,7 @@ use crate::{
         stored::StoredEvent,
         view::collect,
     },
+    sections::Sections,
     sight::Sight,
     storage::Row,
     tokens::TopologicalToken,
@@ -61,8 +62,8 @@ async fn threads(call: Call) -> Result<Response, Error> {
     let range = call.range(&room, Direction::Backward).await?;
     let threads = Threads { call: &call, room: &room, sight: &sight, participated };
     let (chunk, next) = threads.page(Range { from: range.from.min(sight.end()), ..range }, limit).await?;
-    let mut body = Map::from_iter([("chunk".to_owned(), chunk.into())]);
-    body.extend(next.map(|next| ("next_batch".to_owned(), next.to_string().into())));
+    let mut body = Sections::of("chunk", &chunk);
+    body.insert_some("next_batch", next.map(|next| next.to_string()));
     Ok(Response::ok(&body))
 }
 
@@ -77,7 +78,7 @@ struct Threads<'a> {
 
 impl Threads<'_> {
     /// The roots of the threads, those with the most recent events first, and where the next page begins.
-    async fn page(&self, range: Range, limit: usize) -> Result<(Vec<Value>, Option<TopologicalToken>), Error> {
+    async fn page(&self, range: Range, limit: usize) -> Result<(Vec<ClientEvent>, Option<TopologicalToken>), Error> {
         let mut roots = Vec::new();
         let (mut rest, mut scanned, mut next) = (range, 0, None);
         while scanned < MAX_SCANNED {
@@ -98,7 +99,7 @@ impl Threads<'_> {
     }
 
     /// The roots of those threads whose last event is among the rows, with the places of those events.
-    async fn roots(&self, rows: &[Row]) -> Result<Vec<(TopologicalToken, Value)>, Error> {
+    async fn roots(&self, rows: &[Row]) -> Result<Vec<(TopologicalToken, ClientEvent)>, Error> {
         let latest = self.latest(rows).await?;
         let found = self.call.server.rooms.ask(self.room, |view| {
             let roots = latest.keys().zip(view.events_by_id(latest.values())?).filter_map(|(place, root)| Some((*place, root?)));
@@ -136,6 +137,7 @@ impl Threads<'_> {
 }
 
 /// Whether the user takes part in a thread, by its root's aggregation.
-fn has_participated(root: &Value) -> bool {
-    root.pointer("/unsigned/m.relations/m.thread/current_user_participated") == Some(&Value::Bool(true))
+fn has_participated(root: &ClientEvent) -> bool {
+    let relations = root.unsigned.as_ref().and_then(|unsigned| unsigned.relations.as_ref());
+    relations.and_then(|relations| relations.thread.as_ref()).is_some_and(|thread| thread.current_user_participated)
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Access, Call, Route, handler};
 use crate::{
+    arrange::Arrange,
     error::Error,
     gather::Gather,
     http::{Method, Response},
@@ -59,7 +60,7 @@ async fn search(call: Call) -> Result<Response, Error> {
         .into_iter()
         .filter_map(|(user, profile)| Some((rank(&term, &user, &profile)?, profile.is_empty(), user, profile)))
         .collect();
-    found.sort_by(|one, other| (one.0, one.1, &one.2).cmp(&(other.0, other.1, &other.2)));
+    found.arrange_by_key(|(rank, is_empty, user, _)| (*rank, *is_empty, user.clone()));
     let limited = found.len() > limit;
     let results: Vec<_> = found.into_iter().take(limit).map(|(_, _, user, profile)| result(user, profile)).collect();
     Ok(Response::ok(&json!({ "results": results, "limited": limited })))

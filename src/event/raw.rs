@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{Pdu, RoomVersion};
-use crate::identity::Identity;
+use crate::{identity::Identity, parse};
 
 /// Verification keys: server name, then key ID.
 pub type PublicKeys = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Base64>>;
@@ -44,7 +44,7 @@ pub struct CheckedPdu(Pdu);
 impl RawPdu {
     /// Parses JSON that may be an event.
     pub fn parse(json: &[u8]) -> Result<Self, Unfit> {
-        let object = serde_json::from_slice(json).map_err(|error| Unfit::Json(error.to_string()))?;
+        let object = parse::json(json).map_err(|error| Unfit::Json(error.to_string()))?;
         Ok(Self(object))
     }
 

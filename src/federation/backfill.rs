@@ -17,9 +17,11 @@ use super::{
     target::{path, with_query},
 };
 use crate::{
+    arrange::Arrange,
     error::Error,
     event::{CheckedPdu, RawPdu},
     federation_receiver::{check, in_order, told_state},
+    gather::Gather,
     history::place,
     residents::residents,
     room_server::{
@@ -79,7 +81,7 @@ pub(super) async fn neighbours(server: &Server, room: &Room, first: Option<&Serv
         return Ok(None);
     }
     let mut others: Vec<_> = residents.iter().collect();
-    others.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+    others.arrange_by_key(|(_, members)| std::cmp::Reverse(**members));
     let others = others.into_iter().map(|(name, _)| name.clone());
     Ok(Some(Candidates::new(server, first.map(ToOwned::to_owned).into_iter().chain(others))))
 }
@@ -103,7 +105,7 @@ async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Resul
     let found = server.rooms.ask(room, |view| view.events_by_id(previous.iter())).await?;
     let is_here = if event.decided.found { has_state } else { has_place };
     let absent = previous.iter().zip(found).filter(|(_, event)| !event.as_ref().is_some_and(|event| is_here(event)));
-    Ok(absent.map(|(id, _)| id.clone()).collect())
+    Ok(absent.map(|(id, _)| id.clone()).gather())
 }
 
 /// Asks for the events and what is before them. Returns those that were asked for and what leads to them, each behind those
@@ -116,7 +118,7 @@ async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, pee
     let raw = answer.pdus.iter().take(MAX_EVENTS).filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok());
     let checked = check(server, &room.version, raw.collect()).await.into_iter().flatten();
     let of_room = checked.filter(|event| event.pdu().room_id == room.id);
-    let mut offered: BTreeMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).collect();
+    let mut offered: BTreeMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).gather();
     let mut wanted: Vec<_> = missing.iter().cloned().collect();
     let mut taken = BTreeMap::new();
     while let Some(id) = wanted.pop() {

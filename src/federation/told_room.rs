@@ -79,7 +79,7 @@ impl<'a> ToldRoom<'a> {
         let create = self.create.as_ref().filter(|create| self.state.contains(*create));
         let create = create.ok_or_else(|| malformed("the room has no create event"))?;
         // All keys are looked for together; the checks find them in the key ring then.
-        server.keys.find_for_events(&self.events.values().flat_map(|told| told.keys.iter().cloned()).collect()).await;
+        server.keys.find_for_events(&self.events.values().flat_map(|told| told.keys.iter().cloned()).gather()).await;
         let create = self.check(server, std::slice::from_ref(create)).await;
         if !create.first().is_some_and(|create| states_version(create, &self.version)) {
             return Err(malformed("the create event is not of the version that was told"));

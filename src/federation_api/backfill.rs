@@ -16,6 +16,7 @@ use super::{
     pdus::{ObjectWriter, shown_to, transaction},
 };
 use crate::{
+    arrange::Arrange,
     error::Error,
     gather::Gather,
     http::{Method, Response},
@@ -132,7 +133,7 @@ impl Missing {
             }
         }
         found.truncate(limit);
-        found.sort_by_key(|event| (event.pdu.depth, event.number));
+        found.arrange_by_key(|event| (event.pdu.depth, event.number));
         Ok(found)
     }
 }

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     error::Error,
     http::{Body, Request},
+    parse,
     room_server::Room,
     route::{Params, Target},
     server::Server,
@@ -102,7 +103,7 @@ impl Call {
     /// The JSON body as `T`.
     pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
         let Body::Bytes(bytes) = &self.request.body else { return Err(Error::refused(400, "M_NOT_JSON", "This needs a JSON body.")) };
-        serde_json::from_slice(bytes).map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
+        parse::json(bytes).map_err(|error| Error::bad_json(format!("The body is not of the right shape: {error}.")))
     }
 
     /// The room at this place of the path, if this server knows it.
@@ -122,6 +123,6 @@ fn content(body: &Body) -> Result<Option<CanonicalJsonValue>, Error> {
     if bytes.len() > MAX_JSON_BYTES {
         return Err(Error::too_large("This body is too large."));
     }
-    let parsed = serde_json::from_slice(bytes);
+    let parsed = parse::json(bytes);
     parsed.map(Some).map_err(|error| Error::refused(400, "M_NOT_JSON", format!("The body is not JSON that can be signed: {error}.")))
 }

@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
     http::{Method, Response},
+    parse,
     residents::is_resident,
     room_server::{Room, RoomNumber, commit::UserRoom},
     server::Server,
@@ -202,7 +203,7 @@ async fn check_number(call: &Call, room: &Room, pdu: &Pdu) -> Result<(), Error> 
     let pending = rows.iter().filter_map(|row| {
         let mut key = KeyReader::new(&row.key);
         let number = key.text().and_then(|_| key.number()).map(RoomNumber)?;
-        let row = serde_json::from_slice::<UserRoom>(&row.value).ok().filter(|row| row.membership == "invite")?;
+        let row = parse::json::<UserRoom>(&row.value).ok().filter(|row| row.membership == "invite")?;
         Some((number, row.event))
     });
     let pending: Vec<_> = pending.collect();

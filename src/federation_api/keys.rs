@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     notary::published,
     server::Server,
@@ -84,7 +85,7 @@ async fn keys_of_several(call: Call) -> Result<Response, Error> {
     let now = call.server.now();
     let wanted_until = |criteria: BTreeMap<String, Criteria>| criteria.into_values().filter_map(|one| one.minimum_valid_until_ts).max();
     let wanted = server_keys.into_iter().map(|(name, criteria)| (name, wanted_until(criteria).unwrap_or(now)));
-    answer(&call.server, wanted.collect()).await
+    answer(&call.server, wanted.gather()).await
 }
 
 /// What can be had of these servers' keys that are to be valid until then, signed by this server.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Access, Call, Route, handler};
 use crate::{
     error::Error,
+    gather::Gather,
     http::{Method, Response},
     profiles::{self, Profile},
     residents::residents,
@@ -38,7 +39,7 @@ async fn profile(call: Call) -> Result<Response, Error> {
     }
     let mut profile = profiles::read(&call.server, &user).await?;
     if let Some(field) = call.query("field") {
-        profile = profile.remove_entry(field).into_iter().collect::<Profile>();
+        profile = profile.remove_entry(field).into_iter().gather::<Profile>();
     }
     Ok(Response::ok(&profile))
 }

@@ -7,7 +7,7 @@ use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
-use crate::{error::Error, event::RawPdu, federation_client::PeerError, gather::Gather, server::Server};
+use crate::{error::Error, event::RawPdu, federation_client::PeerError, gather::Gather, parse, server::Server};
 
 /// So many missing events are asked for at once. Servers answer with fewer as they like.
 pub(super) const MAX_MISSING: usize = 100;
@@ -98,7 +98,7 @@ pub(super) async fn state(
     }
     let target = format!("/_matrix/federation/v1/state/{}?event_id={}", encode(room.as_str()), encode(id.as_str()));
     let answer = server.federation_client.get(peer, &target).await?;
-    let answer: Answer<'_> = serde_json::from_slice(&answer).map_err(|error| PeerError::Malformed(error.to_string()))?;
+    let answer: Answer<'_> = parse::json(&answer).map_err(|error| PeerError::Malformed(error.to_string()))?;
     let events = answer.auth_chain.into_iter().chain(answer.pdus).take(MAX_STATE_EVENTS);
     Ok(events.filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok()).filter(is_wanted).collect())
 }
@@ -109,7 +109,7 @@ fn parse(told: Told, limit: usize) -> Vec<RawPdu> {
 }
 
 fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(|error| PeerError::Malformed(error.to_string()).into())
+    parse::json(answer).map_err(|error| PeerError::Malformed(error.to_string()).into())
 }
 
 fn encode(segment: &str) -> String {

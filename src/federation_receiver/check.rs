@@ -4,6 +4,7 @@ use ruma::ServerName;
 
 use crate::{
     event::{CheckedPdu, RawPdu, RoomVersion, Unfit},
+    gather::Gather,
     identity::key_ring::WantedKey,
     server::Server,
 };
@@ -24,7 +25,7 @@ pub(crate) enum Unchecked {
 /// Checks events of a room of that version, in their order; their keys are looked for together.
 pub(crate) async fn check(server: &Server, version: &RoomVersion, events: Vec<RawPdu>) -> Vec<Result<CheckedPdu, Unchecked>> {
     let wanted: Vec<_> = events.iter().map(|raw| wanted_keys(raw, version)).collect();
-    let found = server.keys.find_for_events(&wanted.iter().flatten().map(|(key, _)| key.clone()).collect()).await;
+    let found = server.keys.find_for_events(&wanted.iter().flatten().map(|(key, _)| key.clone()).gather()).await;
     let checks = events.into_iter().zip(wanted).map(|(raw, wanted)| {
         let at = raw.field("origin_server_ts").and_then(|at| at.as_integer()).and_then(|at| u64::try_from(i64::from(at)).ok());
         let keys = found.valid_at(at.unwrap_or_default(), version);

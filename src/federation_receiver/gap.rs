@@ -42,7 +42,7 @@ impl Gap {
     /// how many there were.
     pub(super) fn add_missing(&mut self, events: Vec<CheckedPdu>, missing: &BTreeSet<OwnedEventId>, min_depth: u64) -> usize {
         let mut offered: BTreeMap<OwnedEventId, CheckedPdu> =
-            events.into_iter().map(|event| (event.pdu().event_id.clone(), event)).collect();
+            events.into_iter().map(|event| (event.pdu().event_id.clone(), event)).gather();
         let mut queue: Vec<OwnedEventId> = missing.iter().cloned().collect();
         let mut added = 0;
         while let Some(id) = queue.pop() {
@@ -137,7 +137,7 @@ impl Gap {
 
     fn unordered(&self) -> BTreeSet<OwnedEventId> {
         let ordered: BTreeSet<_> = self.order().into_iter().gather();
-        self.arrivals.keys().filter(|id| !ordered.contains(*id)).cloned().collect()
+        self.arrivals.keys().filter(|id| !ordered.contains(*id)).cloned().gather()
     }
 
     fn order(&self) -> Vec<OwnedEventId> {

@@ -72,7 +72,7 @@ fn refused_without_room(events: &[RawPdu]) -> Received {
 }
 
 pub(super) fn refused(ids: impl IntoIterator<Item = OwnedEventId>, why: &str) -> Received {
-    ids.into_iter().map(|id| (id, Err(why.to_owned()))).collect()
+    ids.into_iter().map(|id| (id, Err(why.to_owned()))).gather()
 }
 
 async fn receive_open(
@@ -136,5 +136,5 @@ async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting
         let kept = if not_kept.contains(&id) { Err("Too many events of your server wait for others.".to_owned()) } else { Ok(()) };
         (id, kept)
     };
-    Ok(ids.into_iter().map(received).collect())
+    Ok(ids.into_iter().map(received).gather())
 }

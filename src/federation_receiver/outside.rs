@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu},
+    parse,
     room_server::{
         Room,
         commit::{UserRoom, user_room_key},
@@ -49,7 +50,7 @@ async fn note_end(server: &Server, origin: &ServerName, room: &Rc<Room>, event: 
         if draft.view().number(&pdu.event_id)?.is_some() {
             return Ok(true);
         }
-        let member = draft.view().row(&key)?.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok());
+        let member = draft.view().row(&key)?.and_then(|row| parse::json::<UserRoom>(&row).ok());
         let Some(member) = member.filter(|member| matches!(member.membership.as_str(), "invite" | "knock")) else { return Ok(false) };
         let is_authorised_by_it = pdu.auth_events.contains(&draft.view().event(member.event)?.pdu.event_id);
         if is_authorised_by_it {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::arrange::Arrange;
 use ruma::{OwnedRoomId, OwnedServerName};
 
 /// A gap: what a server has sent of a room, and what cannot be placed yet.
@@ -66,7 +67,7 @@ impl Schedule {
     pub(super) fn begin(&mut self, now: u64) -> Vec<GapId> {
         let running = self.gaps.values().filter(|gap| gap.running).count();
         let mut due: Vec<_> = self.gaps.iter_mut().filter(|(_, gap)| !gap.running && gap.due <= now).collect();
-        due.sort_by_key(|(_, gap)| gap.due);
+        due.arrange_by_key(|(_, gap)| gap.due);
         due.truncate(MAX_RUNNING.saturating_sub(running));
         due.iter_mut().for_each(|(_, gap)| gap.running = true);
         due.into_iter().map(|(id, _)| id.clone()).collect()

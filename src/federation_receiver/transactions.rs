@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     storage::{Batch, Key, KeyReader, Scan, Table},
 };
@@ -40,7 +41,7 @@ impl ReceivedTransactions {
     /// What the transaction was answered when it came first.
     pub(crate) async fn answer(&self, origin: &ServerName, id: &str) -> Result<Option<Value>, Error> {
         let row = self.store.get_many(&[prefix(origin, BY_ID).text(id)]).await?.pop().flatten();
-        Ok(row.and_then(|row| serde_json::from_slice::<Answer>(&row).ok()).map(|answer| answer.body))
+        Ok(row.and_then(|row| parse::json::<Answer>(&row).ok()).map(|answer| answer.body))
     }
 
     /// Remembers the answer, and forgets one that is too old. The caller takes one transaction of a server after the other.

@@ -7,6 +7,7 @@ use ruma::{OwnedServerName, ServerName, UserId};
 use super::{reader::load, room_servers::RoomServers};
 use crate::{
     error::Error,
+    gather::Gather,
     log::Output,
     room_server::{Position, RoomNumber},
     server::Server,
@@ -42,7 +43,7 @@ impl Audience {
     /// All of the servers, for an entry at this position.
     pub(crate) fn servers(&self, index: &RoomServers, position: Position) -> BTreeSet<OwnedServerName> {
         let in_rooms = self.rooms.iter().flat_map(|room| index.at(*room, position));
-        in_rooms.chain(self.also.clone()).collect()
+        in_rooms.chain(self.also.clone()).gather()
     }
 
     /// Whether this server is among them.

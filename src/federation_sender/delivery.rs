@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{audience::Audience, progress::Delivery};
 use crate::{
     error::Error,
+    gather::Gather,
     log::Output,
     room_server::{Position, stored::StoredEvent},
     server::Server,
@@ -31,7 +32,7 @@ pub(crate) async fn of_event(server: &Server, event: &StoredEvent) -> Result<BTr
     let sender = &server.federation_sender;
     let servers = audience.servers(&sender.room_servers.borrow(), position);
     let servers = servers.into_iter().filter(|name| name != server.identity.server_name());
-    Ok(servers.map(|name| (name.clone(), state_at(server, &name, position))).collect())
+    Ok(servers.map(|name| (name.clone(), state_at(server, &name, position))).gather())
 }
 
 fn state_at(server: &Server, name: &OwnedServerName, position: Position) -> DestinationState {

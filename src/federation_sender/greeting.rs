@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{destination::MAX_ITEMS, notes::Greeting, reader::load};
 use crate::{
+    arrange::Arrange,
     error::Error,
     profiles::rooms_of,
     room_server::{Position, Room},
@@ -40,7 +41,7 @@ pub(super) async fn extremities(server: &Server, to: &ServerName, greeting: Gree
 async fn shared_rooms(server: &Server, other: &ServerName) -> Result<Vec<Rc<Room>>, Error> {
     let mut rooms = all_rooms(server).await?;
     rooms.retain(|room| server.federation_sender.room_servers.borrow().was_in(room.number, other, Position(u64::MAX)));
-    rooms.sort_by_key(|room| std::cmp::Reverse(room.head().position));
+    rooms.arrange_by_key(|room| std::cmp::Reverse(room.head().position));
     Ok(rooms)
 }
 

@@ -9,7 +9,7 @@ use ruma::{OwnedRoomId, OwnedUserId, ServerName};
 use serde_json::{Value, json};
 
 use super::{destination::Outcome, greeting, received::RECEIVED};
-use crate::{error::Error, server::Server};
+use crate::{error::Error, gather::Gather, server::Server};
 
 /// The EDU that carries the sender's node record.
 pub(crate) const NODE_RECORD: &str = "im.inglenook.node_record";
@@ -49,8 +49,8 @@ impl Notes {
     /// The part of it that one transaction has room for.
     pub(crate) fn next(&self) -> Self {
         Self {
-            acknowledged: self.acknowledged.iter().take(MAX_ACKNOWLEDGED).cloned().collect(),
-            typing: self.typing.iter().take(MAX_TYPING).map(|(who, typing)| (who.clone(), *typing)).collect(),
+            acknowledged: self.acknowledged.iter().take(MAX_ACKNOWLEDGED).cloned().gather(),
+            typing: self.typing.iter().take(MAX_TYPING).map(|(who, typing)| (who.clone(), *typing)).gather(),
             ..self.clone()
         }
     }

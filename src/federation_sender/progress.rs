@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::room_server::Position;
+use crate::{arrange::Arrange, room_server::Position};
 
 /// What a relay keeps counts as lost when the destination has not acknowledged it for so long, where the relay does not say how
 /// long it keeps mail: nearly a month.
@@ -313,7 +313,7 @@ impl Progress {
         }
         pieces.push((after.max(self.acknowledged), upto, fate));
         pieces.retain(|(start, end, _)| start < end);
-        pieces.sort_by_key(|(start, ..)| *start);
+        pieces.arrange_by_key(|(start, ..)| *start);
         for (_, upto, fate) in pieces {
             self.push(upto, fate);
         }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     room_server::{Position, RoomNumber},
     storage::{Batch, Key, KeyReader, Scan, Table},
@@ -147,7 +148,7 @@ pub(crate) async fn read(store: &dyn Store, room: RoomNumber) -> Result<RoomRows
     let row = |row: &crate::storage::Row| {
         let mut key = KeyReader::new(&row.key);
         key.number()?;
-        Some((ServerName::parse(key.text()?).ok()?, serde_json::from_slice(&row.value).ok()?))
+        Some((ServerName::parse(key.text()?).ok()?, parse::json(&row.value).ok()?))
     };
     let rows = found.iter().map(|found| row(found).ok_or_else(|| Error::bug("a stored row of a room's servers")));
     Ok(RoomRows { room, rows: rows.collect::<Result<_, _>>()? })

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     federation_client::{PeerError, read},
     http::{Body, Method, Response},
+    parse,
     ports::Reply,
     room_server::Position,
     server::Server,
@@ -298,7 +299,7 @@ impl Ready {
     /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid_response-200_pdu-processing-result>
     fn refused(&self, answer: &[u8]) -> Vec<Refused> {
         let (Kind::Log(events) | Kind::Spread(events, _)) = &self.kind else { return Vec::new() };
-        let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let answer: Value = parse::json(answer).unwrap_or_default();
         let refused = |(id, position): &(OwnedEventId, Position)| {
             let reason = answer.get("pdus")?.get(id.as_str())?.get("error")?.as_str()?;
             Some(Refused { position: *position, reason: reason.chars().take(MAX_REASON_CHARS).collect() })
@@ -321,7 +322,7 @@ fn asked_pause(response: &Response) -> u64 {
         retry_after_ms: Option<u64>,
     }
     let Body::Bytes(bytes) = &response.body else { return 0 };
-    let of_body = serde_json::from_slice::<Limited>(bytes).ok().and_then(|limited| limited.retry_after_ms);
+    let of_body = parse::json::<Limited>(bytes).ok().and_then(|limited| limited.retry_after_ms);
     let of_header = || response.headers.get("retry-after").and_then(|seconds| seconds.parse::<u64>().ok()).map(|seconds| seconds * 1000);
     of_body.or_else(of_header).unwrap_or(0).min(MAX_PAUSE_MILLIS)
 }

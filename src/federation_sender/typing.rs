@@ -7,6 +7,7 @@ use ruma::{OwnedUserId, UserId};
 use super::{reader::load, transaction::room_of_number};
 use crate::{
     error::Error,
+    gather::Gather,
     room_server::{Position, RoomNumber},
     server::Server,
 };
@@ -52,7 +53,7 @@ pub(super) async fn note(server: &Server) -> Result<(), Error> {
     let typing: BTreeMap<_, _> = {
         let typing = server.typing.borrow();
         let own = typing.all().filter(|(_, user, until)| is_local(user) && *until > now);
-        own.map(|(room, user, until)| ((room, user.clone()), until)).collect()
+        own.map(|(room, user, until)| ((room, user.clone()), until)).gather()
     };
     let changes = sender.typing.borrow_mut().compare(&typing, now);
     for ((number, user), is_typing) in changes {

@@ -28,8 +28,10 @@ pub(crate) use self::{found::FoundKeys, server_keys::valid_until};
 use crate::{
     error::Error,
     federation_client::FederationClient,
+    gather::Gather,
     identity::Identity,
     locks::Locks,
+    parse,
     ports::{Clock, Store},
     storage::{Batch, Key, Table},
 };
@@ -93,7 +95,7 @@ impl KeyRing {
         let found =
             stream::iter(by_server).map(async |(server, key_ids)| Some((server.to_string(), self.keys_of(server, &key_ids).await?)));
         let found: Vec<_> = found.buffer_unordered(AT_A_TIME).collect().await;
-        FoundKeys::new(found.into_iter().flatten().collect())
+        FoundKeys::new(found.into_iter().flatten().gather())
     }
 
     /// One key, if it is valid now.
@@ -143,7 +145,7 @@ impl KeyRing {
         }
         // What cannot be read can be asked for.
         let row = self.store.get_many(&[row_key(server)]).await.ok()?.pop()??;
-        let known: KnownKeys = serde_json::from_slice(&row).ok()?;
+        let known: KnownKeys = parse::json(&row).ok()?;
         self.keep(server, &known);
         Some(known)
     }

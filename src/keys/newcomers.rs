@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 
 use ruma::{OwnedServerName, UserId};
 
-use crate::{accounts, error::Error, profiles::rooms_of, residents::residents, room_server::Room, server::Server};
+use crate::{accounts, error::Error, gather::Gather, profiles::rooms_of, residents::residents, room_server::Room, server::Server};
 
 /// Tells of the devices of a user who has joined a room, if some server there has not shared a room with them before.
 pub(crate) async fn tell_newcomers(server: &Server, user: &UserId, room: &Room) -> Result<(), Error> {
-    let mut newcomers: BTreeSet<OwnedServerName> = residents(server, room).await?.keys().cloned().collect();
+    let mut newcomers: BTreeSet<OwnedServerName> = residents(server, room).await?.keys().cloned().gather();
     newcomers.remove(server.identity.server_name());
     for (other, membership) in rooms_of(server, user).await? {
         if newcomers.is_empty() {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     error::Error,
+    gather::Gather,
     ports::Store,
     rows,
     server::Server,
@@ -176,7 +177,7 @@ impl<'a> Stock<'a> {
 pub(crate) async fn fallback_keys(store: &dyn Store, user: &UserId, device: &str) -> Result<BTreeMap<String, Value>, Error> {
     let keys: Vec<(_, StoredKey)> = rows::range(store, &Scan::prefix(fallback_prefix(user, device))).await?;
     let named = keys.into_iter().filter_map(|(row, key)| Some((format!("{}:{}", last_text(&row, 3)?, key.id), key.key)));
-    Ok(named.collect())
+    Ok(named.gather())
 }
 
 /// Adds a device's fallback keys to a commit, each in place of the one of its algorithm.

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     error::Error,
     federation_client::PeerError,
+    gather::Gather,
     log::Output,
     ports::{Store, TransportError},
     rows,
@@ -130,7 +131,7 @@ impl RemoteDeviceList {
     fn keys(&self, wanted: &[String]) -> BTreeMap<String, Signed> {
         let wanted = self.devices.iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id));
         let keys = wanted.filter_map(|(id, device)| Some((id.clone(), device.keys.clone()?.named(device.display_name.as_deref()))));
-        keys.collect()
+        keys.gather()
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Medium, media_key};
 use crate::{
     error::Error,
+    parse,
     server::Server,
     storage::{Batch, Durability, Key, KeyReader, Row, Scan, Table},
 };
@@ -36,7 +37,7 @@ struct Waiting {
 /// Gives out the ID of a medium that is uploaded later.
 pub(crate) async fn reserve(server: &Server, user: &UserId) -> Result<Reserved, Error> {
     let rows = server.ports.store.scan(&Scan::range(waiting_prefix().number(server.now()), waiting_prefix().number(u64::MAX))).await?;
-    let of_user = |row: &&Row| serde_json::from_slice::<Waiting>(&row.value).is_ok_and(|waiting| waiting.user == user);
+    let of_user = |row: &&Row| parse::json::<Waiting>(&row.value).is_ok_and(|waiting| waiting.user == user);
     if rows.iter().filter(of_user).count() >= MAX_RESERVED {
         let message = "You have reserved as much as you may; upload some of it first.";
         return Err(Error::refused(429, "M_LIMIT_EXCEEDED", message).with("retry_after_ms", TIME_TO_UPLOAD));

@@ -20,6 +20,7 @@ use crate::{
         EventNumber, Need, Position, PowerLevels, Room, RoomNumber, View, commit::UserRoom, relation::thread_of, room_log,
         snapshot::Snapshot,
     },
+    sections::Sections,
     server::Server,
     sync::{RoomOfUser, Window},
     visibility::is_visible,
@@ -76,7 +77,7 @@ pub(crate) async fn add_counts(
     window: &Window,
     room: &RoomOfUser,
     rules: &Rc<Value>,
-    part: &mut Map<String, Value>,
+    part: &mut Sections,
 ) -> Result<(), Error> {
     let counts = counts(server, &window.user, room, rules, window.upto).await?;
     let mut total = Counts::default();
@@ -90,9 +91,9 @@ pub(crate) async fn add_counts(
             }
         }
     }
-    part.insert("unread_notifications".into(), total.to_json());
+    part.insert("unread_notifications", &total.to_json());
     if window.filter.room.timeline.unread_thread_notifications {
-        part.insert("unread_thread_notifications".into(), threads.into());
+        part.insert("unread_thread_notifications", &threads);
     }
     Ok(())
 }
@@ -168,7 +169,7 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
                 continue;
             }
             let viewer = crate::client_event::Viewer { user, device: "", now };
-            let actions = evaluate(&counted.rules, &client_event(view, &event, viewer, RoomId::Named)?, &context);
+            let actions = evaluate(&counted.rules, &client_event(view, &event, viewer, RoomId::Named)?.to_value(), &context);
             let counts = found.entry(thread).or_default();
             counts.notify += u64::from(actions.notify);
             counts.highlight += u64::from(actions.notify && actions.highlight);

@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt, stream};
 use inglenook_protocol::message::{self, Headers, collect};
 
 use crate::{
+    gather::Gather,
     http::{self, Body, Method},
     ports::Blobs,
 };
@@ -88,7 +89,7 @@ fn pieces(blobs: Rc<dyn Blobs>, id: String, start: u64, end: u64) -> impl Stream
 }
 
 fn headers(headers: &Headers) -> http::Headers {
-    headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).gather()
 }
 
 fn bytes(bytes: Vec<u8>) -> Body {

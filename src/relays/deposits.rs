@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::Error,
     federation_api::signed_keys,
+    gather::Gather,
     keys::{one_time, query::of_local_users, told},
     profiles,
     server::Server,
@@ -59,7 +60,7 @@ async fn deposits(server: &Server) -> Result<Vec<(String, Value)>, Error> {
 
 async fn profiles(server: &Server, users: &[OwnedUserId]) -> Result<Value, Error> {
     let profiles = profiles::read_all(server, users).await?;
-    Ok(users.iter().zip(profiles).map(|(user, profile)| (user.to_string(), json!(profile))).collect::<Map<_, _>>().into())
+    Ok(users.iter().zip(profiles).map(|(user, profile)| (user.to_string(), json!(profile))).gather::<Map<_, _>>().into())
 }
 
 async fn devices(server: &Server, users: &[OwnedUserId]) -> Result<Value, Error> {

@@ -7,6 +7,7 @@ use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64};
 
 use crate::{
     error::Error,
+    parse,
     ports::Store,
     storage::{Batch, Key, Table},
 };
@@ -47,7 +48,7 @@ impl NodeRecords {
     /// The signed record, to be shown to others.
     pub(crate) async fn stored(&self, server: &ServerName) -> Result<Option<CanonicalJsonObject>, Error> {
         let row = self.store.get_many(&[record_key(server)]).await?.pop().flatten();
-        row.map(|row| serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the record of {server}: {error}")))).transpose()
+        row.map(|row| parse::json(&row).map_err(|error| Error::bug(format!("the record of {server}: {error}")))).transpose()
     }
 
     /// Keeps a record that a server has signed, if it is newer than what is known. Whether it was.
@@ -67,7 +68,7 @@ impl NodeRecords {
 
     /// Learns from the header that came with a server's request. What is no record is no reason to refuse the request.
     pub(crate) async fn learn_from_header(&self, server: &ServerName, header: &str) -> Result<(), Error> {
-        let object = <Base64>::parse(header).ok().and_then(|bytes| serde_json::from_slice(bytes.as_bytes()).ok());
+        let object = <Base64>::parse(header).ok().and_then(|bytes| parse::json(bytes.as_bytes()).ok());
         match object {
             Some(object) if public_key_of(server).is_some() => match self.learn(server, &object).await {
                 Err(Error::Refused(_)) => Ok(()),

@@ -13,6 +13,7 @@ use super::attachment::Standing;
 use crate::{
     error::Error,
     identity::Identity,
+    parse,
     ports::Store,
     signal::Signal,
     storage::{Batch, Key, Table},
@@ -46,7 +47,7 @@ impl OwnRelays {
     pub(crate) async fn open(store: Rc<dyn Store>, identity: Rc<Identity>, first: &[String], now: u64) -> Result<Self, Error> {
         let row = store.get_many(&[Key::new(Table::Meta).text(ROW)]).await?.pop().flatten();
         let chosen = match row {
-            Some(row) => serde_json::from_slice(&row).map_err(|error| Error::bug(format!("the stored relays: {error}")))?,
+            Some(row) => parse::json(&row).map_err(|error| Error::bug(format!("the stored relays: {error}")))?,
             None => Chosen { configured: true, ..Chosen::default() },
         };
         let is_outdated = chosen.configured && chosen.urls != first;

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     federation_client::read,
     http::{Body, Method, Request, Response},
+    parse,
     ports::{Answer, Destination, Reply, Transport, TransportError},
     server::Server,
     signal::Signal,
@@ -122,7 +123,7 @@ impl RelayTransport {
         let request = Request::new(Method::Get, path::LIMITS);
         let answer = self.exchange(relay, carry::request(&host_of(relay)?, &request).ok()?).await.ok()?;
         let limits = match answer.body {
-            Body::Bytes(bytes) if answer.status == 200 => serde_json::from_slice::<Limits>(&bytes).ok(),
+            Body::Bytes(bytes) if answer.status == 200 => parse::json::<Limits>(&bytes).ok(),
             _ => None,
         };
         let retention = limits.map(|limits| limits.retention_ms);

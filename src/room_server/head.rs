@@ -7,6 +7,7 @@ use super::{
     number::{EventNumber, Position},
     snapshot::Snapshot,
 };
+use crate::arrange::Arrange;
 
 /// What the next event of a room builds on, as of the last commit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ impl Head {
     /// The extremities that a new event builds on: the deepest.
     pub(crate) fn chosen(&self) -> Vec<&Extremity> {
         let mut extremities: Vec<_> = self.extremities.iter().collect();
-        extremities.sort_by_key(|extremity| std::cmp::Reverse(extremity.depth));
+        extremities.arrange_by_key(|extremity| std::cmp::Reverse(extremity.depth));
         extremities.truncate(MAX_PREV_EVENTS);
         extremities
     }

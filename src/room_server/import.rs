@@ -14,7 +14,7 @@ use super::{
     stored::Status,
     view::{Need, Undecided},
 };
-use crate::event::CheckedPdu;
+use crate::{event::CheckedPdu, gather::Gather};
 
 /// A stored event of a told state: as much of it as is needed to enter the room, so that the events themselves need not be
 /// in memory together.
@@ -85,5 +85,5 @@ impl Draft<'_> {
 }
 
 fn memberships(state: &[ToldEvent]) -> BTreeMap<EventNumber, String> {
-    state.iter().filter_map(|told| Some((told.number, told.membership.clone()?))).collect()
+    state.iter().filter_map(|told| Some((told.number, told.membership.clone()?))).gather()
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::{EventNumber, Need, RoomNumber, View, stored::StoredEvent};
 use crate::{
     event::Pdu,
+    parse,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
     tokens::TopologicalToken,
 };
@@ -210,5 +211,5 @@ pub(crate) fn read_child(row: &Row) -> Option<Child> {
     key.text()?;
     let group = Group::from_byte(key.byte()?)?;
     let place = TopologicalToken { depth: key.number()?, event: EventNumber(key.number()?) };
-    Some(Child { group, place, row: serde_json::from_slice(&row.value).ok()? })
+    Some(Child { group, place, row: parse::json(&row.value).ok()? })
 }

@@ -19,7 +19,7 @@ use super::{
     stored::StoredEvent,
     view::{Need, View},
 };
-use crate::{event::RoomVersion, gather::Gather};
+use crate::{arrange::Arrange, event::RoomVersion, gather::Gather};
 
 /// The places that are resolved first, in this order, since they decide over the others.
 const PASSES: [StateEventType; 3] = [StateEventType::RoomPowerLevels, StateEventType::RoomJoinRules, StateEventType::RoomMember];
@@ -78,7 +78,7 @@ impl Resolution<'_> {
     /// From the lowest depth up, until one is not allowed.
     fn take_in_turn(&mut self, key: &StateKey, events: &BTreeSet<EventNumber>) -> Result<(), Need> {
         let mut events = self.view.events(events.iter().copied())?;
-        events.sort_by_key(|event| (event.pdu.depth, Reverse(sha1(event))));
+        events.arrange_by_key(|event| (event.pdu.depth, Reverse(sha1(event))));
         for (index, event) in events.iter().enumerate() {
             if index > 0 && !self.allows(event)? {
                 break;
@@ -91,7 +91,7 @@ impl Resolution<'_> {
     /// The deepest that is allowed.
     fn take_best(&mut self, key: &StateKey, events: &BTreeSet<EventNumber>) -> Result<(), Need> {
         let mut events: Vec<Arc<StoredEvent>> = self.view.events(events.iter().copied())?;
-        events.sort_by_key(|event| (Reverse(event.pdu.depth), sha1(event)));
+        events.arrange_by_key(|event| (Reverse(event.pdu.depth), sha1(event)));
         for event in events {
             if self.allows(&event)? {
                 return self.set(key, Some(event.number));

@@ -24,6 +24,7 @@ use super::{
     view::{Need, Undecided, View},
 };
 use crate::{
+    arrange::Arrange,
     erasure::Erasures,
     error::Error,
     event::{Pdu, RoomVersion},
@@ -236,7 +237,7 @@ impl RoomServer {
 /// Locks in the order of the rooms' numbers, so that no two tasks wait for each other.
 async fn lock_all<'a>(rooms: &[&'a Rc<Room>]) -> Vec<MutexGuard<'a, ()>> {
     let mut sorted = rooms.to_vec();
-    sorted.sort_by_key(|room| room.number);
+    sorted.arrange_by_key(|room| room.number);
     let mut locks = Vec::new();
     for room in sorted {
         locks.push(room.lock.lock().await);

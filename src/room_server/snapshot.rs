@@ -13,6 +13,7 @@ use super::{
     number::EventNumber,
     view::{ContentQuestion, Need, View},
 };
+use crate::parse;
 
 /// A type and a state key.
 pub(crate) type StateKey = (StateEventType, String);
@@ -103,7 +104,7 @@ impl Node {
 
     /// A node as it was stored.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        parse::json(bytes).ok()
     }
 }
 

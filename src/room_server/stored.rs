@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::Error,
     event::{DEFAULT_ROOM_VERSION, Pdu, RoomVersion},
+    parse,
 };
 
 /// What became of an event on receipt.
@@ -121,12 +122,12 @@ impl StoredEvent {
         struct RoomOnly {
             r: RoomNumber,
         }
-        serde_json::from_slice::<RoomOnly>(row).ok().map(|row| row.r)
+        parse::json::<RoomOnly>(row).ok().map(|row| row.r)
     }
 
     /// The event of a row.
     pub fn decode(number: EventNumber, row: &[u8], version: &RoomVersion) -> Result<Self, Error> {
-        let row: OwnedRow = serde_json::from_slice(row).map_err(|error| Error::bug(format!("stored event {}: {error}", number.0)))?;
+        let row: OwnedRow = parse::json(row).map_err(|error| Error::bug(format!("stored event {}: {error}", number.0)))?;
         let mut pdu = match row.d.status {
             Status::Unjudged => read_told(row.i, &row.e, version)?,
             _ => Pdu::read(row.i, row.e, version)?,

@@ -40,6 +40,7 @@ macro_rules! store_contract {
         $test!(a_range_stays_in_its_table, $ground);
         $test!(keys_sort_as_their_bytes, $ground);
         $test!(a_batch_is_seen_whole_or_not_at_all, $ground);
+        $test!(concurrent_reads_are_told_apart, $ground);
         $test!(concurrent_commits_are_all_kept, $ground);
         $test!(a_superseded_instance_cannot_write, $ground);
         $test!(a_later_instance_finds_everything, $ground);

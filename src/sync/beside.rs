@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ruma::UserId;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     device_lists::{Circle, DeviceLists},
@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     keys::one_time::{self, KeyCounts},
     room_server::Position,
+    sections::Sections,
     server::Server,
     to_device::{self, Inbox},
 };
@@ -55,14 +56,12 @@ impl Beside {
     }
 
     /// Adds it to an answer.
-    pub(crate) fn add_to(self, answer: &mut Map<String, Value>) {
-        if let Some(lists) = self.device_lists {
-            answer.insert("device_lists".into(), lists.to_json());
-        }
-        answer.insert("presence".into(), json!({ "events": self.presence }));
-        answer.insert("to_device".into(), json!({ "events": self.to_device.messages }));
-        answer.insert("device_one_time_keys_count".into(), json!(self.keys.one_time));
-        answer.insert("device_unused_fallback_key_types".into(), json!(self.keys.unused_fallback));
+    pub(crate) fn add_to(self, answer: &mut Sections) {
+        answer.insert_some("device_lists", self.device_lists.map(|lists| lists.to_json()));
+        answer.insert("presence", &json!({ "events": self.presence }));
+        answer.insert("to_device", &json!({ "events": self.to_device.messages }));
+        answer.insert("device_one_time_keys_count", &self.keys.one_time);
+        answer.insert("device_unused_fallback_key_types", &self.keys.unused_fallback);
     }
 }
 

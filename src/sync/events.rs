@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use serde_json::{Value, json};
-
 use super::{
     handler::{MAX_TIMEOUT, read_token, token, wait_for_news},
     initial::named,
@@ -12,12 +10,15 @@ use super::{
     window::{Since, StateSection, Window},
 };
 use crate::{
+    arrange::Arrange,
     client_api::{Access, Call, Route, handler},
+    client_event::ClientEvent,
     error::Error,
     filter::Filter,
     http::{Method, Response},
     presence,
     room_server::{Room, RoomNumber},
+    sections::Sections,
     server::Server,
     visibility::is_world_readable,
 };
@@ -54,7 +55,10 @@ async fn events(call: Call) -> Result<Response, Error> {
         if !chunk.is_empty() || !wait_for_news(server, &window, &rooms, deadline, &call.request.gone).await {
             let start = token(server, since);
             let end = token(server, Since { position: window.upto, typing: server.typing.borrow().serial(), ..since });
-            return Ok(Response::ok(&json!({ "chunk": chunk, "start": start, "end": end })));
+            let mut body = Sections::of("chunk", &chunk);
+            body.insert("start", &start);
+            body.insert("end", &end);
+            return Ok(Response::ok(&body));
         }
         window.upto = server.log.end();
         window.now = server.now();
@@ -78,7 +82,7 @@ async fn peeked(call: &Call) -> Result<Option<Rc<Room>>, Error> {
 }
 
 /// New events of the rooms, and the rooms.
-async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) -> Result<(Vec<Value>, Vec<RoomNumber>), Error> {
+async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) -> Result<(Vec<ClientEvent>, Vec<RoomNumber>), Error> {
     let rooms = match peeked {
         Some(room) => vec![Rc::clone(room)],
         None => rooms_of(server, &window.user)
@@ -98,6 +102,6 @@ async fn chunk(server: &Rc<Server>, window: &Window, peeked: Option<&Rc<Room>>) 
         let values = named(server, window, room, &timeline.events).await?;
         found.extend(timeline.events.iter().map(|event| event.decided.position).zip(values));
     }
-    found.sort_by_key(|(position, _)| *position);
+    found.arrange_by_key(|(position, _)| *position);
     Ok((found.into_iter().map(|(_, event)| event).collect(), rooms.iter().map(|room| room.number).collect()))
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, pin::pin, rc::Rc};
 
 use futures_util::future::{Either, select, try_join_all, try_join3};
 use ruma::OwnedRoomId;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     beside::Beside,
@@ -24,6 +25,7 @@ use crate::{
     presence::{self, State},
     push,
     room_server::RoomNumber,
+    sections::Sections,
     server::Server,
     to_device,
     tokens::StreamToken,
@@ -154,7 +156,7 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
 }
 
 /// The answer for one window, whether there is nothing new in it, and the rooms that the user is joined to.
-async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Vec<RoomNumber>), Error> {
+async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Sections, bool, Vec<RoomNumber>), Error> {
     server.typing.borrow_mut().expire(server.now());
     let typing = server.typing.borrow().serial();
     let (data, rules, rooms) =
@@ -165,28 +167,28 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Value, bool, Ve
     let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default(), &rules);
     // All rooms at once: most of the time goes by while the store looks up.
     let parts = try_join_all(rooms.iter().map(part)).await?;
-    let mut sections = Sections::default();
+    let mut by_membership = RoomsByMembership::default();
     for (room, part) in rooms.iter().zip(parts) {
-        if let (Some(part), Some(section)) = (part, sections.of(&room.membership.membership)) {
-            section.insert(room.room.id.to_string(), part);
+        if let (Some(part), Some(section)) = (part, by_membership.of(&room.membership.membership)) {
+            section.insert(room.room.id.as_str(), &part);
         }
     }
-    let is_empty = sections.is_empty() && data.global.is_empty() && beside.is_empty();
-    let mut answer = Map::new();
-    answer.insert("next_batch".into(), token(server, Since { position: window.upto, typing, to_device: beside.to_device_upto() }).into());
-    answer.insert("account_data".into(), json!({ "events": data.global }));
-    answer.insert("rooms".into(), sections.into_json());
+    let is_empty = by_membership.is_empty() && data.global.is_empty() && beside.is_empty();
+    let mut answer = Sections::default();
+    answer.insert("next_batch", &token(server, Since { position: window.upto, typing, to_device: beside.to_device_upto() }));
+    answer.insert("account_data", &json!({ "events": data.global }));
+    answer.insert("rooms", &by_membership);
     beside.add_to(&mut answer);
-    Ok((answer.into(), is_empty, joined))
+    Ok((answer, is_empty, joined))
 }
 
 /// The rooms of an answer by what the user is there.
-#[derive(Default)]
-struct Sections {
-    join: Map<String, Value>,
-    invite: Map<String, Value>,
-    knock: Map<String, Value>,
-    leave: Map<String, Value>,
+#[derive(Default, Serialize)]
+struct RoomsByMembership {
+    join: Sections,
+    invite: Sections,
+    knock: Sections,
+    leave: Sections,
 }
 
 /// What a sync tells of one room, if anything.
@@ -196,12 +198,12 @@ async fn part(
     room: &RoomOfUser,
     data: &[ChangedAccountData],
     rules: &Rc<Value>,
-) -> Result<Option<Value>, Error> {
+) -> Result<Option<Sections>, Error> {
     let is_new = window.since.is_none() || room.membership.position > window.start();
     match room.membership.membership.as_str() {
         "join" => joined_room(server, window, room, data, rules).await,
-        "invite" if is_new => Ok(Some(json!({ "invite_state": { "events": stripped_state(server, room).await? } }))),
-        "knock" if is_new => Ok(Some(json!({ "knock_state": { "events": stripped_state(server, room).await? } }))),
+        "invite" if is_new => Ok(Some(Sections::of("invite_state", &json!({ "events": stripped_state(server, room).await? })))),
+        "knock" if is_new => Ok(Some(Sections::of("knock_state", &json!({ "events": stripped_state(server, room).await? })))),
         "leave" | "ban" if is_new && !room.membership.forgotten && (window.since.is_some() || window.filter.room.include_leave) => {
             Ok(Some(left_room(server, window, room).await?))
         }
@@ -209,9 +211,9 @@ async fn part(
     }
 }
 
-impl Sections {
+impl RoomsByMembership {
     /// The section for rooms where the user is this.
-    fn of(&mut self, membership: &str) -> Option<&mut Map<String, Value>> {
+    fn of(&mut self, membership: &str) -> Option<&mut Sections> {
         match membership {
             "join" => Some(&mut self.join),
             "invite" => Some(&mut self.invite),
@@ -223,10 +225,6 @@ impl Sections {
 
     fn is_empty(&self) -> bool {
         self.join.is_empty() && self.invite.is_empty() && self.knock.is_empty() && self.leave.is_empty()
-    }
-
-    fn into_json(self) -> Value {
-        json!({ "join": self.join, "invite": self.invite, "knock": self.knock, "leave": self.leave })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     handler::token,
@@ -14,11 +14,12 @@ use super::{
 use crate::{
     account_data,
     client_api::{Access, Call, Route, handler},
-    client_event::{RoomId, client_event},
+    client_event::{ClientEvent, RoomId, client_event},
     error::Error,
     filter::Filter,
     http::{Method, Response},
     room_server::{Position, Room, stored::StoredEvent, view::collect},
+    sections::Sections,
     server::Server,
     tokens::TopologicalToken,
     visibility::is_world_readable,
@@ -50,9 +51,11 @@ async fn initial_sync(call: Call) -> Result<Response, Error> {
     let global: Vec<_> =
         data.iter().filter(|data| data.room.is_none()).map(|data| json!({ "type": data.kind, "content": data.content })).collect();
     let typing = server.typing.borrow().serial();
-    Ok(Response::ok(
-        &json!({ "end": token(server, Since { position: window.upto, typing, ..Since::default() }), "presence": [], "rooms": rooms, "account_data": global }),
-    ))
+    let mut body = Sections::of("rooms", &rooms);
+    body.insert("end", &token(server, Since { position: window.upto, typing, ..Since::default() }));
+    body.insert("presence", &json!([]));
+    body.insert("account_data", &global);
+    Ok(Response::ok(&body))
 }
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync>
@@ -94,34 +97,35 @@ fn window(call: &Call) -> Result<Window, Error> {
     })
 }
 
-async fn whole_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Value, Error> {
+async fn whole_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Sections, Error> {
     let RoomOfUser { room, membership } = room;
-    let mut value = match membership.membership.as_str() {
+    let mut told = match membership.membership.as_str() {
         "join" => contents(server, window, room, window.upto, true).await?,
         "leave" | "ban" => contents(server, window, room, membership.position, true).await?,
-        _ => json!({ "room_id": room.id, "invite": event(server, window, room, membership.event).await? }),
+        _ => Sections::of("invite", &event(server, window, room, membership.event).await?),
     };
     let data = account_data::of_room(server, &window.user, &room.id).await?;
     let data: Vec<_> = data.iter().map(|data| json!({ "type": data.kind, "content": data.content })).collect();
-    if let Some(value) = value.as_object_mut() {
-        value.insert("membership".into(), membership.membership.as_str().into());
-        value.insert("account_data".into(), data.into());
-    }
-    Ok(value)
+    told.insert("room_id", &room.id);
+    told.insert("membership", &membership.membership);
+    told.insert("account_data", &data);
+    Ok(told)
 }
 
-async fn contents(server: &Rc<Server>, window: &Window, room: &Room, upto: Position, joined_since: bool) -> Result<Value, Error> {
+async fn contents(server: &Rc<Server>, window: &Window, room: &Room, upto: Position, joined_since: bool) -> Result<Sections, Error> {
     let timeline = timeline::read(server, room, window, Range { from: Position(0), upto, joined_since }).await?;
     let at = state_at(server, room, upto).await?;
     let state = state::events(server, room, window, &Wanted { known: None, at, timeline: &timeline, heroes: &[] }).await?;
     let end = Since { position: upto, ..Since::default() };
     let start = start_token(&timeline).unwrap_or_else(|| token(server, end));
-    Ok(json!({
-        "room_id": room.id,
-        "messages": { "chunk": named(server, window, room, &timeline.events).await?, "start": start, "end": token(server, end) },
-        "state": named(server, window, room, &state).await?,
-        "visibility": if server.directory.is_published(&room.id).await? { "public" } else { "private" },
-    }))
+    let mut messages = Sections::of("chunk", &named(server, window, room, &timeline.events).await?);
+    messages.insert("start", &start);
+    messages.insert("end", &token(server, end));
+    let mut told = Sections::of("messages", &messages);
+    told.insert("room_id", &room.id);
+    told.insert("state", &named(server, window, room, &state).await?);
+    told.insert("visibility", if server.directory.is_published(&room.id).await? { "public" } else { "private" });
+    Ok(told)
 }
 
 fn start_token(timeline: &Timeline) -> Option<String> {
@@ -129,10 +133,10 @@ fn start_token(timeline: &Timeline) -> Option<String> {
 }
 
 /// Events that name their room, as all do in the original API.
-pub(super) async fn named(server: &Server, window: &Window, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+pub(super) async fn named(server: &Server, window: &Window, room: &Room, events: &[Arc<StoredEvent>]) -> Result<Vec<ClientEvent>, Error> {
     server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Named))).await
 }
 
-async fn event(server: &Server, window: &Window, room: &Room, number: crate::room_server::EventNumber) -> Result<Value, Error> {
+async fn event(server: &Server, window: &Window, room: &Room, number: crate::room_server::EventNumber) -> Result<ClientEvent, Error> {
     server.rooms.ask(room, |view| client_event(view, &*view.event(number)?, window.viewer(), RoomId::Named)).await
 }

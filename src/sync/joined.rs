@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ruma::events::StateEventType;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     rooms::RoomOfUser,
@@ -15,10 +15,10 @@ use super::{
 use crate::{
     account_data::ChangedAccountData,
     error::Error,
-    filter::keep_fields,
     log::Output,
     push, receipts, relations,
     room_server::{Position, Room, snapshot::Snapshot},
+    sections::Sections,
     server::Server,
     tokens::TopologicalToken,
 };
@@ -30,12 +30,12 @@ pub(crate) async fn joined_room(
     room: &RoomOfUser,
     account_data: &[ChangedAccountData],
     rules: &Rc<Value>,
-) -> Result<Option<Value>, Error> {
+) -> Result<Option<Sections>, Error> {
     let known = known_state(server, window, room).await?;
     let (of_user, room) = (room, &room.room);
     let from = if known.is_some() { window.start() } else { Position(0) };
     let has_news = known.is_none() || window.full_state || room.head().position > from;
-    let mut part = Map::new();
+    let mut part = Sections::default();
     if has_news {
         let timeline = timeline::read(server, room, window, timeline::Range { from, upto: window.upto, joined_since: true }).await?;
         add_timeline(server, window, room, known, timeline, &mut part).await?;
@@ -43,14 +43,16 @@ pub(crate) async fn joined_room(
     let ephemeral = ephemeral(server, window, room, from).await?;
     let account_data = room_account_data(window, account_data);
     if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
-        part.insert("ephemeral".into(), json!({ "events": ephemeral }));
-        part.insert("account_data".into(), json!({ "events": account_data }));
+        part.insert("ephemeral", &json!({ "events": ephemeral }));
+        part.insert("account_data", &json!({ "events": account_data }));
         push::unread::add_counts(server, window, of_user, rules, &mut part).await?;
         for section in ["timeline", window.state.name()] {
-            part.entry(section).or_insert_with(|| json!({ "events": [] }));
+            if !part.has(section) {
+                part.insert(section, &json!({ "events": [] }));
+            }
         }
     }
-    Ok((!part.is_empty()).then_some(Value::Object(part)))
+    Ok((!part.is_empty()).then_some(part))
 }
 
 /// The state that the client knows of the room, or `None` where the room is new to it.
@@ -75,7 +77,7 @@ async fn add_timeline(
     room: &Rc<Room>,
     known: Option<Snapshot>,
     timeline: Timeline,
-    part: &mut Map<String, Value>,
+    part: &mut Sections,
 ) -> Result<(), Error> {
     let known_to_client = if window.full_state { None } else { known };
     let after = state_at(server, room, window.upto).await?;
@@ -89,15 +91,12 @@ async fn add_timeline(
     let mut events = timeline::client_events(server, room, window, &timeline.events).await?;
     relations::bundle(server, room, window.viewer(), &mut events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
-    part.insert(window.state.name().into(), json!({ "events": trimmed(window, state) }));
-    let mut told = json!({ "events": trimmed(window, events), "limited": timeline.limited });
-    if let (Some(prev_batch), Some(told)) = (prev_batch, told.as_object_mut()) {
-        told.insert("prev_batch".into(), prev_batch.into());
-    }
-    part.insert("timeline".into(), told);
-    if let Some(summary) = summary {
-        part.insert("summary".into(), summary.to_json());
-    }
+    part.insert(window.state.name(), &Sections::of("events", &timeline::told(window, &state)));
+    let mut told = Sections::of("events", &timeline::told(window, &events));
+    told.insert("limited", &timeline.limited);
+    told.insert_some("prev_batch", prev_batch);
+    part.insert("timeline", &told);
+    part.insert_some("summary", summary.map(|summary| summary.to_json()));
     Ok(())
 }
 
@@ -130,12 +129,4 @@ fn room_account_data(window: &Window, changed: &[ChangedAccountData]) -> Vec<Val
     let filter = &window.filter.room.account_data;
     let wanted = changed.iter().filter(|data| filter.allows_type(&data.kind));
     wanted.map(|data| json!({ "type": data.kind, "content": data.content })).collect()
-}
-
-/// Only the fields that the client asked for.
-pub(crate) fn trimmed(window: &Window, events: Vec<Value>) -> Vec<Value> {
-    match &window.filter.event_fields {
-        Some(fields) => events.iter().map(|event| keep_fields(event, fields)).collect(),
-        None => events,
-    }
 }

@@ -6,7 +6,6 @@ use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use super::{
-    joined::trimmed,
     rooms::RoomOfUser,
     state::{self, Wanted},
     timeline,
@@ -15,12 +14,14 @@ use super::{
 use crate::{
     client_event::{STRIPPED, stripped_event},
     error::Error,
+    parse,
     room_server::{
         Need, Position, View,
         outside::told_state_key,
         snapshot::Snapshot,
         stored::{Status, StoredEvent},
     },
+    sections::Sections,
     server::Server,
     sight::was_joined_before,
     tokens::TopologicalToken,
@@ -46,7 +47,7 @@ pub(crate) async fn stripped_state(server: &Server, room: &RoomOfUser) -> Result
 fn told_state(view: &View<'_>, member: &StoredEvent) -> Result<Vec<Value>, Need> {
     let Some(user) = member.pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(Vec::new()) };
     let row = view.row(&told_state_key(member.room, &user))?;
-    Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
+    Ok(row.and_then(|row| parse::json(&row).ok()).unwrap_or_default())
 }
 
 fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Result<Vec<Arc<StoredEvent>>, Need> {
@@ -60,7 +61,7 @@ fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Re
 }
 
 /// The part of a sync about a room that the user left: what happened up to then.
-pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Value, Error> {
+pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Sections, Error> {
     let RoomOfUser { room, membership } = room;
     let upto = membership.position;
     let known = match window.since {
@@ -77,10 +78,12 @@ pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomO
     let state = timeline::state_events(server, room, window, &state).await?;
     let events = timeline::client_events(server, room, window, &timeline.events).await?;
     let prev_batch = timeline.events.first().map(|event| TopologicalToken::before(event).to_string());
-    let state_section = window.state.name();
-    Ok(json!({
-        state_section: { "events": trimmed(window, state) },
-        "timeline": { "events": trimmed(window, events), "limited": timeline.limited, "prev_batch": prev_batch.unwrap_or_default() },
-        "account_data": { "events": [] },
-    }))
+    let mut part = Sections::default();
+    part.insert(window.state.name(), &Sections::of("events", &timeline::told(window, &state)));
+    let mut told = Sections::of("events", &timeline::told(window, &events));
+    told.insert("limited", &timeline.limited);
+    told.insert("prev_batch", &prev_batch.unwrap_or_default());
+    part.insert("timeline", &told);
+    part.insert("account_data", &json!({ "events": [] }));
+    Ok(part)
 }

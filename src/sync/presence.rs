@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{device_lists::Circle, window::Window};
 use crate::{
     error::Error,
+    gather::Gather,
     log::Output,
     presence::{self, State},
     server::Server,
@@ -29,7 +30,7 @@ pub(super) async fn events(server: &Server, window: &Window, circle: &Circle) ->
         Some(_) => Vec::new(),
     }
     .into_iter()
-    .collect();
+    .gather();
     let is_own = changed.contains(&window.user);
     let mut concerned = sharing::in_rooms(server, &circle.rooms, changed).await?;
     if is_own {

@@ -6,6 +6,7 @@ use ruma::UserId;
 
 use crate::{
     error::Error,
+    parse,
     room_server::{Room, RoomNumber, commit::UserRoom},
     server::Server,
     storage::{Key, KeyReader, Row, Scan, Table},
@@ -30,5 +31,5 @@ pub(crate) async fn rooms_of(server: &Server, user: &UserId) -> Result<Vec<RoomO
 fn read(row: &Row) -> Option<(RoomNumber, UserRoom)> {
     let mut key = KeyReader::new(&row.key);
     key.text()?;
-    Some((RoomNumber(key.number()?), serde_json::from_slice(&row.value).ok()?))
+    Some((RoomNumber(key.number()?), parse::json(&row.value).ok()?))
 }

@@ -53,9 +53,9 @@ fn changed(view: &View<'_>, wanted: &Wanted<'_>, lazy: Option<&BTreeSet<String>>
         let entries = wanted.at.entries(view)?.into_iter();
         // A member that is not needed is not even read.
         let needed = |kind: &StateEventType, key: &str| lazy.is_none_or(|lazy| *kind != StateEventType::RoomMember || lazy.contains(key));
-        return Ok(entries.filter(|entry| needed(&entry.kind, &entry.state_key)).map(|entry| entry.event).collect());
+        return Ok(entries.filter(|entry| needed(&entry.kind, &entry.state_key)).map(|entry| entry.event).gather());
     };
-    Ok(known.difference(wanted.at, view)?.into_values().filter_map(|(_, after)| after).collect())
+    Ok(known.difference(wanted.at, view)?.into_values().filter_map(|(_, after)| after).gather())
 }
 
 /// Senders in the timeline, the user and the heroes.

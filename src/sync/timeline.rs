@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 
 use super::window::Window;
 use crate::{
-    client_event::{RoomId, client_event, state_event},
+    client_event::{ClientEvent, RoomId, client_event, state_event},
     error::Error,
+    filter::keep_fields,
     room_server::{
         Position, Room,
         room_log::{self, LogRow},
@@ -149,11 +153,30 @@ async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow
 }
 
 /// Events of a state as the client sees them.
-pub(crate) async fn state_events(server: &Server, room: &Room, window: &Window, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+pub(crate) async fn state_events(
+    server: &Server,
+    room: &Room,
+    window: &Window,
+    events: &[Arc<StoredEvent>],
+) -> Result<Vec<ClientEvent>, Error> {
     server.rooms.ask(room, |view| collect(events.iter(), |event| state_event(view, event, window.viewer(), RoomId::Implied))).await
 }
 
 /// The timeline's events as the client sees them.
-pub(crate) async fn client_events(server: &Server, room: &Room, window: &Window, events: &[Arc<StoredEvent>]) -> Result<Vec<Value>, Error> {
+pub(crate) async fn client_events(
+    server: &Server,
+    room: &Room,
+    window: &Window,
+    events: &[Arc<StoredEvent>],
+) -> Result<Vec<ClientEvent>, Error> {
     server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Implied))).await
+}
+
+/// What is told of events: all of it, or only the fields that the client asked for.
+pub(crate) fn told(window: &Window, events: &[ClientEvent]) -> Box<RawValue> {
+    let told = match &window.filter.event_fields {
+        Some(fields) => to_raw_value(&events.iter().map(|event| keep_fields(&event.to_value(), fields)).collect::<Vec<_>>()),
+        None => to_raw_value(events),
+    };
+    told.unwrap_or_default()
 }

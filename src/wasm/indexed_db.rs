@@ -1,10 +1,11 @@
-//! The store over IndexedDB: one object store per table, one transaction per call.
+//! The store over IndexedDB: one object store per table, one transaction for a commit or for the reads of a turn.
 
 mod commit;
 mod completion;
 mod failure;
 mod read;
 mod schema;
+mod turn;
 mod usage;
 
 use std::{cell::Cell, rc::Rc};
@@ -13,6 +14,7 @@ use futures_util::FutureExt;
 use indexed_db_futures::{database::Database, internals::SystemRepr};
 use wasm_bindgen::{JsCast, prelude::Closure};
 
+use self::turn::Turn;
 pub(super) use self::{completion::Completion, failure::failed, schema::BLOBS};
 use crate::{
     ports::{Answer, Store, StoreError, TableUsage},
@@ -22,6 +24,7 @@ use crate::{
 /// An open database. Dropping it closes the connection.
 pub struct IndexedDbStore {
     database: Database,
+    turn: Turn,
     epoch: Cell<u64>,
     closed: Rc<Cell<bool>>,
     _on_version_change: Closure<dyn FnMut()>,
@@ -38,7 +41,8 @@ impl IndexedDbStore {
         let database = schema::open(name, migrations).await?;
         let closed = Rc::new(Cell::new(false));
         let on_version_change = close_on_version_change(&database, &closed);
-        Ok(Self { database, epoch: Cell::new(0), closed, _on_version_change: on_version_change })
+        let turn = Turn::new(&database);
+        Ok(Self { database, turn, epoch: Cell::new(0), closed, _on_version_change: on_version_change })
     }
 
     /// Whether the connection was given up because a newer version wants to change the database.
@@ -71,11 +75,11 @@ impl Drop for IndexedDbStore {
 
 impl Store for IndexedDbStore {
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Vec<u8>>>, StoreError> {
-        read::rows(&self.database, keys).boxed_local()
+        self.turn.rows(keys).boxed_local()
     }
 
     fn scan<'a>(&'a self, scan: &'a Scan) -> Answer<'a, Vec<Row>, StoreError> {
-        read::range(&self.database, scan).boxed_local()
+        self.turn.range(scan).boxed_local()
     }
 
     fn commit(&self, batch: Batch) -> Answer<'_, (), StoreError> {

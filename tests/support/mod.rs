@@ -349,6 +349,11 @@ impl Host {
 }
 
 impl Pending {
+    /// The response as the server gave it, which must have come without the clock moving.
+    pub(crate) fn response(&mut self) -> Response {
+        self.receiver.try_recv().expect("the request was dropped, or answered before").expect("the request is answered")
+    }
+
     /// The answer, or `None` while there is none.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         let response = self.receiver.try_recv().expect("the request was dropped, or answered before")?;

@@ -65,8 +65,8 @@ impl SignedParts<'_> {
 
     fn object(&self) -> CanonicalJsonObject {
         let fields = [("method", self.method), ("uri", self.uri), ("origin", self.origin), ("destination", self.destination)];
-        let mut object: CanonicalJsonObject =
-            fields.into_iter().map(|(name, value)| (name.to_owned(), CanonicalJsonValue::String(value.to_owned()))).collect();
+        let mut object = CanonicalJsonObject::new();
+        object.extend(fields.map(|(name, value)| (name.to_owned(), CanonicalJsonValue::String(value.to_owned()))));
         if let Some(content) = self.content {
             object.insert("content".into(), content.clone());
         }

@@ -6,7 +6,7 @@ use ruma::{OwnedRoomAliasId, OwnedUserId, RoomAliasId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{error::Error, event::RoomVersion};
+use crate::{error::Error, event::RoomVersion, gather::Gather};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom_request>
 #[derive(Deserialize)]
@@ -103,7 +103,7 @@ impl CreateRoomRequest {
     /// The create event's content, as far as the client has a say in it.
     pub(super) fn create_content(&self, creator: &UserId, version: &RoomVersion) -> Map<String, Value> {
         let Some(asked) = &self.creation_content else { return self.with_creators(Map::new(), BTreeSet::new(), creator, version) };
-        self.with_creators(asked.more.clone(), asked.additional_creators.iter().collect(), creator, version)
+        self.with_creators(asked.more.clone(), asked.additional_creators.iter().gather(), creator, version)
     }
 
     fn with_creators<'a>(

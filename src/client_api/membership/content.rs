@@ -4,6 +4,8 @@ use ruma::UserId;
 use serde_json::{Map, Value};
 
 use crate::{
+    gather::Gather,
+    parse,
     profiles::{IN_MEMBER_EVENTS, profile_key},
     room_server::{Need, View},
 };
@@ -16,13 +18,13 @@ pub(crate) struct MemberContent(Map<String, Value>);
 
 impl MemberContent {
     pub(crate) fn new(membership: &str) -> Self {
-        Self([("membership".to_owned(), membership.into())].into_iter().collect())
+        Self([("membership".to_owned(), membership.into())].into_iter().gather())
     }
 
     /// The same with the name and the avatar of the user's profile, where this server has it.
     pub(crate) fn with_profile(mut self, view: &View<'_>, user: &UserId) -> Result<Self, Need> {
         let row = view.row(&profile_key(user))?;
-        let profile: Map<String, Value> = row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default();
+        let profile: Map<String, Value> = row.and_then(|row| parse::json(&row).ok()).unwrap_or_default();
         let shown = IN_MEMBER_EVENTS.into_iter().filter_map(|field| profile.get_key_value(field));
         self.0.extend(shown.filter(|(_, value)| value.is_string()).map(|(field, value)| (field.clone(), value.clone())));
         Ok(self)

@@ -6,8 +6,10 @@ use ruma::{OwnedServerName, UserId};
 
 use super::intent::{Intent, change_membership, join};
 use crate::{
+    arrange::Arrange,
     error::Error,
     federation::{self, Candidates, Located, OwnMembership, for_client},
+    parse,
     residents::{is_resident, residents},
     room_server::{
         Room,
@@ -74,7 +76,7 @@ pub(super) async fn candidates(server: &Server, located: &Located, room: Option<
         names.extend(inviter(server, room, user).await?);
         let residents = residents(server, room).await?;
         let mut residents: Vec<_> = residents.iter().collect();
-        residents.sort_by_key(|(_, members)| std::cmp::Reverse(**members));
+        residents.arrange_by_key(|(_, members)| std::cmp::Reverse(**members));
         names.extend(residents.into_iter().map(|(name, _)| name.clone()));
     }
     Ok(Candidates::new(server, names))
@@ -97,6 +99,6 @@ async fn inviter(server: &Server, room: &Room, user: &UserId) -> Result<Option<O
 /// The event by which a local user is in the room what they are, also where this server is not in it.
 pub(super) async fn last_change(server: &Server, room: &Room, user: &UserId) -> Result<Option<Arc<StoredEvent>>, Error> {
     let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
-    let Some(row) = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()) else { return Ok(None) };
+    let Some(row) = row.and_then(|row| parse::json::<UserRoom>(&row).ok()) else { return Ok(None) };
     Ok(server.rooms.events(room, &[row.event]).await?.pop())
 }

@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     event::NewEvent,
     federation::{self, for_client},
+    parse,
     room_server::{
         Draft, Room, Undecided,
         commit::{UserRoom, user_room_key},
@@ -142,7 +143,7 @@ pub(super) async fn forget(server: &Server, room: &Rc<Room>, user: &UserId) -> R
     let key = user_room_key(user, room.number);
     let decide = |draft: &mut Draft<'_>| {
         let row = draft.view().row(&key)?;
-        let Some(mut row) = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()) else {
+        let Some(mut row) = row.and_then(|row| parse::json::<UserRoom>(&row).ok()) else {
             return Err(Error::not_found("You have never been in this room.").into());
         };
         if matches!(row.membership.as_str(), "join" | "invite" | "knock") {

@@ -13,6 +13,7 @@ use crate::{
     gather::Gather,
     history,
     http::Response,
+    parse,
     room_server::{
         EventNumber, Room, RoomNumber, View,
         commit::{UserRoom, members_prefix, timeline_key},
@@ -20,6 +21,7 @@ use crate::{
         stored::StoredEvent,
         view::collect,
     },
+    sections::Sections,
     server::Server,
     sight::Sight,
     storage::{Key, KeyReader, Scan, Table},
@@ -35,7 +37,7 @@ pub(super) async fn joined_rooms(call: Call) -> Result<Response, Error> {
     for row in call.server.ports.store.scan(&Scan::prefix(prefix)).await? {
         let mut key = KeyReader::new(&row.key);
         let (Some(_), Some(number)) = (key.text(), key.number()) else { continue };
-        let Ok(user_room) = serde_json::from_slice::<UserRoom>(&row.value) else { continue };
+        let Ok(user_room) = parse::json::<UserRoom>(&row.value) else { continue };
         if user_room.membership == "join" {
             let room = call.server.rooms.room_by_number(RoomNumber(number), user_room.event).await?;
             rooms.push(room.id.clone());
@@ -65,7 +67,7 @@ pub(super) async fn members(call: Call) -> Result<Response, Error> {
         collect(events.iter(), |event| state_event(view, event, viewer, RoomId::Named))
     };
     let chunk = call.server.rooms.ask(&room, render).await?;
-    Ok(Response::ok(&json!({ "chunk": chunk })))
+    Ok(Response::ok(&Sections::of("chunk", &chunk)))
 }
 
 /// The state behind the last event before a token's place.
@@ -102,7 +104,7 @@ pub(super) async fn joined_members(call: Call) -> Result<Response, Error> {
     let numbers = current_members(&call.server, &room, &["join"]).await?;
     let events = call.server.rooms.events(&room, &numbers).await?;
     let joined: Map<String, Value> =
-        events.iter().filter_map(|event| Some((event.pdu.state_key.clone()?, shown_as(event.pdu.content_as())))).collect();
+        events.iter().filter_map(|event| Some((event.pdu.state_key.clone()?, shown_as(event.pdu.content_as())))).gather();
     Ok(Response::ok(&json!({ "joined": joined })))
 }
 

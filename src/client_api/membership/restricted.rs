@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     event::RoomVersion,
     gather::Gather,
+    parse,
     room_server::{
         Draft, Need, PowerLevels, Room, Undecided, View,
         commit::{UserRoom, user_room_key},
@@ -43,9 +44,9 @@ pub(crate) fn allowed_rooms(view: &View<'_>, version: &RoomVersion, state: Snaps
 /// Whether a local user is in a room; `None` where this server does not know the room.
 pub(crate) fn is_in_room(view: &View<'_>, room: &RoomId, user: &UserId) -> Result<Option<bool>, Need> {
     let row = view.row(&Key::new(Table::Rooms).text(room.as_str()))?;
-    let Some(room) = row.and_then(|row| serde_json::from_slice::<RoomRow>(&row).ok()) else { return Ok(None) };
+    let Some(room) = row.and_then(|row| parse::json::<RoomRow>(&row).ok()) else { return Ok(None) };
     let row = view.row(&user_room_key(user, room.number))?;
-    let row = row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok());
+    let row = row.and_then(|row| parse::json::<UserRoom>(&row).ok());
     Ok(Some(row.is_some_and(|row| row.membership == "join")))
 }
 

@@ -6,6 +6,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, ServerName, events::StateEventT
 use serde_json::Value;
 
 use crate::{
+    arrange::Arrange,
     client_api::published_rooms_chunk::content_of,
     client_event::stripped_event,
     room_server::{Need, Room, View},
@@ -58,7 +59,7 @@ impl SpaceChildren {
     pub(super) fn read(stripped: impl Iterator<Item = Value>, suggested_only: bool) -> Self {
         let children = stripped.filter_map(SpaceChild::read);
         let mut children: Vec<_> = children.filter(|child| child.is_suggested() || !suggested_only).collect();
-        children.sort_by(|one, other| one.place.cmp(&other.place));
+        children.arrange_by_key(|child| child.place.clone());
         Self(children)
     }
 

@@ -10,6 +10,7 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomId, UserId};
 use crate::{
     error::Error,
     federation::{self, ToldSpace, ToldSummary, is_away},
+    parse,
     room_server::commit::{UserRoom, user_room_key},
     server::Server,
 };
@@ -104,5 +105,5 @@ pub(in crate::client_api) async fn is_for(server: &Server, room: &ToldSummary, u
 pub(in crate::client_api) async fn membership(server: &Server, room: &RoomId, user: &UserId) -> Result<Option<String>, Error> {
     let Some(room) = server.rooms.room(room).await? else { return Ok(None) };
     let row = server.ports.store.get_many(&[user_room_key(user, room.number)]).await?.pop().flatten();
-    Ok(row.and_then(|row| serde_json::from_slice::<UserRoom>(&row).ok()).map(|row| row.membership))
+    Ok(row.and_then(|row| parse::json::<UserRoom>(&row).ok()).map(|row| row.membership))
 }

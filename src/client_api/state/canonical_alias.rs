@@ -36,7 +36,11 @@ fn aliases(content: &Content) -> Result<BTreeSet<&str>, Error> {
         Some(others) => others.as_array().ok_or_else(invalid)?.as_slice(),
     };
     let main = content.get("alias").filter(|alias| !alias.is_null() && alias.as_str() != Some(""));
-    main.into_iter().chain(others).map(|alias| alias.as_str().ok_or_else(invalid)).collect()
+    let mut aliases = BTreeSet::new();
+    for alias in main.into_iter().chain(others) {
+        aliases.insert(alias.as_str().ok_or_else(invalid)?);
+    }
+    Ok(aliases)
 }
 
 fn parse(alias: &str) -> Result<OwnedRoomAliasId, Error> {

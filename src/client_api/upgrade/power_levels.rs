@@ -99,5 +99,5 @@ fn as_integers(content: &Value) -> Map<String, Value> {
         };
         Some((field.clone(), value))
     };
-    content.as_object().into_iter().flatten().filter_map(convert).collect()
+    content.as_object().into_iter().flatten().filter_map(convert).gather()
 }

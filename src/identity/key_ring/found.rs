@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use ruma::serde::Base64;
 use serde::{Deserialize, Serialize};
 
-use crate::event::{PublicKeys, RoomVersion};
+use crate::{
+    event::{PublicKeys, RoomVersion},
+    gather::Gather,
+};
 
 /// A key, and until when what it signed counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +41,8 @@ impl FoundKeys {
         let time = version.rules.enforce_key_validity.then_some(origin_server_ts);
         let is_valid = |key: &FoundKey| time.is_none_or(|time| key.valid_until >= time);
         let of_server = |keys: &BTreeMap<String, FoundKey>| {
-            keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).collect()
+            keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).gather()
         };
-        self.0.iter().map(|(server, keys)| (server.clone(), of_server(keys))).collect()
+        self.0.iter().map(|(server, keys)| (server.clone(), of_server(keys))).gather()
     }
 }

@@ -8,7 +8,7 @@ use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64, sign
 use serde::{Deserialize, Serialize};
 
 use super::found::FoundKey;
-use crate::{error::Error, federation_client::PeerError, gather::Gather};
+use crate::{error::Error, federation_client::PeerError, gather::Gather, parse};
 
 /// Keys are relied on for so long at most, whatever their server says.
 ///
@@ -55,7 +55,7 @@ struct NotaryAnswer {
 
 /// What a server says of its own keys.
 pub(super) fn read_answer(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
-    let object = serde_json::from_slice(answer).map_err(malformed)?;
+    let object = parse::json(answer).map_err(malformed)?;
     read(server, &object, now)
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn valid_until(server: &ServerName, answer: &[u8], now: u64) -> Resul
 
 /// What a notary says of a server's keys. That the notary signed it as well does not matter: it was asked itself.
 pub(super) fn read_notary(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
-    let answer: NotaryAnswer = serde_json::from_slice(answer).map_err(malformed)?;
+    let answer: NotaryAnswer = parse::json(answer).map_err(malformed)?;
     let mut read = answer.server_keys.iter().filter_map(|object| read(server, object, now).ok());
     read.next().ok_or_else(|| malformed("it does not have the keys"))
 }

@@ -10,6 +10,7 @@ use crate::{
     error::Error,
     federation_client::PeerError,
     keys::claim::{Claimed, Claims},
+    parse,
     server::Server,
 };
 
@@ -31,5 +32,5 @@ pub(super) async fn claim(server: &Server, destination: &ServerName, claims: &Cl
 }
 
 fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(answer).map_err(|error| PeerError::Malformed(error.to_string()).into())
+    parse::json(answer).map_err(|error| PeerError::Malformed(error.to_string()).into())
 }

@@ -11,6 +11,7 @@ use super::{RoomServer, load::key_of_event};
 use crate::{
     error::Error,
     event::RoomVersion,
+    parse,
     room_server::{
         head::Head,
         number::{EventNumber, RoomNumber},
@@ -86,8 +87,7 @@ impl RoomServer {
 
     fn keep_room(&self, id: &RoomId, row: &RoomRow, head: Option<&[u8]>) -> Result<Rc<Room>, Error> {
         let version = RoomVersion::parse(&row.version).ok_or_else(|| Error::bug(format!("room {id} has version {}", row.version)))?;
-        let head =
-            serde_json::from_slice(head.unwrap_or_default()).map_err(|error| Error::bug(format!("the head of room {id}: {error}")))?;
+        let head = parse::json(head.unwrap_or_default()).map_err(|error| Error::bug(format!("the head of room {id}: {error}")))?;
         Ok(self.rooms.borrow_mut().keep(Rc::new(Room::new(row.number, id.to_owned(), version, head))))
     }
 
@@ -148,7 +148,7 @@ fn head_key(room: RoomNumber) -> Key {
 }
 
 fn read_room_row(id: &RoomId, row: &[u8]) -> Result<RoomRow, Error> {
-    serde_json::from_slice(row).map_err(|error| Error::bug(format!("the row of room {id}: {error}")))
+    parse::json(row).map_err(|error| Error::bug(format!("the row of room {id}: {error}")))
 }
 
 fn room_id_of_event(row: &[u8]) -> Option<OwnedRoomId> {
@@ -161,6 +161,6 @@ fn room_id_of_event(row: &[u8]) -> Option<OwnedRoomId> {
     struct InEvent {
         room_id: Option<OwnedRoomId>,
     }
-    let row: Row = serde_json::from_slice(row).ok()?;
+    let row: Row = parse::json(row).ok()?;
     row.e.room_id.or_else(|| RoomId::parse(row.i.replacen('$', "!", 1)).ok())
 }

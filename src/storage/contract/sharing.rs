@@ -1,6 +1,9 @@
 //! Clauses about commits and instances: whole or nothing, one writer, and everything is found again.
 
-use futures_util::future::{join, join_all};
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
 
 use super::{Ground, batch, log};
 use crate::{
@@ -19,6 +22,31 @@ pub async fn a_batch_is_seen_whole_or_not_at_all(ground: &impl Ground) {
     assert!(read.iter().all(Option::is_some) || read.iter().all(Option::is_none), "half a batch was seen");
     let read = store.get_many(&keys).await.unwrap_or_default();
     assert!(read.len() == 3 && read.iter().all(Option::is_some), "a committed batch was not seen");
+}
+
+/// Reads that are under way together each get what they asked for, whichever of them are given up.
+pub async fn concurrent_reads_are_told_apart(ground: &impl Ground) {
+    let store = ground.open().await;
+    let key = |number: u64| Key::new(Table::Log).number(number);
+    let mut rows = Batch::new();
+    (0..40).for_each(|number| rows.put(key(number), number.to_be_bytes()));
+    rows.put(Key::new(Table::Heads), "head");
+    assert_eq!(store.commit(rows).await, Ok(()));
+    let read = |number: u64| {
+        let store = &store;
+        async move {
+            let wanted = [key(number), Key::new(Table::Heads), key(number + 100), key(number + 1)];
+            let bytes = |number: u64| Some(number.to_be_bytes().to_vec());
+            assert_eq!(store.get_many(&wanted).await, Ok(vec![bytes(number), Some(b"head".to_vec()), None, bytes(number + 1)]));
+            let behind = Scan::range(key(number), key(100));
+            for (scan, first) in [(behind.clone().limited(2), number), (behind.reversed().limited(3), 39)] {
+                assert_eq!(store.scan(&scan).await.unwrap_or_default().first().map(|row| row.value.clone()), bytes(first));
+            }
+        }
+    };
+    let given_up = store.get_many(&[key(1)]).now_or_never();
+    assert!(given_up.is_none_or(|read| read.is_ok()));
+    join_all((0..39).map(read)).await;
 }
 
 /// Commits that are under way together are all kept.
