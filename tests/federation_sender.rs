@@ -404,3 +404,22 @@ fn mail_is_sent_again_when_the_relays_own_retention_has_passed() {
     scene.network.advance_in_steps(600_000, 6);
     assert_eq!(scene.state(1, &event, 0), "delivered");
 }
+
+#[test]
+fn what_acknowledges_is_not_acknowledged() {
+    let scene = Scene::new(2);
+    scene.say(0, "hello");
+    scene.network.treat(|carried| if is_transaction(carried) { Treatment::Keep } else { Treatment::Carry });
+    let event = scene.say(1, "one");
+    let exchange = || {
+        for host in [0, 1] {
+            scene.network.deliver_mail(host);
+            scene.network.advance(1_000);
+        }
+    };
+    (0..3).for_each(|_| exchange());
+    assert_eq!(scene.state(1, &event, 0), "delivered");
+    scene.network.carried();
+    (0..3).for_each(|_| exchange());
+    assert_eq!(attempts(&scene), [], "both have said all that there is to say");
+}

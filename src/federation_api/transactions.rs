@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
-    federation_sender::received::note,
+    federation_sender::received::{RECEIVED, note},
     gather::Gather,
     http::{Method, Response},
 };
@@ -37,17 +37,19 @@ struct Transaction {
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>
 ///
 /// What came out of a relay's mailbox is acknowledged to its origin, each time that it comes: the last acknowledgement may be lost.
+/// What acknowledges itself is not, or two servers would thank each other for ever.
 async fn send(call: Call) -> Result<Response, Error> {
-    let answer = take(&call).await?;
-    if call.request.header(MAILBOX_HEADER).is_some() {
+    let transaction: Transaction = call.body()?;
+    let acknowledges = transaction.edus.iter().any(|edu| edu.get("edu_type").and_then(Value::as_str) == Some(RECEIVED));
+    let answer = take(&call, transaction).await?;
+    if call.request.header(MAILBOX_HEADER).is_some() && !acknowledges {
         note(&call.server, call.origin()?, call.param(0)).await?;
     }
     Ok(answer)
 }
 
-async fn take(call: &Call) -> Result<Response, Error> {
+async fn take(call: &Call, transaction: Transaction) -> Result<Response, Error> {
     let (server, origin, id) = (&call.server, call.origin()?, call.param(0));
-    let transaction: Transaction = call.body()?;
     if transaction.pdus.len() > MAX_PDUS || transaction.edus.len() > MAX_EDUS {
         return Err(Error::invalid_param(format!("A transaction has at most {MAX_PDUS} PDUs and {MAX_EDUS} EDUs.")));
     }
