@@ -1,6 +1,6 @@
 //! What an operator can set: by flags, by environment variables (`INGLENOOK_RELAY_…`) and in a file, in this order.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, ValueEnum};
 use inglenook_protocol::{
@@ -63,6 +63,21 @@ pub struct Flags {
     /// How long to wait for a node's answer, in seconds [default: 60]
     #[arg(long, env = "INGLENOOK_RELAY_REQUEST_TIMEOUT")]
     request_timeout: Option<u64>,
+    /// The domain below which ordinary homeservers reach the nodes, which makes the relay a gateway
+    #[arg(long, env = "INGLENOOK_RELAY_GATEWAY_DOMAIN", value_name = "DOMAIN")]
+    gateway_domain: Option<String>,
+    /// The certificate chain to serve HTTPS with, in PEM; read again on SIGHUP
+    #[arg(long, env = "INGLENOOK_RELAY_TLS_CERT", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, env = "INGLENOOK_RELAY_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Certificate authorities to trust besides the public ones, in PEM
+    #[arg(long, env = "INGLENOOK_RELAY_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Connect to this address instead of looking the name up: for tests only
+    #[arg(long, env = "INGLENOOK_RELAY_FEDERATION_RESOLVE", value_name = "NAME[:PORT]=ADDRESS:PORT", value_delimiter = ',')]
+    federation_resolve: Option<Vec<String>>,
     /// Forward to private and loopback addresses too: for tests only
     #[arg(long, env = "INGLENOOK_RELAY_ALLOW_PRIVATE_ADDRESSES", num_args = 0..=1, default_missing_value = "true")]
     allow_private_addresses: Option<bool>,
@@ -103,6 +118,11 @@ pub struct Config {
     pub total_bytes: u64,
     pub retention_hours: u64,
     pub request_timeout: u64,
+    pub gateway_domain: Option<String>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
+    pub federation_resolve: Vec<String>,
     pub allow_private_addresses: bool,
     pub log_format: LogFormat,
     pub log: String,
@@ -124,6 +144,11 @@ impl Default for Config {
             total_bytes: 20 * 1024 * 1024 * 1024,
             retention_hours: 90 * 24,
             request_timeout: 60,
+            gateway_domain: None,
+            tls_cert: None,
+            tls_key: None,
+            ca: None,
+            federation_resolve: Vec::new(),
             allow_private_addresses: false,
             log_format: LogFormat::Text,
             log: "info".into(),
@@ -159,14 +184,36 @@ impl Flags {
         let mut settings: toml::Table = text.parse().map_err(|error| setting(&error))?;
         settings.extend(toml::Table::try_from(self).map_err(|error| setting(&error))?);
         let config: Config = settings.try_into().map_err(|error| setting(&error))?;
-        match config.public_url.iter().find(|url| host_of(url).is_none()) {
-            Some(url) => Err(ConfigError::Setting(format!("public_url: {url:?} is no http(s) URL"))),
-            None => Ok(config),
-        }
+        config.check().map_err(ConfigError::Setting)?;
+        Ok(config)
     }
 }
 
 impl Config {
+    /// Says what is wrong, as far as the settings alone can tell.
+    fn check(&self) -> Result<(), String> {
+        if let Some(url) = self.public_url.iter().find(|url| host_of(url).is_none()) {
+            return Err(format!("public_url: {url:?} is no http(s) URL"));
+        }
+        if let Some(domain) = self.gateway_domain.as_deref().filter(|domain| !is_domain(domain)) {
+            return Err(format!("gateway_domain: {domain:?} is no domain in lower case with room for a label"));
+        }
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err("tls_cert and tls_key go together".into());
+        }
+        self.overrides().map(|_| ())
+    }
+
+    /// Where to connect to instead of looking names up, by host, or by host and port.
+    pub(crate) fn overrides(&self) -> Result<BTreeMap<String, SocketAddr>, String> {
+        let each = |text: &String| {
+            let (name, address) = text.split_once('=')?;
+            Some((name.to_owned(), address.parse().ok()?))
+        };
+        let wrong = |text: &String| format!("federation_resolve: {text:?} is not NAME[:PORT]=ADDRESS:PORT");
+        self.federation_resolve.iter().map(|text| each(text).ok_or_else(|| wrong(text))).collect()
+    }
+
     /// What may wait.
     pub fn quotas(&self) -> Quotas {
         Quotas {
@@ -182,7 +229,7 @@ impl Config {
         let Quotas { mailbox, origin, retention_ms, .. } = self.quotas();
         Limits {
             software: Software { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
-            gateway: None,
+            gateway: self.gateway_domain.clone(),
             allow_list: !self.allow.is_empty(),
             max_body: MAX_BODY,
             max_stored_body: MAX_STORED_BODY as u64,
@@ -193,6 +240,19 @@ impl Config {
             request_timeout_ms: self.request_timeout.saturating_mul(1000),
         }
     }
+}
+
+/// A domain whose labels can be server names that are made of keys.
+///
+/// <https://spec.matrix.org/v1.19/appendices/#server-name>
+fn is_domain(domain: &str) -> bool {
+    const ROOM_FOR_LABEL: usize = 53;
+    const LONGEST_NAME: usize = 253;
+    let is_label = |label: &str| {
+        let is_sound = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (1..=63).contains(&label.len()) && is_sound && !label.starts_with('-') && !label.ends_with('-')
+    };
+    domain.len() + ROOM_FOR_LABEL <= LONGEST_NAME && domain.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -228,5 +288,16 @@ mod tests {
         std::fs::write(&file, "lisen = \"0.0.0.0:1\"\n").unwrap();
         assert!(config(&["--config", file.to_str().unwrap()]).unwrap_err().to_string().contains("lisen"));
         assert!(config(&["--public-url", "relay.example"]).is_err());
+        for domain in ["", "Gateway.example", "gateway.example.", "gateway.example:443", "https://gateway.example", "[::1]"] {
+            assert!(config(&["--gateway-domain", domain]).is_err(), "{domain}");
+        }
+        assert!(config(&["--tls-cert", "cert.pem"]).is_err());
+        assert!(config(&["--federation-resolve", "there.example"]).is_err());
+    }
+
+    #[test]
+    fn a_gateway_publishes_its_domain() {
+        let config = config(&["--gateway-domain", "gateway.example"]).unwrap();
+        assert_eq!(config.limits().gateway.as_deref(), Some("gateway.example"));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     config::MAX_DEPOSIT,
-    origin::{self, WholeRequest},
+    origin::WholeRequest,
     relay::Relay,
     reply,
     reply::{Answer, Refused, Response},
@@ -54,7 +54,7 @@ pub(crate) async fn answer(relay: &Relay, node: &ServerName, request: &WholeRequ
         _ => return Ok(None),
     };
     if asked != Asked::Keys {
-        origin::verify(request, node)?;
+        relay.origin(request, node).await?;
     }
     let Some(deposit) = relay.store.document(asked.document(), node).await? else { return Ok(None) };
     let deposit: Value = serde_json::from_slice(&deposit).map_err(|error| Refused::failed(format!("The deposit: {error}.")))?;

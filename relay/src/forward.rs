@@ -26,6 +26,7 @@ use inglenook_protocol::{
     message::{CONTENT_TYPE, read_response, whole, write_request},
     path::FORWARD,
 };
+use rustls::ClientConfig;
 use tower::Service;
 
 use crate::{
@@ -47,11 +48,11 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// A client that waits for answers so long. With `private` it connects to any address, and without encryption too.
-    pub(crate) fn new(private: bool, timeout: Duration) -> Self {
+    pub(crate) fn new(tls: ClientConfig, private: bool, timeout: Duration) -> Self {
         let mut http = HttpConnector::new_with_resolver(Resolver { private });
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT));
-        let tls = HttpsConnectorBuilder::new().with_webpki_roots();
+        let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
         let tls = if private { tls.https_or_http() } else { tls.https_only() };
         let client = Client::builder(TokioExecutor::new()).build(tls.enable_http1().wrap_connector(http));
         Self { client, private, timeout }
@@ -123,6 +124,7 @@ mod tests {
     use inglenook_protocol::message::Headers;
 
     use super::*;
+    use crate::tls::client_config;
 
     async fn forward(url: &str) -> io::Error {
         let request = WholeRequest {
@@ -132,7 +134,7 @@ mod tests {
             headers: Headers::default(),
             body: Vec::new(),
         };
-        Forwarder::new(false, Duration::from_secs(5)).forward(url, &request).await.err().unwrap()
+        Forwarder::new(client_config(None).unwrap(), false, Duration::from_secs(5)).forward(url, &request).await.err().unwrap()
     }
 
     /// Whether what failed was our own refusal, somewhere down the chain.

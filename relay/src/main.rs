@@ -7,8 +7,9 @@ use inglenook_relay::{
     clock::Clock,
     config::{Config, Flags, LogFormat},
     server::Server,
+    tls::Certificate,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -44,7 +45,14 @@ fn log(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {
 async fn serve(config: Config) -> io::Result<()> {
     let server = Server::bind(config, Clock::system()).await?;
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    println!("inglenook-relay {} listens on http://{}", server.name(), server.address()?);
+    let scheme = match server.certificate().cloned() {
+        Some(certificate) => {
+            tokio::spawn(reload(certificate, signal(SignalKind::hangup())?));
+            "https"
+        }
+        None => "http",
+    };
+    println!("inglenook-relay {} listens on {scheme}://{}", server.name(), server.address()?);
     server
         .run(async move {
             tokio::select! {
@@ -53,4 +61,14 @@ async fn serve(config: Config) -> io::Result<()> {
             }
         })
         .await
+}
+
+/// Reads the certificate again whenever the signal comes.
+async fn reload(certificate: Certificate, mut signal: Signal) {
+    while signal.recv().await.is_some() {
+        match certificate.reload() {
+            Ok(()) => tracing::info!("the certificate was read again"),
+            Err(error) => tracing::error!(%error, "the certificate cannot be read; the last one is kept"),
+        }
+    }
 }

@@ -30,6 +30,12 @@ pub(crate) struct Metrics {
     requests: Family<OutcomeLabel, Counter>,
     /// Requests that were handed to another relay.
     pub(crate) forwarded: Counter,
+    /// Requests over HTTPS for the gateway's names.
+    pub(crate) gateway_in: Counter,
+    /// Requests of nodes to ordinary servers.
+    pub(crate) gateway_out: Counter,
+    /// Those of them that got no answer.
+    pub(crate) gateway_failed: Counter,
     /// Stored requests that their node has taken.
     pub(crate) handed_over: Counter,
     /// Deposits that nodes have left, new or anew.
@@ -53,6 +59,9 @@ impl Metrics {
         registry.register("superseded", "Tunnels that another of the same name took the place of", metrics.superseded.clone());
         registry.register("requests", "Requests by what became of them", metrics.requests.clone());
         registry.register("forwarded", "Requests that were handed to another relay", metrics.forwarded.clone());
+        registry.register("gateway_in", "Requests for the gateway's names", metrics.gateway_in.clone());
+        registry.register("gateway_out", "Requests of nodes to ordinary servers", metrics.gateway_out.clone());
+        registry.register("gateway_failed", "Requests to ordinary servers that got no answer", metrics.gateway_failed.clone());
         registry.register("handed_over", "Stored requests that their node has taken", metrics.handed_over.clone());
         registry.register("deposits", "Deposits that nodes have left, new or anew", metrics.deposits.clone());
         registry.register("expired", "Stored requests that nobody took in time", metrics.expired.clone());

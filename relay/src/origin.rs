@@ -9,7 +9,7 @@ use inglenook_protocol::{
     message,
     x_matrix::{Authorization, SignedParts},
 };
-use ruma::{CanonicalJsonValue, OwnedServerName, ServerName};
+use ruma::{CanonicalJsonValue, OwnedServerName, ServerName, serde::Base64};
 
 use crate::reply::Refused;
 
@@ -20,25 +20,41 @@ pub(crate) type WholeRequest = message::Request<Vec<u8>>;
 ///
 /// Only names that are made of a key prove themselves here. To check others takes fetching their keys, which is a gateway's work.
 pub(crate) fn verify(request: &WholeRequest, destination: &ServerName) -> Result<OwnedServerName, Refused> {
+    let claim = claim(request, destination)?;
+    let key = verify_key_of(&claim.origin)
+        .ok_or_else(|| Refused::unauthorized(format!("{} is made of no key, and this is no gateway.", claim.origin)))?;
+    prove(claim, request, destination, key)
+}
+
+/// Who claims, unproved, to have signed a request for `destination`, and by which key.
+pub(crate) fn claim(request: &WholeRequest, destination: &ServerName) -> Result<Authorization, Refused> {
     let header = request.headers.first("authorization").ok_or_else(|| Refused::unauthorized("The request is not signed."))?;
     let authorization = Authorization::parse(header).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
     if authorization.destination.as_deref().is_some_and(|named| named != destination) {
         return Err(Refused::unauthorized("The request is signed for another server."));
     }
-    let origin = authorization.origin.clone();
-    let key =
-        verify_key_of(&origin).ok_or_else(|| Refused::unauthorized(format!("{origin} is made of no key, and this is no gateway.")))?;
+    Ok(authorization)
+}
+
+/// The origin, once its key has proved the claim.
+pub(crate) fn prove(
+    claim: Authorization,
+    request: &WholeRequest,
+    destination: &ServerName,
+    key: Base64,
+) -> Result<OwnedServerName, Refused> {
     let content = content(&request.body)?;
     let parts = SignedParts {
         method: &request.method,
         uri: &request.uri,
-        origin: origin.as_str(),
+        origin: claim.origin.as_str(),
         destination: destination.as_str(),
         content: content.as_ref(),
     };
-    let keys = BTreeMap::from([(origin.to_string(), BTreeMap::from([(KEY_ID.to_owned(), key)]))]);
-    authorization.verify(&parts, &keys).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
-    Ok(origin)
+    let id = if verify_key_of(&claim.origin).is_some() { KEY_ID.to_owned() } else { claim.key.clone() };
+    let keys = BTreeMap::from([(claim.origin.to_string(), BTreeMap::from([(id, key)]))]);
+    claim.verify(&parts, &keys).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
+    Ok(claim.origin)
 }
 
 fn content(body: &[u8]) -> Result<Option<CanonicalJsonValue>, Refused> {

@@ -8,14 +8,15 @@ use std::{
 };
 
 use futures_channel::mpsc;
-use futures_util::{AsyncRead, AsyncWrite, SinkExt, StreamExt, TryStreamExt};
+use futures_util::{AsyncRead, AsyncWrite, SinkExt, StreamExt, TryStreamExt, stream};
 
 use crate::reply::{Body, boxed};
 
 /// How many pieces wait between writer and reader.
 const PIECES: usize = 4;
 
-/// How long a reader may leave a piece lying. Whoever reads more slowly holds up what others need: a tunnel's slots.
+/// How long a reader may leave a piece lying, or a writer its reader waiting. Whoever is slower holds up what others need: a tunnel's
+/// slots.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The end that is written to.
@@ -61,6 +62,17 @@ pub(crate) fn paced(mut body: Body) -> Body {
         }
     });
     boxed(receiver)
+}
+
+/// The same body, cut off for its reader when it is larger than that, or when its writer leaves the reader waiting.
+pub(crate) fn limited(body: Body, limit: u64) -> Body {
+    boxed(stream::try_unfold((body, limit), |(mut body, left)| async move {
+        let Some(piece) = tokio::time::timeout(PATIENCE, body.next()).await?.transpose()? else { return Ok(None) };
+        match left.checked_sub(piece.len() as u64) {
+            Some(left) => Ok(Some((piece, (body, left)))),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "the body is too large")),
+        }
+    }))
 }
 
 /// A body as the protocol's readers take it.

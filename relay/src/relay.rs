@@ -3,6 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use inglenook_protocol::{
+    key_name::public_key_of,
     message::{Headers, collect, whole, write_request},
     node_record::{MAX_RELAYS, host_of},
     path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RECORD_HEADER, RELAYS_HEADER},
@@ -15,6 +16,7 @@ use crate::{
     content::Transaction,
     deposit,
     forward::Forwarder,
+    gateway::Gateway,
     identity::Identity,
     metrics::Metrics,
     nodes::{Attached, Nodes},
@@ -41,6 +43,8 @@ pub(crate) struct Relay {
     pub(crate) store: Arc<dyn Store>,
     /// Who is attached.
     pub(crate) nodes: Nodes,
+    /// The domain of ordinary names, where this relay is a gateway.
+    pub(crate) gateway: Option<Gateway>,
     /// The way to other relays.
     pub(crate) forwarder: Forwarder,
     /// What is counted.
@@ -93,8 +97,41 @@ impl Relay {
         match (here, &caller, relays.as_deref().map(urls)) {
             (Some(attached), ..) => self.live(attached, &destination, request, &caller).await,
             (None, Caller::Node(_), Some(urls)) => self.through(&urls, &destination, request, &caller).await,
+            (None, Caller::Node(node), None) if self.is_outside(&destination).await? => self.outside(node, &destination, request).await,
             _ => self.absent(&destination, whole_body(request).await?, &caller).await,
         }
+    }
+
+    /// Whether a server can only be one that is found by its name, like an ordinary one.
+    async fn is_outside(&self, destination: &ServerName) -> Result<bool, Refused> {
+        let Some(gateway) = &self.gateway else { return Ok(false) };
+        // A bare key leads nowhere.
+        let is_found_by_name = destination.host().contains('.') || public_key_of(destination).is_none();
+        Ok(is_found_by_name && !gateway.is_below(destination) && !self.serves(destination).await?)
+    }
+
+    /// Hands a node's request to an ordinary server.
+    async fn outside(&self, node: &ServerName, destination: &ServerName, request: Request) -> Answer {
+        let gateway = self.gateway.as_ref().filter(|gateway| gateway.is_below(node));
+        let gateway = gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
+        self.metrics.gateway_out.inc();
+        match gateway.ordinary.ask(destination, whole_body(request).await?).await {
+            Ok(response) => Ok(with_outcome(response.map_body(paced), Outcome::Answered)),
+            Err(error) => {
+                self.metrics.gateway_failed.inc();
+                Err(unreachable(destination.as_str(), &error))
+            }
+        }
+    }
+
+    /// Who has signed a request for a node.
+    pub(crate) async fn origin(&self, request: &WholeRequest, node: &ServerName) -> Result<OwnedServerName, Refused> {
+        let claim = origin::claim(request, node)?;
+        let gateway = self.gateway.as_ref().filter(|gateway| gateway.is_below(node) && public_key_of(&claim.origin).is_none());
+        let Some(gateway) = gateway else { return origin::verify(request, node) };
+        let key = gateway.keys.key(&gateway.ordinary, &claim.origin, &claim.key).await;
+        let key = key.ok_or_else(|| Refused::unauthorized(format!("{} has no key {:?} that can be had.", claim.origin, claim.key)))?;
+        origin::prove(claim, request, node, key)
     }
 
     /// Whether a request is for the relay and not for a node.
@@ -130,8 +167,9 @@ impl Relay {
     }
 
     async fn waits_for_another(&self, destination: &ServerName, request: &WholeRequest) -> Result<bool, Refused> {
-        let Ok(origin) = origin::verify(request, destination) else { return Ok(false) };
-        Ok(self.store.waiting(destination, &origin).await? > 0)
+        // It is proved when the request is stored.
+        let Ok(claim) = origin::claim(request, destination) else { return Ok(false) };
+        Ok(self.store.waiting(destination, &claim.origin).await? > 0)
     }
 
     async fn ask(&self, attached: &Attached, request: Request) -> Answer {
@@ -190,7 +228,7 @@ impl Relay {
 
     /// Puts a transaction or an invitation into the destination's mailbox.
     async fn store(&self, destination: &ServerName, request: &WholeRequest, caller: &Caller) -> Answer {
-        let origin = origin::verify(request, destination)?;
+        let origin = self.origin(request, destination).await?;
         let content = match Target::of(&request.method, &request.uri) {
             Target::Send(_) => {
                 Transaction::read(&request.body).ok_or_else(|| Refused::bad("The body is no transaction, or a too large one."))?.content()

@@ -25,15 +25,21 @@ use tower_http::cors::{Any, CorsLayer};
 use crate::{
     clock::Clock,
     config::Config,
+    dial::Network,
+    dns,
     forward::Forwarder,
+    gateway::{self, Gateway, Names},
     identity::Identity,
+    listen::{Addresses, Listening},
     metrics::Metrics,
     nodes::{Nodes, Reason},
+    ordinary::Ordinary,
     pipe::{self, pipe},
     relay::{Caller, MAX_STRANGERS, Relay},
     reply::{Refused, Request, Response, boxed},
     socket,
     store::{Disk, Store, StoreError},
+    tls::{Certificate, client_config},
 };
 
 /// What is read from a socket at once. The default of 128 kB would be most of what an idle node costs.
@@ -54,13 +60,16 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// How long the head of a request may take to come.
 const SLOWEST_HEAD: Duration = Duration::from_secs(30);
 
+/// Where HTTPS is reached unless it is said.
+const HTTPS: u16 = 443;
+
 /// How long an answer may take to be read.
 const LONGEST_ANSWER: Duration = Duration::from_secs(600);
 
 /// A relay that listens.
 pub struct Server {
     relay: Arc<Relay>,
-    listener: TcpListener,
+    listener: Listening,
     metrics: Option<TcpListener>,
 }
 
@@ -75,17 +84,30 @@ impl Server {
     async fn with_store(config: Config, clock: Clock, store: Arc<dyn Store>) -> io::Result<Self> {
         fs::create_dir_all(&config.data)?;
         let identity = Identity::load_or_make(&config.data.join("key"))?;
-        let listener = TcpListener::bind(config.listen).await?;
+        let certificate = match (&config.tls_cert, &config.tls_key) {
+            (Some(chain), Some(key)) => Some(Certificate::load(chain, key)?),
+            _ => None,
+        };
+        let listener = Listening::new(TcpListener::bind(config.listen).await?, certificate)?;
         let metrics = match config.metrics_listen {
             Some(address) => Some(TcpListener::bind(address).await?),
             None => None,
         };
-        let port = listener.local_addr()?.port();
+        let port = listener.address()?.port();
         let mut hosts: Vec<String> = config.public_url.iter().filter_map(|url| host_of(url)).collect();
         hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
-        let forwarder = Forwarder::new(config.allow_private_addresses, Duration::from_secs(config.request_timeout));
+        let (tls, timeout) = (client_config(config.ca.as_deref())?, Duration::from_secs(config.request_timeout));
+        let forwarder = Forwarder::new(tls.clone(), config.allow_private_addresses, timeout);
+        let overrides = config.overrides().map_err(io::Error::other)?;
+        let gateway = config.gateway_domain.clone().map(|domain| {
+            let names = Names { domain, port: public_port(&config, &listener, port) };
+            let network = Network { dns: Box::new(dns::System::new()), overrides, private: config.allow_private_addresses };
+            let ordinary = Ordinary::new(tls, &Arc::new(network), clock.clone(), timeout);
+            Gateway::new(names, ordinary, clock.clone())
+        });
         let relay = Relay {
             config,
+            gateway,
             identity,
             clock,
             store,
@@ -101,7 +123,12 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listener.address()
+    }
+
+    /// The certificate that it serves HTTPS with.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.listener.certificate()
     }
 
     /// The relay's server name.
@@ -130,6 +157,15 @@ impl Server {
             watched.abort();
         }
         Ok(())
+    }
+}
+
+/// The port at which ordinary servers reach the gateway's names: that of the URL which is published, or else our own when we serve HTTPS.
+fn public_port(config: &Config, listener: &Listening, port: u16) -> u16 {
+    match config.public_url.first().and_then(|url| host_of(url)) {
+        Some(host) => ServerName::parse(host).ok().and_then(|host| host.port()).unwrap_or(HTTPS),
+        None if listener.certificate().is_some() => port,
+        None => HTTPS,
     }
 }
 
@@ -182,17 +218,9 @@ fn metrics_app(relay: Arc<Relay>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(relay)
 }
 
-/// Where a connection leads from and to.
-#[derive(Clone, Debug)]
-struct Addresses {
-    local: Option<SocketAddr>,
-}
-
-impl Connected<IncomingStream<'_, TcpListener>> for Addresses {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        // Small messages must not wait for one another.
-        let _ = stream.io().set_nodelay(true);
-        Self { local: stream.io().local_addr().ok() }
+impl Connected<IncomingStream<'_, Listening>> for Addresses {
+    fn connect_info(stream: IncomingStream<'_, Listening>) -> Self {
+        *stream.remote_addr()
     }
 }
 
@@ -236,18 +264,33 @@ async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBod
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], HttpBody::from_stream(body)).into_response()
 }
 
-/// Everything else over HTTP is for the relay itself.
+/// Everything else over HTTP is for one of the gateway's names, or for the relay itself.
 async fn own(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
+    let Ok(_place) = relay.strangers.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
+    };
+    let named = relay.gateway.as_ref().and_then(|gateway| Some((gateway, gateway.node(host(&request)?)?)));
+    match named {
+        Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request)).await),
+        None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger).await),
+    }
+}
+
+fn host<B>(request: &http::Request<B>) -> Option<&str> {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    request.uri().authority().map(|authority| authority.as_str()).or(host)
+}
+
+fn request_for(server: &ServerName, request: http::Request<HttpBody>) -> Request {
     let uri = request.uri().path_and_query().map(|uri| uri.as_str().to_owned()).unwrap_or_default();
     let headers = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let request = Request {
+    Request {
         method: request.method().to_string(),
-        authority: relay.identity.name().to_string(),
+        authority: server.to_string(),
         uri,
         headers: Headers::from_iter(headers),
         body: body_of(request),
-    };
-    http_response(relay.answer(request, Caller::Stranger).await)
+    }
 }
 
 fn body_of(request: http::Request<HttpBody>) -> crate::reply::Body {

@@ -1,0 +1,117 @@
+//! Looking names up: addresses as the system does, services (SRV) by queries of our own.
+
+use std::{cmp::Reverse, collections::BTreeMap, io, net::IpAddr, time::Duration};
+
+use futures_util::future::BoxFuture;
+use hickory_resolver::{TokioResolver, proto::rr::RData};
+
+use crate::identity::random;
+
+/// How long a look-up may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
+/// What names lead to.
+pub(crate) trait Dns: Send + Sync {
+    /// The addresses of a host.
+    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+    /// The hosts and ports of a service, in the order in which to try them; none when nothing is known.
+    fn services<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<(String, u16)>>;
+}
+
+/// The machine's.
+pub(crate) struct System(Option<TokioResolver>);
+
+impl System {
+    /// Reads the machine's settings. Without them there are no services.
+    pub(crate) fn new() -> Self {
+        let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+        Self(resolver.inspect_err(|error| tracing::warn!(%error, "SRV records cannot be looked up")).ok())
+    }
+
+    async fn records(&self, name: &str) -> Vec<Record> {
+        let Some(resolver) = &self.0 else { return Vec::new() };
+        // The dot at the end keeps the machine's search domains out of it.
+        let found = tokio::time::timeout(LOOK_UP, resolver.srv_lookup(format!("{name}."))).await;
+        let Ok(Ok(found)) = found else { return Vec::new() };
+        found.answers().iter().filter_map(|answer| record(&answer.data)).collect()
+    }
+}
+
+fn record(data: &RData) -> Option<Record> {
+    let RData::SRV(record) = data else { return None };
+    let host = record.target.to_utf8().trim_end_matches('.').to_owned();
+    // A target without a name means that there is no such service.
+    (!host.is_empty()).then_some(Record { priority: record.priority, weight: record.weight, host, port: record.port })
+}
+
+impl Dns for System {
+    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
+        Box::pin(async move {
+            let found = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await??;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+
+    fn services<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<(String, u16)>> {
+        Box::pin(async move { in_order(self.records(name).await, |below| random::<8>().map_or(0, u64::from_be_bytes) % below) })
+    }
+}
+
+/// An SRV record.
+#[derive(Clone, Debug)]
+struct Record {
+    priority: u16,
+    weight: u16,
+    host: String,
+    port: u16,
+}
+
+/// The order in which to try them: by priority, and among equals by lot, the heavier the likelier.
+///
+/// `draw` gives a random number below its argument. <https://www.rfc-editor.org/rfc/rfc2782>
+fn in_order(records: Vec<Record>, draw: impl Fn(u64) -> u64) -> Vec<(String, u16)> {
+    let mut by_priority: BTreeMap<u16, Vec<Record>> = BTreeMap::new();
+    for record in records {
+        by_priority.entry(record.priority).or_default().push(record);
+    }
+    let mut ordered = Vec::new();
+    for mut equals in by_priority.into_values() {
+        // Those without weight come last, unless the lot falls on nobody else.
+        equals.sort_by_key(|record| Reverse(record.weight));
+        while !equals.is_empty() {
+            let total: u64 = equals.iter().map(|record| u64::from(record.weight)).sum();
+            let mut lot = draw(total.max(1));
+            let chosen = equals.iter().position(|record| match lot.checked_sub(u64::from(record.weight)) {
+                Some(left) => {
+                    lot = left;
+                    false
+                }
+                None => true,
+            });
+            let Record { host, port, .. } = equals.remove(chosen.unwrap_or_default());
+            ordered.push((host, port));
+        }
+    }
+    ordered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(priority: u16, weight: u16, host: &str) -> Record {
+        Record { priority, weight, host: host.into(), port: 1 }
+    }
+
+    #[test]
+    fn services_are_tried_by_priority_and_weight() {
+        let records = [record(20, 0, "last"), record(10, 1, "light"), record(10, 9, "heavy"), record(10, 0, "weightless")];
+        let order = |lot: u64| {
+            let ordered = in_order(records.to_vec(), |below| lot.min(below - 1));
+            ordered.into_iter().map(|(host, _)| host).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(order(0), "heavy light weightless last");
+        assert_eq!(order(8), "heavy light weightless last");
+        assert_eq!(order(9), "light heavy weightless last");
+    }
+}

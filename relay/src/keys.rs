@@ -1,0 +1,167 @@
+//! The signing keys of ordinary homeservers, asked of themselves, so that nothing is stored in their names that they have not signed.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use inglenook_protocol::message::{Headers, collect};
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName,
+    serde::Base64,
+    signatures::{PublicKeySet, verify_json},
+};
+use serde::Deserialize;
+
+use crate::{clock::Clock, ordinary::Ordinary, origin::WholeRequest};
+
+/// What a server answers about its keys: a few hundred old ones at most.
+const MAX_ANSWER: usize = 64 * 1024;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// How long keys are believed at most, whatever they say.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#publishing-keys>
+const VALID_AT_MOST_MS: u64 = 7 * 24 * 60 * MINUTE_MS;
+
+/// How soon a server is asked again for a key that it did not have: whoever claims to be it makes us ask.
+const PAUSE_MS: u64 = MINUTE_MS;
+
+/// Of how many servers the keys are kept.
+const MAX_KNOWN: usize = 10_000;
+
+/// The keys that are known.
+pub(crate) struct Keys {
+    clock: Clock,
+    known: Mutex<BTreeMap<OwnedServerName, Known>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    keys: PublicKeySet,
+    /// Until when they are believed.
+    until: u64,
+    asked: u64,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    server_name: OwnedServerName,
+    valid_until_ts: u64,
+    verify_keys: BTreeMap<String, VerifyKey>,
+}
+
+#[derive(Deserialize)]
+struct VerifyKey {
+    key: Base64,
+}
+
+impl Keys {
+    /// None yet.
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { clock, known: Mutex::default() }
+    }
+
+    /// A server's key of that ID, if it has one that holds.
+    pub(crate) async fn key(&self, ordinary: &Ordinary, server: &ServerName, id: &str) -> Option<Base64> {
+        let now = self.clock.now();
+        let known = self.known().get(server).cloned().unwrap_or_default();
+        let held = known.keys.get(id).filter(|_| now < known.until).cloned();
+        if held.is_some() || (known.asked > 0 && now < known.asked + PAUSE_MS) {
+            return held;
+        }
+        let (keys, until) = self.ask(ordinary, server).await.unwrap_or_else(|error| {
+            tracing::debug!(%server, %error, "no keys");
+            // What was known holds as long as it did.
+            (known.keys, known.until)
+        });
+        let held = keys.get(id).filter(|_| now < until).cloned();
+        self.keep(server, Known { keys, until, asked: now });
+        held
+    }
+
+    fn keep(&self, server: &ServerName, known: Known) {
+        let mut all = self.known();
+        if all.len() >= MAX_KNOWN {
+            let now = self.clock.now();
+            all.retain(|_, known| now < known.until.max(known.asked + PAUSE_MS));
+        }
+        if all.len() >= MAX_KNOWN {
+            all.pop_first();
+        }
+        all.insert(server.to_owned(), known);
+    }
+
+    async fn ask(&self, ordinary: &Ordinary, server: &ServerName) -> io::Result<(PublicKeySet, u64)> {
+        let request = WholeRequest {
+            method: "GET".into(),
+            authority: server.to_string(),
+            uri: "/_matrix/key/v2/server".into(),
+            headers: Headers::default(),
+            body: Vec::new(),
+        };
+        let response = ordinary.ask(server, request).await?;
+        if response.status != 200 {
+            return Err(io::Error::other(format!("the answer is {}", response.status)));
+        }
+        let published: CanonicalJsonObject = serde_json::from_slice(&collect(response.body, MAX_ANSWER).await?)?;
+        let (keys, valid_until) = read(&published, server).ok_or_else(|| io::Error::other("these are not its keys"))?;
+        Ok((keys, valid_until.min(self.clock.now() + VALID_AT_MOST_MS)))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<OwnedServerName, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The keys that a server publishes, as far as each has signed the publication, and until when they are valid.
+fn read(object: &CanonicalJsonObject, server: &ServerName) -> Option<(PublicKeySet, u64)> {
+    let published: Published = serde_json::from_value(CanonicalJsonValue::Object(object.clone()).into()).ok()?;
+    if published.server_name != server {
+        return None;
+    }
+    let keys = published.verify_keys.into_iter().map(|(id, key)| (id, key.key));
+    let keys: PublicKeySet = keys.filter(|(id, key)| has_signed(object, server, id, key)).collect();
+    (!keys.is_empty()).then_some((keys, published.valid_until_ts))
+}
+
+fn has_signed(object: &CanonicalJsonObject, server: &ServerName, id: &str, key: &Base64) -> bool {
+    let signatures = object.get("signatures").and_then(|all| all.as_object()?.get(server.as_str())?.as_object());
+    let Some(signature) = signatures.and_then(|signatures| signatures.get(id)) else { return false };
+    let mut object = object.clone();
+    let by_server = CanonicalJsonValue::Object(BTreeMap::from([(id.to_owned(), signature.clone())]));
+    object.insert("signatures".into(), CanonicalJsonValue::Object(BTreeMap::from([(server.to_string(), by_server)])));
+    let keys = BTreeMap::from([(server.to_string(), BTreeMap::from([(id.to_owned(), key.clone())]))]);
+    verify_json(&keys, &object).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn published(identity: &Identity) -> CanonicalJsonObject {
+        serde_json::from_value(identity.keys(1_000)).unwrap()
+    }
+
+    #[test]
+    fn a_key_counts_when_it_has_signed_its_own_publication() {
+        let server = Identity::of([1; 32]).unwrap();
+        let object = published(&server);
+        let (keys, until) = read(&object, server.name()).unwrap();
+        assert_eq!((keys.len(), until > 1_000), (1, true));
+        // Of another server, with another's key slipped in, and without a signature.
+        let other = Identity::of([2; 32]).unwrap();
+        assert!(read(&object, other.name()).is_none());
+        let mut forged = object.clone();
+        forged.insert("verify_keys".into(), published(&other).get("verify_keys").unwrap().clone());
+        assert!(read(&forged, server.name()).is_none());
+        let mut unsigned = object;
+        unsigned.remove("signatures");
+        assert!(read(&unsigned, server.name()).is_none());
+    }
+}

@@ -1,0 +1,192 @@
+//! Where a server's name is delegated to by its web server.
+//!
+//! <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    body::Body as HttpBody,
+    http::{HeaderMap, Response, StatusCode, Uri, header},
+};
+use ruma::{OwnedServerName, ServerName};
+use serde::Deserialize;
+
+use crate::{client::{self, Client}, clock::Clock};
+
+/// The answer is a line.
+const MAX_BODY: usize = 16 * 1024;
+
+/// How often a web server may send us elsewhere.
+const MAX_REDIRECTS: usize = 5;
+
+/// How long all of it may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// How long an answer holds that does not say so, and at most, as the specification recommends.
+const HOLDS_MS: u64 = 24 * HOUR_MS;
+const HOLDS_AT_MOST_MS: u64 = 48 * HOUR_MS;
+/// And at least, or each transaction would ask anew.
+const HOLDS_AT_LEAST_MS: u64 = 5 * MINUTE_MS;
+
+/// How long the first failure holds. It doubles with each further one, up to an hour.
+const FAILURE_MS: u64 = 2 * MINUTE_MS;
+
+/// Of how many servers the answer is kept.
+const MAX_KNOWN: usize = 10_000;
+
+/// What is known of delegations.
+pub(crate) struct WellKnown {
+    client: Client,
+    clock: Clock,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    delegated: Option<OwnedServerName>,
+    until: u64,
+    failures: u32,
+}
+
+#[derive(Deserialize)]
+struct Delegation {
+    #[serde(rename = "m.server")]
+    server: OwnedServerName,
+}
+
+impl WellKnown {
+    /// Nothing is known yet.
+    pub(crate) fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock, known: Mutex::default() }
+    }
+
+    /// The name that a host without a port has delegated federation to.
+    pub(crate) async fn delegated(&self, host: &str) -> Option<OwnedServerName> {
+        let before = self.known().get(host).cloned();
+        if let Some(known) = before.as_ref().filter(|known| self.clock.now() < known.until) {
+            return known.delegated.clone();
+        }
+        let failures = before.map_or(0, |known| known.failures);
+        let answer = tokio::time::timeout(PATIENCE, self.ask(host)).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        let now = self.clock.now();
+        let known = match answer {
+            Ok((server, holds)) => Known { delegated: Some(server), until: now + holds, failures: 0 },
+            Err(error) => {
+                tracing::debug!(host, %error, "no delegation");
+                let holds = FAILURE_MS.saturating_mul(1 << failures.min(8)).min(HOUR_MS);
+                Known { delegated: None, until: now + holds, failures: failures.saturating_add(1) }
+            }
+        };
+        let delegated = known.delegated.clone();
+        self.keep(host, known);
+        delegated
+    }
+
+    fn keep(&self, host: &str, known: Known) {
+        let mut all = self.known();
+        if all.len() >= MAX_KNOWN {
+            let now = self.clock.now();
+            all.retain(|_, known| now < known.until);
+        }
+        if all.len() >= MAX_KNOWN {
+            all.pop_first();
+        }
+        all.insert(host.to_owned(), known);
+    }
+
+    /// What the web server says, and how long it holds.
+    async fn ask(&self, host: &str) -> io::Result<(OwnedServerName, u64)> {
+        let mut uri: Uri = format!("https://{host}/.well-known/matrix/server").parse().map_err(io::Error::other)?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = client::send(&self.client, "GET", &uri, HttpBody::empty()).await?;
+            match redirected(&uri, &response) {
+                Some(next) => uri = next?,
+                None if response.status() == StatusCode::OK => return read(response).await,
+                None => return Err(io::Error::other(format!("the answer is {}", response.status()))),
+            }
+        }
+        Err(io::Error::other("there are too many redirects"))
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read(response: Response<HttpBody>) -> io::Result<(OwnedServerName, u64)> {
+    let holds = holds(response.headers());
+    let body = client::collect(response.into_body(), MAX_BODY).await?;
+    let Delegation { server } = serde_json::from_slice(&body)?;
+    Ok((server, holds))
+}
+
+/// Where a response sends us; by HTTPS only.
+fn redirected(from: &Uri, response: &Response<HttpBody>) -> Option<io::Result<Uri>> {
+    matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308).then(|| {
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let target = location.and_then(|location| absolute(from, location));
+        target.ok_or_else(|| io::Error::other("it redirects to nowhere"))
+    })
+}
+
+fn absolute(from: &Uri, location: &str) -> Option<Uri> {
+    let location = location.split('#').next().unwrap_or_default();
+    if location.starts_with("https://") {
+        return location.parse().ok();
+    }
+    let is_path = location.starts_with('/') && !location.starts_with("//");
+    is_path.then(|| format!("https://{}{location}", from.authority()?).parse().ok()).flatten()
+}
+
+/// How long an answer holds, in milliseconds.
+fn holds(headers: &HeaderMap) -> u64 {
+    let directives = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut holds = HOLDS_MS;
+    for directive in directives.flat_map(|value| value.split(',')).map(|directive| directive.trim().to_ascii_lowercase()) {
+        if matches!(directive.as_str(), "no-store" | "no-cache") {
+            return HOLDS_AT_LEAST_MS;
+        }
+        let seconds = directive.strip_prefix("max-age=").and_then(|seconds| seconds.trim_matches('"').parse::<u64>().ok());
+        holds = seconds.map_or(holds, |seconds| seconds.saturating_mul(1000));
+    }
+    holds.clamp(HOLDS_AT_LEAST_MS, HOLDS_AT_MOST_MS)
+}
+
+/// Whether a name says all by itself: an address, or a host with a port.
+pub(crate) fn is_settled(name: &ServerName) -> bool {
+    name.is_ip_literal() || name.port().is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_holds_as_long_as_it_says_within_bounds() {
+        let holds = |value: &str| holds(&HeaderMap::from_iter([(header::CACHE_CONTROL, value.parse().unwrap())]));
+        assert_eq!(super::holds(&HeaderMap::new()), HOLDS_MS);
+        assert_eq!(holds("public, max-age=7200"), 2 * HOUR_MS);
+        assert_eq!(holds("max-age=1"), HOLDS_AT_LEAST_MS);
+        assert_eq!(holds("No-Store"), HOLDS_AT_LEAST_MS);
+        assert_eq!(holds("max-age=99999999999999999999"), HOLDS_MS);
+        assert_eq!(holds("max-age=9999999"), HOLDS_AT_MOST_MS);
+    }
+
+    #[test]
+    fn redirects_stay_encrypted() {
+        let from = Uri::from_static("https://a.example/.well-known/matrix/server");
+        assert_eq!(absolute(&from, "https://b.example/x#y").unwrap(), "https://b.example/x");
+        assert_eq!(absolute(&from, "/x").unwrap(), "https://a.example/x");
+        for elsewhere in ["http://b.example/x", "//b.example/x", "ftp://b.example", "x", ""] {
+            assert_eq!(absolute(&from, elsewhere), None, "{elsewhere}");
+        }
+    }
+}
