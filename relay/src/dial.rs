@@ -200,7 +200,8 @@ mod tests {
         let services = BTreeMap::from([("_matrix-fed._tcp.a.example", vec![("inside.example".to_owned(), 1)])]);
         let network = network(Zone { addresses, services });
         assert_eq!(network.addresses("both.example", 5).await.unwrap(), ["1.1.1.1:5".parse().unwrap()]);
-        for url in ["https://inside.example:1", "https://127.0.0.1:1", "https://[::1]", "https://[::ffff:10.0.0.1]:1", "https://a.example"] {
+        for url in ["https://inside.example:1", "https://127.0.0.1:1", "https://[::1]", "https://[::ffff:10.0.0.1]:1", "https://a.example"]
+        {
             let error = network.connect(&url.parse().unwrap(), Door::Federation).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{url}: {error}");
         }

@@ -131,7 +131,8 @@ mod tests {
         for host in [name.clone(), format!("{name}:8448"), name.to_uppercase()] {
             assert_eq!(names.node(&host).unwrap(), name, "{host}");
         }
-        for host in ["gateway.example", "a.gateway.example", &label, &format!("{label}.a.gateway.example"), &format!("{label}.example"), ""] {
+        for host in ["gateway.example", "a.gateway.example", &label, &format!("{label}.a.gateway.example"), &format!("{label}.example"), ""]
+        {
             assert!(names.node(host).is_none(), "{host}");
         }
     }

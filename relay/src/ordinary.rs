@@ -67,7 +67,8 @@ impl Ordinary {
         let uri: Uri = format!("https://{authority}{}", request.uri).parse().map_err(io::Error::other)?;
         let mut outgoing = http::Request::builder().method(request.method.as_str()).uri(uri);
         for (name, value) in request.headers.iter().filter(|(name, _)| is_handed_on(name)) {
-            outgoing = outgoing.header(HeaderName::try_from(name).map_err(io::Error::other)?, HeaderValue::try_from(value).map_err(io::Error::other)?);
+            outgoing = outgoing
+                .header(HeaderName::try_from(name).map_err(io::Error::other)?, HeaderValue::try_from(value).map_err(io::Error::other)?);
         }
         let outgoing = outgoing.body(HttpBody::from(request.body)).map_err(io::Error::other)?;
         client::request_to(&self.client, outgoing).await

@@ -113,7 +113,8 @@ impl Relay {
     /// Hands a node's request to an ordinary server.
     async fn outside(&self, node: &ServerName, destination: &ServerName, request: Request) -> Answer {
         let gateway = self.gateway.as_ref().filter(|gateway| gateway.is_below(node));
-        let gateway = gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
+        let gateway =
+            gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
         self.metrics.gateway_out.inc();
         match gateway.ordinary.ask(destination, whole_body(request).await?).await {
             Ok(response) => Ok(with_outcome(response.map_body(paced), Outcome::Answered)),

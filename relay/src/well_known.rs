@@ -16,7 +16,10 @@ use axum::{
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
 
-use crate::{client::{self, Client}, clock::Clock};
+use crate::{
+    client::{self, Client},
+    clock::Clock,
+};
 
 /// The answer is a line.
 const MAX_BODY: usize = 16 * 1024;

@@ -9,6 +9,10 @@ mod attach;
 mod away;
 #[path = "relay/forward.rs"]
 mod forward;
+#[path = "relay/gateway.rs"]
+mod gateway;
+#[path = "relay/ordinary.rs"]
+mod ordinary;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/support.rs"]

@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,14 +20,14 @@ use inglenook_protocol::{
     tunnel::{self, Ended, Side, Tunnel, TunnelBody},
     x_matrix::SignedParts,
 };
-use inglenook_relay::{clock::Clock, config::Config, server::Server};
+use inglenook_relay::{clock::Clock, config::Config, server::Server, tls::Certificate};
 use ruma::{
     CanonicalJsonObject, OwnedServerName, ServerName, SigningKeyId,
     signatures::{KeyPair, Signature},
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -45,11 +46,15 @@ pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) name: OwnedServerName,
     pub(crate) clock: Clock,
+    pub(crate) certificate: Option<Certificate>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<io::Result<()>>,
     data: Option<tempfile::TempDir>,
-    change: fn(&mut Config),
+    change: Change,
 }
+
+/// What is other than usual in a relay's settings.
+type Change = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
 pub(crate) const START: u64 = 1_800_000_000_000;
 
@@ -58,11 +63,11 @@ impl Host {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(change: fn(&mut Config)) -> Self {
-        Self::on(tempfile::tempdir().unwrap(), change, Clock::standing(START)).await
+    pub(crate) async fn with(change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        Self::on(tempfile::tempdir().unwrap(), Arc::new(change), Clock::standing(START)).await
     }
 
-    async fn on(data: tempfile::TempDir, change: fn(&mut Config), clock: Clock) -> Self {
+    async fn on(data: tempfile::TempDir, change: Change, clock: Clock) -> Self {
         let mut config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data: data.path().into(),
@@ -73,22 +78,23 @@ impl Host {
         let server = Server::bind(config, clock.clone()).await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (address, name) = (server.address().unwrap(), server.name().to_owned());
+        let certificate = server.certificate().cloned();
         let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        Self { address, name, clock, stop: Some(stop), running, data: Some(data), change }
+        Self { address, name, clock, certificate, stop: Some(stop), running, data: Some(data), change }
     }
 
     /// A relay in a process of its own.
     pub(crate) fn over(address: SocketAddr) -> Self {
         let running = tokio::spawn(async { Ok(()) });
         let name = Key::of(0).name();
-        Self { address, name, clock: Clock::system(), stop: None, running, data: None, change: |_| {} }
+        Self { address, name, clock: Clock::system(), certificate: None, stop: None, running, data: None, change: Arc::new(|_| {}) }
     }
 
     /// Stops the relay and starts it over the same data, at another port.
     pub(crate) async fn restart(mut self) -> Self {
         drop(self.stop.take());
         soon(&mut self.running).await.unwrap().unwrap();
-        Self::on(self.data.take().unwrap(), self.change, self.clock.clone()).await
+        Self::on(self.data.take().unwrap(), self.change.clone(), self.clock.clone()).await
     }
 
     pub(crate) async fn stop(mut self) {
@@ -102,16 +108,13 @@ impl Host {
 
     /// A request over HTTP: status, `inglenook-outcome` and body.
     pub(crate) async fn http(&self, method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
-        let mut request = format!("{method} {uri} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
-        socket.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
-        socket.write_all(body).await.unwrap();
-        let mut answer = Vec::new();
-        soon(socket.read_to_end(&mut answer)).await.unwrap();
-        Reply::read(&answer)
+        self.http_at("relay", method, uri, headers, body).await
+    }
+
+    /// The same with that `Host`.
+    pub(crate) async fn http_at(&self, at: &str, method: &str, uri: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        http_over(socket, at, method, uri, headers, body).await
     }
 
     /// A signed request of `node` to the relay itself over HTTP.
@@ -129,6 +132,26 @@ impl Host {
         let inner = read_response(outer.body.as_slice()).await.unwrap();
         Reply::of(inner).await
     }
+}
+
+/// A request over a connection, and its answer.
+pub(crate) async fn http_over(
+    mut socket: impl AsyncRead + AsyncWrite + Unpin,
+    at: &str,
+    method: &str,
+    uri: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
+    let mut request = format!("{method} {uri} HTTP/1.1\r\nhost: {at}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    socket.write_all(format!("{request}\r\n").as_bytes()).await.unwrap();
+    socket.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    soon(socket.read_to_end(&mut answer)).await.unwrap();
+    Reply::read(&answer)
 }
 
 /// An answer.
@@ -184,7 +207,7 @@ fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
 
 /// A key and the name made of it.
 #[derive(Clone)]
-pub(crate) struct Key(pub(crate) SigningKey);
+pub(crate) struct Key(pub(crate) SigningKey, Option<&'static str>);
 
 impl KeyPair for Key {
     fn sign(&self, message: &[u8]) -> Signature {
@@ -194,18 +217,24 @@ impl KeyPair for Key {
 
 impl Key {
     pub(crate) fn of(seed: u8) -> Self {
-        Self(SigningKey::from_bytes(&[seed; 32]))
+        Self(SigningKey::from_bytes(&[seed; 32]), None)
     }
 
     /// One of many.
     pub(crate) fn numbered(number: u32) -> Self {
         let mut seed = [77; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
-        Self(SigningKey::from_bytes(&seed))
+        Self(SigningKey::from_bytes(&seed), None)
+    }
+
+    /// The same key with a name below a gateway's domain.
+    pub(crate) fn below(self, domain: &'static str) -> Self {
+        Self(self.0, Some(domain))
     }
 
     pub(crate) fn name(&self) -> OwnedServerName {
-        ServerName::parse(label_of(&self.0.verifying_key().to_bytes())).unwrap()
+        let label = label_of(&self.0.verifying_key().to_bytes());
+        ServerName::parse(self.1.map_or(label.clone(), |domain| format!("{label}.{domain}"))).unwrap()
     }
 
     pub(crate) fn user(&self, local: &str) -> String {
@@ -255,6 +284,12 @@ impl Key {
     /// Attaches to a relay, answering every request with 200.
     pub(crate) async fn attach(&self, host: &Host) -> Node {
         self.attach_with(host, |_| Box::pin(async { boxed(200, "{}") })).await
+    }
+
+    /// The same by another way that leads to the relay.
+    pub(crate) async fn attach_by(&self, host: &Host, url: &str) -> Node {
+        let (socket, welcome) = self.dial(url, &host.address.to_string()).await.unwrap();
+        Node::over(self.clone(), socket, welcome, |_| Box::pin(async { boxed(200, "{}") }))
     }
 
     pub(crate) async fn attach_with(&self, host: &Host, handler: Handler) -> Node {
