@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Clock,
+    headers::handed_on,
     keys::Keys,
     ordinary::Ordinary,
     origin::WholeRequest,
     relay::{Caller, Relay, whole_body},
-    reply::{Refused, Request, Response, boxed, json, with_outcome},
+    reply::{Answer, Refused, Request, Response, boxed, json},
     target::{Target, is_federation, segments},
 };
 
@@ -85,18 +86,20 @@ pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -
         return Refused::unrecognized().into();
     }
     relay.metrics.gateway_in.inc();
+    let headers = handed_on(&request.headers);
+    let answer = ask(relay, Request { headers, ..request }).await.unwrap_or_else(Response::from);
+    Response { headers: handed_on(&answer.headers), ..answer }
+}
+
+async fn ask(relay: &Relay, request: Request) -> Answer {
     if !Target::of(&request.method, &request.uri).is_storable() {
-        return relay.answer(request, Caller::Stranger).await;
+        return Ok(relay.answer(request, Caller::Stranger).await);
     }
-    match whole_body(request).await {
-        Ok(request) => {
-            let taken = taken(&request);
-            let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
-            let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
-            if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer }
-        }
-        Err(refused) => refused.into(),
-    }
+    let request = whole_body(request).await?;
+    let taken = taken(&request);
+    let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
+    let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
+    Ok(if is_stored { json(200, &taken) } else { answer })
 }
 
 /// What its sender takes for success, of a request that waits in the mailbox.

@@ -23,6 +23,7 @@ mod dial;
 mod dns;
 mod forward;
 mod gateway;
+mod headers;
 mod identity;
 mod keys;
 mod listen;

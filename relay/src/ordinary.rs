@@ -16,28 +16,12 @@ use crate::{
     client::{self, Client},
     clock::Clock,
     dial::{Door, Network},
+    headers::handed_on,
     origin::WholeRequest,
     pipe::limited,
     reply::Response,
     well_known::{WellKnown, is_settled},
 };
-
-/// Headers that belong to a connection, or that the client writes itself.
-const OF_THE_CONNECTION: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// What Inglenook's nodes and relays say to each other.
-const OURS: &str = "inglenook-";
 
 /// The way to ordinary homeservers.
 pub(crate) struct Ordinary {
@@ -58,7 +42,7 @@ impl Ordinary {
         let response = tokio::time::timeout(self.timeout, self.exchange(server, request)).await??;
         let status = response.status().as_u16();
         let headers = response.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-        let headers = Headers::from_iter(headers.filter(|(name, _)| is_handed_on(name)));
+        let headers = handed_on(&Headers::from_iter(headers));
         Ok(Response { status, headers, body: limited(client::body(response.into_body()), MAX_BODY) })
     }
 
@@ -66,7 +50,7 @@ impl Ordinary {
         let authority = self.authority(server).await;
         let uri: Uri = format!("https://{authority}{}", request.uri).parse().map_err(io::Error::other)?;
         let mut outgoing = http::Request::builder().method(request.method.as_str()).uri(uri);
-        for (name, value) in request.headers.iter().filter(|(name, _)| is_handed_on(name)) {
+        for (name, value) in handed_on(&request.headers).iter() {
             outgoing = outgoing
                 .header(HeaderName::try_from(name).map_err(io::Error::other)?, HeaderValue::try_from(value).map_err(io::Error::other)?);
         }
@@ -82,8 +66,4 @@ impl Ordinary {
         let delegated = self.well_known.delegated(server.host()).await;
         delegated.map_or_else(|| server.to_string(), |delegated| delegated.to_string())
     }
-}
-
-fn is_handed_on(header: &str) -> bool {
-    !OF_THE_CONNECTION.contains(&header) && !header.starts_with(OURS)
 }

@@ -31,6 +31,9 @@ use crate::{
 /// How long a sender may take for a body that has to be read as a whole.
 const SLOWEST_UPLOAD: Duration = Duration::from_secs(30);
 
+/// How long a node may take for what could as well wait: its sender's own patience, a minute with most, must not end first.
+const BEFORE_STORING: Duration = Duration::from_secs(20);
+
 /// A relay, as its parts see it.
 pub(crate) struct Relay {
     /// What the operator has set.
@@ -161,9 +164,10 @@ impl Relay {
         if self.waits_for_another(destination, &request).await? {
             return self.store(destination, &request, caller).await;
         }
-        match self.ask(&attached, request.clone().map_body(|body| boxed(whole(body)))).await {
-            Ok(response) => Ok(response),
-            Err(_) => self.store(destination, &request, caller).await,
+        let answer = self.ask(&attached, request.clone().map_body(|body| boxed(whole(body))));
+        match tokio::time::timeout(BEFORE_STORING, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            _ => self.store(destination, &request, caller).await,
         }
     }
 

@@ -53,7 +53,8 @@ async fn an_ordinary_server_finds_and_asks_a_node() {
     let host = gateway().await;
     assert_eq!(host.http("GET", LIMITS, &[], b"").await.json()["gateway"], DOMAIN);
     let handler: Handler = |_| {
-        let headers = Headers::from_iter([("content-type", "text/odd"), ("inglenook-x", "y")]);
+        let ours = [("inglenook-outcome", "stored"), ("transfer-encoding", "odd"), ("connection", "keep-alive"), ("content-length", "1")];
+        let headers = Headers::from_iter([("content-type", "text/odd")].into_iter().chain(ours));
         Box::pin(async move { Response { status: 418, headers, body: whole("odd").boxed() } })
     };
     let mut b = node(2).attach_with(&host, handler).await;
@@ -65,6 +66,8 @@ async fn an_ordinary_server_finds_and_asks_a_node() {
     let reply = host.http_at(&at, "POST", uri, &[("authorization", "X-Matrix something"), ("inglenook-mailbox", "7")], b"{ }").await;
     assert_eq!((reply.status, reply.body.as_slice()), (418, b"odd".as_slice()));
     assert_eq!(reply.headers.first("content-type"), Some("text/odd"));
+    // Nor what is the connection's own, and ordinary servers are not told what became of a request.
+    assert_eq!((reply.headers.first("connection"), reply.headers.first("inglenook-outcome")), (Some("close"), None));
     let received = b.next().await;
     assert_eq!((received.method.as_str(), received.authority.as_str(), received.uri.as_str()), ("POST", name.as_str(), uri));
     assert_eq!((received.headers.first("authorization"), received.body.as_slice()), (Some("X-Matrix something"), b"{ }".as_slice()));
@@ -190,7 +193,7 @@ async fn what_an_ordinary_server_sends_waits_and_counts_as_taken() {
     let reply = server.ask(&host, &b.name(), "PUT", uri, &serde_json::to_vec(&invitation).unwrap()).await;
     assert_eq!((reply.status, reply.json()), (200, json!({ "event": invitation["event"] })));
     assert_eq!(server.ask(&host, &b.name(), "PUT", &send_uri("2"), b"{}").await.status, 400);
-    // It is kept over a crash, and handed over as it was signed, once.
+    // It is kept over a restart, and handed over as it was signed, once.
     let host = host.restart().await;
     let mut b = b.attach(&host).await;
     let received = b.next().await;

@@ -15,7 +15,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::*;
+use crate::{ordinary::Authority, support::*};
 
 struct Process {
     child: Child,
@@ -30,16 +30,21 @@ impl Drop for Process {
 }
 
 fn start(data: &Path) -> Process {
+    start_with(data, &[])
+}
+
+fn start_with(data: &Path, arguments: &[&str]) -> Process {
     let mut child = Command::new(env!("CARGO_BIN_EXE_inglenook-relay"))
         .args(["--listen", "127.0.0.1:0", "--data"])
         .arg(data)
+        .args(arguments)
         .env("INGLENOOK_RELAY_LOG", "error")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().rsplit("http://").next().unwrap().parse().unwrap_or_else(|_| panic!("a ready line: {line:?}"));
+    let address = line.trim().rsplit("://").next().unwrap().parse().unwrap_or_else(|_| panic!("a ready line: {line:?}"));
     Process { child, address }
 }
 
@@ -152,6 +157,24 @@ async fn sigterm_ends_it_in_order() {
     assert_eq!(node.ended().await.1, Some(inglenook_protocol::handshake::CLOSE_STOPPING));
     let status = soon(tokio::task::spawn_blocking(move || process.child.wait().unwrap())).await.unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn sighup_renews_the_certificate_and_breaks_nothing_off() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let (chain, key) = authority.issue(&["before.example"]);
+    let files = ["--tls-cert", chain.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let process = start_with(folder.path(), &files);
+    let socket = authority.connect(process.address, "before.example").await.unwrap();
+    authority.issue(&["after.example"]);
+    Command::new("kill").args(["-HUP", &process.child.id().to_string()]).status().unwrap();
+    soon(async {
+        while authority.connect(process.address, "after.example").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(http_over(socket, "before.example", "GET", "/health", &[], b"").await.status, 200);
 }
 
 #[test]
