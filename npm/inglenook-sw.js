@@ -1,7 +1,7 @@
 // The service worker: runs the node, answers its requests, replaces it after a panic, and keeps the page for offline.
 //
 // A classic script, since module workers are not to be had everywhere. Settings come with its URL, as it must know them
-// when it is woken with no page at hand: ?database=…&serverName=…&burst=…&perSecond=…&relay=https://relay.example&baseUrl=https://other.example
+// when it is woken with no page at hand: ?database=…&serverName=…&gateway=gw.example&burst=…&perSecond=…&relay=https://relay.example&baseUrl=https://other.example
 
 /* global inglenookNode -- from inglenook-node.js: makes a fresh copy of the wasm's JavaScript, with an instance of its own. */
 "use strict";
@@ -118,7 +118,8 @@
     const burst = Number(settings.get("burst"));
     const perSecond = Number(settings.get("perSecond"));
     const rateLimits = burst && perSecond ? { burst, perSecond } : undefined;
-    return { database, serverName: settings.get("serverName") ?? undefined, relays: settings.getAll("relay"), rateLimits };
+    const [serverName, gateway] = ["serverName", "gateway"].map((name) => settings.get(name) ?? undefined);
+    return { database, serverName, gateway, relays: settings.getAll("relay"), rateLimits };
   }
 
   let module;

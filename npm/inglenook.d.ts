@@ -22,7 +22,8 @@ export interface StorageState {
 
 export interface StartOptions {
   /**
-   * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `burst` and `perSecond` (rate limits),
+   * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `gateway` (a domain below which
+   * a new node is named after its key, so that ordinary homeservers find it there), `burst` and `perSecond` (rate limits),
    * `relay` (may be repeated) for the relays that a node uses until its owner chooses others, and `baseUrl` (may be repeated)
    * for other base URLs under which the node is to answer.
    */

@@ -2,11 +2,16 @@
 
 use ruma::OwnedServerName;
 
+use crate::identity::Name;
+
 /// The server's settings, with defaults fit for a person's own browser.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The server's name, used when its identity is made; made of its key where this is `None`.
     pub server_name: Option<String>,
+    /// The domain of a gateway, below which the server's name is made of its key; nothing where `server_name` says it all. Used when its
+    /// identity is made.
+    pub gateway: Option<String>,
     /// Where clients reach this server; taken from the request's `host` header where this is `None`.
     pub base_url: Option<String>,
     /// Servers that are asked about the keys of others that cannot be asked themselves; two must agree.
@@ -17,6 +22,17 @@ pub struct Config {
     pub registration: Registration,
     /// Whether and how fast clients are slowed down; `None` switches the limits off.
     pub rate_limits: Option<RateLimits>,
+}
+
+impl Config {
+    /// How the server is to be named.
+    pub(crate) fn name(&self) -> Name<'_> {
+        match (&self.server_name, &self.gateway) {
+            (Some(name), _) => Name::Given(name),
+            (None, Some(domain)) => Name::Below(domain),
+            (None, None) => Name::OfKey,
+        }
+    }
 }
 
 /// Who may make an account.

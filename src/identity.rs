@@ -47,14 +47,44 @@ fn common_key_id() -> String {
     KEY_ID.to_owned()
 }
 
+/// How a new server is to be named.
+#[derive(Clone, Copy, Debug)]
+pub enum Name<'a> {
+    /// So.
+    Given(&'a str),
+    /// By its key, which other nodes find through relays.
+    OfKey,
+    /// By its key below a gateway's domain, where ordinary homeservers find it too.
+    Below(&'a str),
+}
+
+impl Name<'_> {
+    fn of(self, public_key: &[u8; 32]) -> Result<OwnedServerName, Error> {
+        let name = match self {
+            Self::Given(name) => name.to_owned(),
+            Self::OfKey => label_of(public_key),
+            Self::Below(domain) => format!("{}.{domain}", label_of(public_key)),
+        };
+        let no_name = |why: &dyn std::fmt::Display| Error::invalid_param(format!("{name:?} is no server name: {why}."));
+        let parsed = ServerName::parse(&name).map_err(|error| no_name(&error))?;
+        // A port would hide the key.
+        let is_plain = name.bytes().all(|byte| !byte.is_ascii_uppercase()) && !name.ends_with('.');
+        let shows_key = public_key_of(&parsed).is_some() && is_plain;
+        if matches!(self, Self::Below(_)) && !shows_key {
+            return Err(no_name(&"a gateway's domain is a host in lower case, without a port"));
+        }
+        Ok(parsed)
+    }
+}
+
 impl Identity {
-    /// Reads the identity, or makes one: named `server_name`, or by its own key where that is `None`.
-    pub async fn load_or_make(store: &dyn Store, entropy: &dyn Entropy, server_name: Option<&str>) -> Result<Self, Error> {
+    /// Reads the identity, or makes one with that name. A name is for ever: what is asked for later changes nothing.
+    pub async fn load_or_make(store: &dyn Store, entropy: &dyn Entropy, name: Name<'_>) -> Result<Self, Error> {
         let key = Key::new(Table::Meta).text(ROW);
         if let Some(Some(row)) = store.get_many(std::slice::from_ref(&key)).await?.pop() {
             return Self::read(&row);
         }
-        let identity = Self::make(entropy, server_name)?.with_distinct_key_id();
+        let identity = Self::make(entropy, name)?.with_distinct_key_id();
         let mut batch = Batch::new();
         batch.put_json(key, &identity.stored());
         store.commit(batch).await?;
@@ -62,15 +92,13 @@ impl Identity {
     }
 
     /// A new identity, whose key has the ID of those that names are made of.
-    pub fn make(entropy: &dyn Entropy, server_name: Option<&str>) -> Result<Self, Error> {
+    pub fn make(entropy: &dyn Entropy, name: Name<'_>) -> Result<Self, Error> {
         let mut seed = [0; 32];
         entropy.fill(&mut seed);
         let mut incarnation = [0; 4];
         entropy.fill(&mut incarnation);
         let key = SigningKey::from_bytes(&seed);
-        let server_name = server_name.map_or_else(|| label_of(&key.verifying_key().to_bytes()), str::to_owned);
-        let server_name = ServerName::parse(&server_name)
-            .map_err(|error| Error::invalid_param(format!("{server_name:?} is no server name: {error}.")))?;
+        let server_name = name.of(&key.verifying_key().to_bytes())?;
         Ok(Self { server_name, key, key_id: common_key_id(), incarnation: format!("{:08x}", u32::from_be_bytes(incarnation)) })
     }
 
@@ -188,28 +216,43 @@ mod tests {
         }
     }
 
-    fn key_id(store: &MemoryStore, seed: u8, name: Option<&str>) -> String {
+    fn key_id(store: &MemoryStore, seed: u8, name: Name<'_>) -> String {
         block_on(Identity::load_or_make(store, &Bytes(seed), name)).unwrap().key_id().to_owned()
     }
 
     #[test]
     fn under_an_ordinary_name_each_key_has_an_id_of_its_own_and_keeps_it() {
         let stores = [MemoryStore::new(), MemoryStore::new()];
-        let made = [1, 2].map(|seed| key_id(&stores[usize::from(seed) - 1], seed, Some("example.org")));
+        let made = [1, 2].map(|seed| key_id(&stores[usize::from(seed) - 1], seed, Name::Given("example.org")));
         assert_ne!(made[0], made[1]);
-        assert_eq!(key_id(&stores[0], 9, Some("example.org")), made[0]);
-        assert_eq!(key_id(&MemoryStore::new(), 1, None), KEY_ID);
+        assert_eq!(key_id(&stores[0], 9, Name::Given("example.org")), made[0]);
+        assert_eq!(key_id(&MemoryStore::new(), 1, Name::OfKey), KEY_ID);
     }
 
     #[test]
     fn a_key_that_was_stored_without_an_id_keeps_the_one_it_signed_with() {
         let store = MemoryStore::new();
-        let identity = Identity::make(&Bytes(1), Some("example.org")).unwrap();
+        let identity = Identity::make(&Bytes(1), Name::Given("example.org")).unwrap();
         let mut stored = serde_json::to_value(identity.stored()).unwrap();
         stored.as_object_mut().unwrap().remove("key_id").unwrap();
         let mut batch = Batch::new();
         batch.put_json(Key::new(Table::Meta).text(ROW), &stored);
         block_on(store.commit(batch)).unwrap();
-        assert_eq!(key_id(&store, 9, None), KEY_ID);
+        assert_eq!(key_id(&store, 9, Name::OfKey), KEY_ID);
+    }
+
+    fn named(store: &MemoryStore, name: Name<'_>) -> Result<String, Error> {
+        block_on(Identity::load_or_make(store, &Bytes(1), name)).map(|identity| identity.server_name().to_string())
+    }
+
+    #[test]
+    fn a_name_below_a_gateway_begins_with_the_name_without() {
+        let label = named(&MemoryStore::new(), Name::OfKey).unwrap();
+        let store = MemoryStore::new();
+        assert_eq!(named(&store, Name::Below("gateway.example")).unwrap(), format!("{label}.gateway.example"));
+        assert_eq!(named(&store, Name::Below("other.example")).unwrap(), format!("{label}.gateway.example"), "a name is for ever");
+        for domain in ["gateway.example:443", "Gateway.example", "gateway.example.", "", "https://gateway.example"] {
+            assert!(named(&MemoryStore::new(), Name::Below(domain)).is_err(), "{domain}");
+        }
     }
 }

@@ -99,7 +99,7 @@ impl Server {
     /// Claims the database, reads or makes the server's identity and is ready to answer.
     pub async fn start(ports: Ports, config: Config) -> Result<Rc<Self>, Error> {
         ports.store.claim().await?;
-        let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.server_name.as_deref()).await?);
+        let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.name()).await?);
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
         let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));

@@ -50,7 +50,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::ports::Entropy;
+    use crate::{identity::Name, ports::Entropy};
 
     struct Sevens;
 
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_token_says_who_and_until_when_under_the_servers_signature() {
-        let identity = Identity::make(&Sevens, Some("example.org")).unwrap();
+        let identity = Identity::make(&Sevens, Name::Given("example.org")).unwrap();
         let token = token(&identity, user_id!("@ada:example.org"), 5_000);
         let (claim, signature) = token.split_once('.').unwrap();
         let claim = Base64::<UrlSafe>::parse(claim).unwrap().into_inner();
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_an_hour_and_only_as_it_was_made() {
-        let identity = Identity::make(&Sevens, Some("example.org")).unwrap();
+        let identity = Identity::make(&Sevens, Name::Given("example.org")).unwrap();
         let user = user_id!("@ada:example.org");
         let token = token(&identity, user, 5_000);
         assert_eq!(user_of(&identity, &token, 3_604_999).as_deref(), Some(user));

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{PublicKeys, RawPdu, RoomVersion, STABLE_ROOM_VERSIONS, Unfit};
 use crate::{
     event::CheckedPdu,
-    identity::{Identity, KEY_ID},
+    identity::{Identity, KEY_ID, Name},
     ports::Entropy,
 };
 
@@ -28,7 +28,7 @@ impl Entropy for Seed {
 }
 
 fn identity(name: &str, seed: [u8; 32]) -> Identity {
-    Identity::make(&Seed(seed), Some(name)).unwrap()
+    Identity::make(&Seed(seed), Name::Given(name)).unwrap()
 }
 
 fn keys(identities: &[&Identity]) -> PublicKeys {

@@ -137,10 +137,10 @@ mod tests {
     use futures_executor::block_on;
 
     use super::*;
-    use crate::{storage::MemoryStore, support::SeededEntropy};
+    use crate::{identity::Name, storage::MemoryStore, support::SeededEntropy};
 
     fn opened(store: &Rc<dyn Store>, first: &[&str], now: u64) -> OwnRelays {
-        let identity = Rc::new(block_on(Identity::load_or_make(&**store, &SeededEntropy::new(1), None)).unwrap());
+        let identity = Rc::new(block_on(Identity::load_or_make(&**store, &SeededEntropy::new(1), Name::OfKey)).unwrap());
         let first: Vec<_> = first.iter().map(|url| (*url).to_owned()).collect();
         block_on(OwnRelays::open(Rc::clone(store), identity, &first, now)).unwrap()
     }

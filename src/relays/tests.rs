@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Config,
-    identity::Identity,
+    identity::{Identity, Name},
     storage::MemoryStore,
     support::{Host, SeededEntropy},
 };
@@ -97,7 +97,7 @@ impl Relay {
     /// Lets in whoever has dialled last, and serves the tunnel.
     async fn serve(self, now: u64) {
         let mut socket = self.0.dialled.borrow_mut().pop().expect("the node has dialled");
-        let identity = Identity::load_or_make(&MemoryStore::new(), &SeededEntropy::new(7), None).await.unwrap();
+        let identity = Identity::load_or_make(&MemoryStore::new(), &SeededEntropy::new(7), Name::OfKey).await.unwrap();
         let challenge = Challenge::new(identity.server_name().to_owned(), [1; 32], now);
         socket.send(Message::Text(json!(challenge).to_string())).await.unwrap();
         let Some(Ok(Message::Text(proof))) = socket.next().await else { panic!("the node does not answer") };
@@ -146,7 +146,11 @@ fn limits() -> Limits {
 }
 
 fn host() -> (Host, Relay) {
-    let host = Host::with(Config { relays: vec![URL.into()], ..Config::default() });
+    host_with(Config::default())
+}
+
+fn host_with(config: Config) -> (Host, Relay) {
+    let host = Host::with(Config { relays: vec![URL.into()], ..config });
     let relay = Relay::default();
     let transport = RelayTransport::new(Box::new(relay.clone()));
     let server = Rc::clone(&host.server());
@@ -172,6 +176,17 @@ fn what_a_relay_keeps_for_a_server_is_left_anew_when_it_changes() {
     assert_eq!(profiles.last().unwrap()[&alice.id]["displayname"], "Alice");
     assert_eq!(profiles.len(), 3, "at first, with a new user, and with a new name");
     assert_eq!(relay.deposits("keys").len(), 1, "what is the same is not left again");
+}
+
+#[test]
+fn a_server_named_below_a_gateway_is_let_in_by_its_key() {
+    let (host, relay) = host_with(Config { gateway: Some("gateway.example".into()), ..Config::default() });
+    let server = Rc::clone(&host.server());
+    server.spawn(relay.clone().serve(server.now()));
+    host.run();
+    let name = relay.deposits("keys")[0]["server_name"].as_str().unwrap().to_owned();
+    assert_eq!(name.split_once('.').unwrap().1, "gateway.example");
+    assert_eq!(host.register("alice").id, format!("@alice:{name}"));
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub(super) struct Options {
     /// The name of the database, in a browser.
     pub(super) database: Option<String>,
     server_name: Option<String>,
+    /// The domain of a gateway, below which a new node is named.
+    gateway: Option<String>,
     base_url: Option<String>,
     /// Whether nobody may make an account any more.
     #[serde(default)]
@@ -49,6 +51,7 @@ impl Options {
         };
         Config {
             server_name: self.server_name.clone(),
+            gateway: self.gateway.clone(),
             base_url: self.base_url.clone(),
             relays: self.relays.clone(),
             registration,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use inglenook::{
     event::RoomVersion,
     http::{Body, Method, Request},
-    identity::Identity,
+    identity::{Identity, Name},
     ports::Entropy,
 };
 use inglenook_protocol::x_matrix::SignedParts;
@@ -30,7 +30,7 @@ impl Entropy for Seed {
 impl Peer {
     /// A server whose key follows from a number.
     pub(crate) fn new(seed: u8) -> Self {
-        Self { identity: Identity::make(&Seed(seed), None).unwrap() }
+        Self { identity: Identity::make(&Seed(seed), Name::OfKey).unwrap() }
     }
 
     pub(crate) fn name(&self) -> String {

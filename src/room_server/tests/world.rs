@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, Placement, PublicKeys, RawPdu, RoomVersion},
-    identity::Identity,
+    identity::{Identity, Name},
     log::Log,
     ports::{Clock, Entropy, Store},
     room_server::{
@@ -440,7 +440,7 @@ pub(crate) fn user(id: &str) -> OwnedUserId {
 
 /// The identity of a server whose key is made of this byte.
 pub(crate) fn identity(seed: u8, name: &str) -> Rc<Identity> {
-    Rc::new(Identity::make(&SameBytes(seed), Some(name)).unwrap())
+    Rc::new(Identity::make(&SameBytes(seed), Name::Given(name)).unwrap())
 }
 
 fn key_of(identity: &Identity) -> BTreeMap<String, Base64> {
