@@ -8,13 +8,19 @@ use axum::{
 };
 use futures_util::TryStreamExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{client::legacy, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy,
+    rt::{TokioExecutor, TokioTimer},
+};
 use rustls::ClientConfig;
 
 use crate::{
     dial::{Dialer, Door, Network},
     reply::{self, boxed},
 };
+
+/// How many connections to one server are kept for later: as many as a room's worth of questions takes at once.
+const MAX_IDLE: usize = 4;
 
 /// A client, with the connections that it keeps.
 pub(crate) type Client = legacy::Client<HttpsConnector<Dialer>, HttpBody>;
@@ -23,7 +29,9 @@ pub(crate) type Client = legacy::Client<HttpsConnector<Dialer>, HttpBody>;
 pub(crate) fn new(tls: ClientConfig, network: &Arc<Network>, door: Door) -> Client {
     let dialer = Dialer::new(network.clone(), door);
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().wrap_connector(dialer);
-    legacy::Client::builder(TokioExecutor::new()).build(connector)
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    // Without a timer, connections that nobody uses would stay for as long as the other side likes.
+    builder.pool_timer(TokioTimer::new()).pool_max_idle_per_host(MAX_IDLE).build(connector)
 }
 
 /// Sends a request without headers of its own.

@@ -12,8 +12,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::tls::Certificate;
 
-/// How many connections may be about to agree on their encryption; more wait to be accepted.
-const MAX_HANDSHAKES: usize = 256;
+/// How many connections may be about to agree on their encryption, at some 20 kB each; more wait to be accepted.
+const MAX_HANDSHAKES: usize = 4_096;
 
 /// How long that may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -45,13 +45,8 @@ fn log(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {
 async fn serve(config: Config) -> io::Result<()> {
     let server = Server::bind(config, Clock::system()).await?;
     let (mut terminated, mut interrupted) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let scheme = match server.certificate().cloned() {
-        Some(certificate) => {
-            tokio::spawn(reload(certificate, signal(SignalKind::hangup())?));
-            "https"
-        }
-        None => "http",
-    };
+    let scheme = if server.certificate().is_some() { "https" } else { "http" };
+    tokio::spawn(reload(server.certificate().cloned(), signal(SignalKind::hangup())?));
     println!("inglenook-relay {} listens on {scheme}://{}", server.name(), server.address()?);
     server
         .run(async move {
@@ -63,12 +58,13 @@ async fn serve(config: Config) -> io::Result<()> {
         .await
 }
 
-/// Reads the certificate again whenever the signal comes.
-async fn reload(certificate: Certificate, mut signal: Signal) {
+/// Reads the certificate, if there is one, again whenever the signal comes.
+async fn reload(certificate: Option<Certificate>, mut signal: Signal) {
     while signal.recv().await.is_some() {
-        match certificate.reload() {
-            Ok(()) => tracing::info!("the certificate was read again"),
-            Err(error) => tracing::error!(%error, "the certificate cannot be read; the last one is kept"),
+        match certificate.as_ref().map(Certificate::reload) {
+            Some(Ok(())) => tracing::info!("the certificate was read again"),
+            Some(Err(error)) => tracing::error!(%error, "the certificate cannot be read; the last one is kept"),
+            None => {}
         }
     }
 }

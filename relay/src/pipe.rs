@@ -79,3 +79,18 @@ pub(crate) fn limited(body: Body, limit: u64) -> Body {
 pub(crate) fn reader(body: Body) -> impl AsyncRead + Send + Unpin {
     body.into_async_read()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_is_cut_off_where_it_is_too_large() {
+        let read = async |limit| {
+            let body = stream::iter([b"four".to_vec(), b"five".to_vec()].map(Ok));
+            limited(boxed(body), limit).map(|piece| piece.map_err(|error| error.kind())).collect::<Vec<_>>().await
+        };
+        assert_eq!(read(8).await, [Ok(b"four".to_vec()), Ok(b"five".to_vec())]);
+        assert_eq!(read(7).await, [Ok(b"four".to_vec()), Err(io::ErrorKind::InvalidData)]);
+    }
+}
