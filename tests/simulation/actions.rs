@@ -66,6 +66,7 @@ impl World {
             let answer = self.in_room(node, Method::Post, "leave", json!({}));
             return self.note(node, "leaves", answer);
         }
+        self.returned.insert(node);
         let answer = self.join(node);
         self.note(node, "joins", answer);
     }

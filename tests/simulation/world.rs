@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
     pub(crate) relays: Vec<Rc<Relay>>,
+    /// The nodes whose users have come back to the room, or have tried to.
+    pub(crate) returned: BTreeSet<usize>,
     pub(crate) transactions: u64,
     story: RefCell<Vec<String>>,
 }
@@ -58,6 +60,7 @@ impl World {
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             relays,
+            returned: BTreeSet::new(),
             transactions: 0,
             story,
         };
@@ -173,8 +176,8 @@ impl World {
         self.network.delay(0);
         self.tell("everything is mended".into());
         self.settle(MENDING_MILLIS);
-        if checks::any_softly_failed(self) {
-            self.tell("an event has softly failed at one of the members; all say one thing more".into());
+        if checks::any_softly_failed(self) || checks::any_said_beside_a_join(self) {
+            self.tell("something is no part of what the last events of all build upon; all say one thing more".into());
             for node in 0..self.users.len() {
                 self.say(node);
                 self.settle(60_000);
