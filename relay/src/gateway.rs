@@ -18,7 +18,7 @@ use crate::{
     ordinary::Ordinary,
     origin::WholeRequest,
     relay::{Caller, Relay, whole_body},
-    reply::{Answer, Refused, Request, Response, boxed, json},
+    reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     target::{Target, is_federation, segments},
 };
 
@@ -99,7 +99,7 @@ async fn ask(relay: &Relay, request: Request) -> Answer {
     let taken = taken(&request);
     let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
-    Ok(if is_stored { json(200, &taken) } else { answer })
+    Ok(if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer })
 }
 
 /// What its sender takes for success, of a request that waits in the mailbox.
