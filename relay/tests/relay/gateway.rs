@@ -276,6 +276,21 @@ async fn a_node_asks_an_ordinary_server() {
 }
 
 #[tokio::test]
+async fn what_passes_the_gateway_is_counted() {
+    let authority = Authority::new();
+    let server = Ordinary::start(&authority, &["there.example"]).await;
+    let host = gateway_to(&authority, &[("there.example:1", server.address)]).await;
+    let a = node(1).attach(&host).await;
+    assert_eq!(a.send(get(&a.key, "there.example:1")).await.status, 200);
+    assert_eq!(a.send(get(&a.key, "127.0.0.1:1")).await.status, 502);
+    assert_eq!(host.http_at(a.name().as_str(), "GET", VERSION, &[], b"").await.status, 200);
+    let metrics = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
+    for line in ["gateway_in_total 1", "gateway_out_total 2", "gateway_failed_total 1"] {
+        assert!(metrics.contains(&format!("inglenook_relay_{line}\n")), "{line} in {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_is_found_by_its_well_known_file() {
     let authority = Authority::new();
     let web = Ordinary::with(&authority, &["there.example", "moved.example"], |got| match (got.host.as_str(), got.uri.as_str()) {
