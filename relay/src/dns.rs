@@ -97,6 +97,18 @@ fn in_order(records: Vec<Record>, draw: impl Fn(u64) -> u64) -> Vec<(String, u16
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use hickory_resolver::{
+        config::{NameServerConfig, ResolverConfig},
+        net::runtime::TokioRuntimeProvider,
+        proto::{
+            op::{Message, ResponseCode},
+            rr::{Record as DnsRecord, rdata::SRV},
+        },
+    };
+    use tokio::net::UdpSocket;
+
     use super::*;
 
     fn record(priority: u16, weight: u16, host: &str) -> Record {
@@ -113,5 +125,47 @@ mod tests {
         assert_eq!(order(0), "heavy light weightless last");
         assert_eq!(order(8), "heavy light weightless last");
         assert_eq!(order(9), "light heavy weightless last");
+    }
+
+    /// A name server that knows the services of one host, and that another has none.
+    async fn name_server() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut asked = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut asked).await {
+                let mut answer = Message::from_vec(&asked[..length]).unwrap().into_response();
+                let name = answer.queries[0].name().clone();
+                let records: &[(u16, &str)] = match name.to_utf8().as_str() {
+                    "_matrix-fed._tcp.a.example." => &[(20, "second.example."), (10, "first.example.")],
+                    "_matrix-fed._tcp.none.example." => &[(0, ".")],
+                    _ => &[],
+                };
+                for (priority, target) in records {
+                    let service = SRV::new(*priority, 0, 7, target.parse().unwrap());
+                    answer.add_answer(DnsRecord::from_rdata(name.clone(), 60, RData::SRV(service)));
+                }
+                if records.is_empty() {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                }
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn services_are_asked_of_a_name_server() {
+        let address = name_server().await;
+        let mut server = NameServerConfig::udp(address.ip());
+        server.connections.iter_mut().for_each(|connection| connection.port = address.port());
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).build().unwrap();
+        let dns = System(Some(resolver));
+        let found = dns.services("_matrix-fed._tcp.a.example").await;
+        assert_eq!(found, [("first.example".to_owned(), 7), ("second.example".to_owned(), 7)]);
+        for name in ["_matrix-fed._tcp.none.example", "_matrix._tcp.unknown.example", "no name"] {
+            assert!(dns.services(name).await.is_empty(), "{name}");
+        }
     }
 }

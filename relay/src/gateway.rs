@@ -18,7 +18,7 @@ use crate::{
     ordinary::Ordinary,
     origin::WholeRequest,
     relay::{Caller, Relay, whole_body},
-    reply::{Answer, Refused, Request, Response, boxed, json},
+    reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     target::{Target, is_federation, segments},
 };
 
@@ -96,10 +96,10 @@ async fn ask(relay: &Relay, request: Request) -> Answer {
         return Ok(relay.answer(request, Caller::Stranger).await);
     }
     let request = whole_body(request).await?;
-    let taken = taken(&request);
+    let taken = taken(&request)?;
     let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
-    Ok(if is_stored { json(200, &taken) } else { answer })
+    Ok(if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer })
 }
 
 /// What its sender takes for success, of a request that waits in the mailbox.
@@ -109,15 +109,15 @@ async fn ask(relay: &Relay, request: Request) -> Answer {
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>,
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid>
-fn taken(request: &WholeRequest) -> Value {
+fn taken(request: &WholeRequest) -> Result<Value, Refused> {
     if let Target::Send(_) = Target::of(&request.method, &request.uri) {
-        return json!({ "pdus": {} });
+        return Ok(json!({ "pdus": {} }));
     }
     let invitation: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    match segments(&request.uri).get(2).map(String::as_str) {
-        Some("v1") => json!([200, { "event": invitation }]),
-        _ => json!({ "event": invitation.get("event") }),
-    }
+    let is_first_version = segments(&request.uri).get(2).is_some_and(|version| version == "v1");
+    let event = if is_first_version { Some(&invitation) } else { invitation.get("event") };
+    let event = event.filter(|event| event.is_object()).ok_or_else(|| Refused::bad("The invitation has no event."))?;
+    Ok(if is_first_version { json!([200, { "event": event }]) } else { json!({ "event": event }) })
 }
 
 #[cfg(test)]
@@ -147,8 +147,11 @@ mod tests {
             taken(&WholeRequest { method: "PUT".into(), authority: String::new(), uri: uri.into(), headers: Headers::default(), body })
         };
         let event = json!({ "type": "m.room.member" });
-        assert_eq!(answer("/_matrix/federation/v1/send/1", json!({ "pdus": [] })), json!({ "pdus": {} }));
-        assert_eq!(answer("/_matrix/federation/v2/invite/!a:b/$c", json!({ "event": event })), json!({ "event": event }));
-        assert_eq!(answer("/_matrix/federation/v1/invite/!a:b/$c", event.clone()), json!([200, { "event": event }]));
+        assert_eq!(answer("/_matrix/federation/v1/send/1", json!({ "pdus": [] })), Ok(json!({ "pdus": {} })));
+        assert_eq!(answer("/_matrix/federation/v2/invite/!a:b/$c", json!({ "event": event })), Ok(json!({ "event": event })));
+        assert_eq!(answer("/_matrix/federation/v1/invite/!a:b/$c", event.clone()), Ok(json!([200, { "event": event }])));
+        for version in ["v1", "v2"] {
+            assert_eq!(answer(&format!("/_matrix/federation/{version}/invite/!a:b/$c"), json!([event])).unwrap_err().status, 400);
+        }
     }
 }

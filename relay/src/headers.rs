@@ -1,6 +1,9 @@
 //! Which headers go on between a node and an ordinary server, in either direction.
 
-use inglenook_protocol::message::Headers;
+use inglenook_protocol::{
+    message::Headers,
+    path::{OUTCOME_HEADER, RECORD_HEADER},
+};
 
 /// Headers that belong to a connection, or that the next one's writer states itself.
 const OF_THE_CONNECTION: [&str; 10] = [
@@ -16,10 +19,16 @@ const OF_THE_CONNECTION: [&str; 10] = [
     "upgrade",
 ];
 
-/// What Inglenook's nodes and relays say to each other.
+/// What Inglenook's nodes and relays say to each other,
 const OURS: &str = "inglenook-";
+/// and what of it concerns the other end, should that be a node of another gateway: where to answer, and whether it was there.
+const OF_THE_ENDS: [&str; 2] = [RECORD_HEADER, OUTCOME_HEADER];
 
 /// Those that are about the message itself.
 pub(crate) fn handed_on(headers: &Headers) -> Headers {
-    Headers::from_iter(headers.iter().filter(|(name, _)| !OF_THE_CONNECTION.contains(name) && !name.starts_with(OURS)))
+    let is_handed_on = |name: &str| match name.starts_with(OURS) {
+        true => OF_THE_ENDS.contains(&name),
+        false => !OF_THE_CONNECTION.contains(&name),
+    };
+    Headers::from_iter(headers.iter().filter(|(name, _)| is_handed_on(name)))
 }

@@ -5,6 +5,9 @@
 //! ([`store`]), or answers from what the node has left (`deposit`). `mailbox` hands over what waits, `own` and `dendrite` are the
 //! relay's own endpoints.
 //!
+//! Where the relay is a gateway, `gateway` takes the requests of ordinary homeservers, and `ordinary` asks them: found by `well_known`
+//! and `dns`, connected to by `dial`, and believed by their `keys`.
+//!
 //! What is absent: nothing here reads an event, and nothing but the node itself decides on what a stored request means. A stored
 //! request is never changed, since its sender has signed it for its receiver.
 

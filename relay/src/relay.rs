@@ -120,7 +120,13 @@ impl Relay {
             gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
         self.metrics.gateway_out.inc();
         match gateway.ordinary.ask(destination, whole_body(request).await?).await {
-            Ok(response) => Ok(with_outcome(response.map_body(paced), Outcome::Answered)),
+            Ok(response) => {
+                // Another gateway says whether its node was there; an ordinary server knows nothing of that.
+                let is_node = public_key_of(destination).is_some();
+                let outcome = Outcome::parse(response.headers.first(OUTCOME_HEADER));
+                let outcome = if is_node && outcome == Outcome::Stored { outcome } else { Outcome::Answered };
+                Ok(with_outcome(response.map_body(paced), outcome))
+            }
             Err(error) => {
                 self.metrics.gateway_failed.inc();
                 Err(unreachable(destination.as_str(), &error))

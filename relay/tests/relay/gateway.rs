@@ -66,8 +66,8 @@ async fn an_ordinary_server_finds_and_asks_a_node() {
     let reply = host.http_at(&at, "POST", uri, &[("authorization", "X-Matrix something"), ("inglenook-mailbox", "7")], b"{ }").await;
     assert_eq!((reply.status, reply.body.as_slice()), (418, b"odd".as_slice()));
     assert_eq!(reply.headers.first("content-type"), Some("text/odd"));
-    // Nor what is the connection's own, and ordinary servers are not told what became of a request.
-    assert_eq!((reply.headers.first("connection"), reply.headers.first("inglenook-outcome")), (Some("close"), None));
+    // Nor what is the connection's own, and what became of a request is for the relay to say.
+    assert_eq!((reply.headers.first("connection"), reply.outcome()), (Some("close"), Outcome::Answered));
     let received = b.next().await;
     assert_eq!((received.method.as_str(), received.authority.as_str(), received.uri.as_str()), ("POST", name.as_str(), uri));
     assert_eq!((received.headers.first("authorization"), received.body.as_slice()), (Some("X-Matrix something"), b"{ }".as_slice()));
@@ -265,14 +265,29 @@ async fn a_node_asks_an_ordinary_server() {
     let there = ruma::ServerName::parse("there.example:4444").unwrap();
     let mut sent = a.key.transaction("a%2Fb?x=%41", &there);
     sent.headers.push("connection", "x-secret");
-    sent.headers.push("inglenook-record", "ours");
+    sent.headers.push("inglenook-online", "ours");
     let reply = a.send(sent.clone()).await;
     assert_eq!((reply.status, reply.outcome(), &reply.body), (418, Outcome::Answered, &sent.body));
     assert_eq!((reply.headers.first("x-odd"), reply.headers.first("connection")), (Some("1"), None));
     let got = &server.got()[0];
     assert_eq!((got.method.as_str(), got.host.as_str(), &got.uri, &got.body), ("PUT", "there.example:4444", &sent.uri, &sent.body));
     assert_eq!(got.headers["authorization"], sent.headers.first("authorization").unwrap());
-    assert!(!got.headers.contains_key("inglenook-record") && !got.headers.contains_key("connection"));
+    assert!(!got.headers.contains_key("inglenook-online") && !got.headers.contains_key("connection"));
+}
+
+#[tokio::test]
+async fn what_passes_the_gateway_is_counted() {
+    let authority = Authority::new();
+    let server = Ordinary::start(&authority, &["there.example"]).await;
+    let host = gateway_to(&authority, &[("there.example:1", server.address)]).await;
+    let a = node(1).attach(&host).await;
+    assert_eq!(a.send(get(&a.key, "there.example:1")).await.status, 200);
+    assert_eq!(a.send(get(&a.key, "127.0.0.1:1")).await.status, 502);
+    assert_eq!(host.http_at(a.name().as_str(), "GET", VERSION, &[], b"").await.status, 200);
+    let metrics = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
+    for line in ["gateway_in_total 1", "gateway_out_total 2", "gateway_failed_total 1"] {
+        assert!(metrics.contains(&format!("inglenook_relay_{line}\n")), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test]
@@ -413,6 +428,26 @@ async fn nodes_of_one_gateway_and_absent_ones_are_not_looked_for_outside() {
     let mut b = b.attach(&host).await;
     assert_eq!(b.next().await.uri, send_uri("1"));
     assert_eq!(a.send(a.key.transaction("2", &b.name())).await.outcome(), Outcome::Answered);
+}
+
+#[tokio::test]
+async fn nodes_of_two_gateways_meet_by_their_names() {
+    let authority = Authority::new();
+    let there = Host::with(|config| config.gateway_domain = Some("other.example".into())).await;
+    let b = Key::of(2).below("other.example");
+    let proxy = authority.proxy(&["*.other.example"], there.address).await;
+    let here = gateway_to(&authority, &[(&format!("{}:443", b.name()), proxy)]).await;
+    let (a, mut attached) = (node(1).attach(&here).await, b.attach(&there).await);
+    let mut sent = a.key.transaction("1", &b.name());
+    sent.headers.push("inglenook-record", "signed");
+    let reply = a.send(sent.clone()).await;
+    assert_eq!((reply.status, reply.outcome()), (200, Outcome::Answered));
+    let received = attached.next().await;
+    assert_eq!((received.body, received.headers.first("inglenook-record")), (sent.body, Some("signed")));
+    attached.vanish(&there).await;
+    // What waits there is not taken for delivered.
+    assert_eq!(a.send(a.key.transaction("2", &b.name())).await.outcome(), Outcome::Stored);
+    assert_eq!(b.attach(&there).await.next().await.uri, send_uri("2"));
 }
 
 /// Leads a plain port to an encrypted one, since the test's nodes speak no TLS.

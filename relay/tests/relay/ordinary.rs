@@ -62,6 +62,26 @@ impl Authority {
         files
     }
 
+    /// A proxy with a certificate for these names, in front of a plain server.
+    pub(crate) async fn proxy(&self, names: &[&str], to: SocketAddr) -> SocketAddr {
+        let mut listener = self.listen(names).await;
+        let address = listener.0.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut encrypted, _) = axum::serve::Listener::accept(&mut listener).await;
+                let mut plain = TcpStream::connect(to).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut encrypted, &mut plain).await });
+            }
+        });
+        address
+    }
+
+    async fn listen(&self, names: &[&str]) -> Encrypted {
+        let (chain, key) = self.issue(names);
+        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![pem(&chain)], pem(&key)).unwrap();
+        Encrypted(TcpListener::bind("127.0.0.1:0").await.unwrap(), TlsAcceptor::from(Arc::new(config)))
+    }
+
     /// Connects as one who trusts this authority and looks for that name.
     pub(crate) async fn connect(&self, address: SocketAddr, name: &str) -> std::io::Result<client::TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
@@ -131,10 +151,8 @@ impl Ordinary {
         names: &[&str],
         answer: impl Fn(&Got) -> http::Response<Body> + Send + Sync + 'static,
     ) -> Self {
-        let (chain, key) = authority.issue(names);
-        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![pem(&chain)], pem(&key)).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = authority.listen(names).await;
+        let address = listener.0.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: names[0].to_owned(),
             key: Mutex::new(ServerKey { id: "ed25519:first".into(), key: SigningKey::from_bytes(&[99; 32]) }),
@@ -143,7 +161,7 @@ impl Ordinary {
             answer: Arc::new(answer),
         });
         let app = Router::new().fallback(serve).with_state(shared.clone());
-        tokio::spawn(axum::serve(Encrypted(listener, TlsAcceptor::from(Arc::new(config))), app).into_future());
+        tokio::spawn(axum::serve(listener, app).into_future());
         Self { address, shared }
     }
 

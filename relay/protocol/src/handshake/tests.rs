@@ -51,6 +51,17 @@ fn a_node_proves_its_name() {
 }
 
 #[test]
+fn below_a_gateways_domain_the_first_label_is_the_key() {
+    let challenge = challenge(1);
+    let name = |seed: u8| ServerName::parse(format!("{}.gateway.example", server(seed).0)).unwrap();
+    let key = server(NODE).1;
+    let proof = challenge.prove("relay.example", &name(NODE), &key).unwrap();
+    assert_eq!(check(&challenge, &proof), Ok(name(NODE)));
+    let impostor = challenge.prove("relay.example", &name(RELAY), &key).unwrap();
+    assert!(check(&challenge, &impostor).is_err());
+}
+
+#[test]
 fn another_relays_challenge_cannot_be_forwarded() {
     // A hostile relay dials this one, and hands the challenge on to a node that dials the hostile one.
     let challenge = challenge(1);
