@@ -136,7 +136,12 @@ fn page_back(world: &World, node: usize) {
         let below = format!("messages?dir=b&limit=100{from}");
         let answer = world.in_room(node, Method::Get, &below, json!({})).expect("an answer").ok();
         let Some(end) = answer.body["end"].as_str() else { return };
-        from = format!("&from={}", encode(end));
+        let next = format!("&from={}", encode(end));
+        // What is missing cannot be had now.
+        if next == from {
+            return;
+        }
+        from = next;
     }
 }
 
