@@ -40,7 +40,6 @@ mod receipts;
 mod recent_requests;
 mod relations;
 pub mod relays;
-mod residents;
 pub mod room_server;
 mod route;
 mod rows;

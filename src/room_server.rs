@@ -21,6 +21,7 @@ pub(crate) mod power;
 mod receive;
 pub(crate) mod redact;
 pub(crate) mod relation;
+pub(crate) mod residents;
 mod resolve;
 mod resolve_v1;
 pub(crate) mod room;

@@ -218,3 +218,19 @@ fn a_policy_server_that_is_in_no_room_is_not_asked() {
     assert!(scene.sees(1, &scene.bob, &id));
     scene.network[1].send(&scene.bob, &scene.room, "own");
 }
+
+#[test]
+fn a_protected_message_costs_the_same_in_a_larger_room() {
+    let rows_read = |members: usize| {
+        let scene = scene();
+        let host = &scene.network[0];
+        for number in 0..members {
+            host.join(&host.register(&format!("member{number}")), &scene.room);
+        }
+        host.send(&scene.alice, &scene.room, "the first may look around");
+        host.store.take_work();
+        host.send(&scene.alice, &scene.room, "hello");
+        host.store.take_work().rows_read
+    };
+    assert_eq!(rows_read(40), rows_read(4));
+}

@@ -24,6 +24,9 @@ const LIFE_OF_FAILURE = HOUR;
 /** What one failed look-up does not prove for long: the network here may be the reason. */
 const LIFE_OF_SILENCE = 60_000;
 
+/** Records are kept for a few minutes: a look-up tells nothing of how long they hold, and each request would make two. */
+const LIFE_OF_RECORDS = 5 * 60_000;
+
 /** So many names are remembered. */
 const KEPT = 10_000;
 
@@ -35,6 +38,7 @@ export class Discovery {
   #fetch;
   #srv;
   #wellKnown = new Map();
+  #records = new Map();
   #now;
 
   /** `fetch` and `srv` stand for the network, and `now` for the clock, in tests. */
@@ -64,11 +68,20 @@ export class Discovery {
 
   /** SRV records, of the name in use and of the deprecated one, or else the host itself at the usual port. */
   async #byRecords(host) {
+    const kept = this.#records.get(host);
+    if (kept && kept.until > this.#now()) return inPlaces(host, await kept.records);
+    if (this.#records.size >= KEPT) this.#records.clear();
+    const records = this.#lookUp(host);
+    this.#records.set(host, { records, until: this.#now() + LIFE_OF_RECORDS });
+    return inPlaces(host, await records);
+  }
+
+  async #lookUp(host) {
     for (const service of ["_matrix-fed._tcp", "_matrix._tcp"]) {
       const records = await this.#srv(`${service}.${host}`).catch(() => []);
-      if (records.length > 0) return inOrder(records).map(({ name, port }) => ({ host: name, port, header: host, certificate: host }));
+      if (records.length > 0) return records;
     }
-    return [{ host, port: DEFAULT_PORT, header: host, certificate: host }];
+    return [];
   }
 
   /** What a host's `.well-known` names as its delegate, if it does. Questions that come at once are one. */
@@ -131,6 +144,11 @@ function parse(name) {
 
 function direct({ host, port }, header) {
   return { host, port: port ?? DEFAULT_PORT, header, certificate: host };
+}
+
+function inPlaces(host, records) {
+  if (records.length === 0) return [{ host, port: DEFAULT_PORT, header: host, certificate: host }];
+  return inOrder(records).map(({ name, port }) => ({ host: name, port, header: host, certificate: host }));
 }
 
 /** The lowest priority first; within one, chance by weight. */

@@ -105,7 +105,7 @@ export class Store {
   #enqueue(writes, strict) {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ writes, strict, resolve, reject });
-      this.#writing ??= this.#write().finally(() => (this.#writing = undefined));
+      this.#writing ??= this.#write();
     });
   }
 
@@ -120,6 +120,8 @@ export class Store {
         for (const { reject } of together) reject(told(error));
       }
     }
+    // At once, not a turn later: what is asked for in between would be written by nobody.
+    this.#writing = undefined;
   }
 }
 

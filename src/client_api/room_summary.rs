@@ -18,7 +18,6 @@ use crate::{
     error::Error,
     federation::Located,
     http::{Method, Response},
-    residents::is_resident,
     room_server::{Need, Room, View},
     server::Server,
 };
@@ -52,7 +51,7 @@ async fn room_summary(call: Call) -> Result<Response, Error> {
     let unknown = || Error::not_found("This server does not know that room, or you may not see it.");
     let room = server.rooms.room(&located.room_id).await?;
     if let Some(room) = &room
-        && is_resident(server, room, server.identity.server_name()).await?
+        && server.rooms.is_resident(room, server.identity.server_name()).await?
     {
         return Ok(Response::ok(&here(server, room, user).await?.ok_or_else(unknown)?));
     }

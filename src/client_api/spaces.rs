@@ -17,7 +17,6 @@ use crate::{
     error::Error,
     federation::Located,
     http::{Method, Response},
-    residents::is_resident,
     room_server::{Need, Room, View},
     server::Server,
 };
@@ -126,7 +125,7 @@ impl Walk {
     async fn look(&self, server: &Server, elsewhere: &mut Elsewhere, next: &Next, user: &UserId) -> Result<Option<Found>, Error> {
         let room = server.rooms.room(&next.room).await?;
         if let Some(room) = &room
-            && is_resident(server, room, server.identity.server_name()).await?
+            && server.rooms.is_resident(room, server.identity.server_name()).await?
         {
             return self.look_here(server, room, user).await;
         }

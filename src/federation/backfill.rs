@@ -23,7 +23,6 @@ use crate::{
     federation_receiver::{check, in_order, told_state},
     gather::Gather,
     history::place,
-    residents::residents,
     room_server::{
         Draft, Input, InputKind, Room, Undecided, Verdict,
         commit::gap_key,
@@ -76,7 +75,7 @@ pub(crate) async fn backfill(server: &Server, room: &Rc<Room>, gap: TopologicalT
 /// The servers that are in a room with this one, those with the most users first, but for one that comes before them; `None`
 /// where this server is not in the room.
 pub(super) async fn neighbours(server: &Server, room: &Room, first: Option<&ServerName>) -> Result<Option<Candidates>, Error> {
-    let residents = residents(server, room).await?;
+    let residents = server.rooms.residents(room).await?;
     if !residents.contains_key(server.identity.server_name()) {
         return Ok(None);
     }

@@ -12,7 +12,6 @@ use super::{invite, target::path};
 use crate::{
     error::Error,
     event::NewEvent,
-    residents::is_resident,
     room_server::{Draft, Room, Undecided},
     server::Server,
 };
@@ -48,7 +47,7 @@ pub(crate) async fn redeem(server: &Server, room: &RoomId, sender: &UserId, sign
         return exchange(server, room, sender, signed).await;
     }
     let room = server.rooms.room(room).await?.ok_or_else(|| Error::not_found("This server does not know that room."))?;
-    if !is_resident(server, &room, own_name).await? {
+    if !server.rooms.is_resident(&room, own_name).await? {
         return Err(Error::not_found("This server is not in that room."));
     }
     invite_signed(server, &room, sender, signed).await

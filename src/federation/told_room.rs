@@ -15,7 +15,6 @@ use crate::{
     federation_receiver::check,
     gather::Gather,
     identity::key_ring::WantedKey,
-    residents::is_resident,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
     server::Server,
 };
@@ -96,7 +95,7 @@ impl<'a> ToldRoom<'a> {
             let checked = self.check(server, chunk).await;
             state.extend(self.take_in(server, &room, checked).await?);
         }
-        let is_resident = is_resident(server, &room, server.identity.server_name()).await?;
+        let is_resident = server.rooms.is_resident(&room, server.identity.server_name()).await?;
         let entered = server
             .rooms
             .transact_in(&room, |draft| if is_resident { receive(draft, event, &self.state) } else { Ok(draft.enter(event, &state)?) });

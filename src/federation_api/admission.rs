@@ -5,19 +5,13 @@ use std::rc::Rc;
 use ruma::ServerName;
 
 use super::Call;
-use crate::{
-    error::Error,
-    residents::{is_resident, residents},
-    room_server::Room,
-    server::Server,
-    server_acl,
-};
+use crate::{error::Error, room_server::Room, server::Server, server_acl};
 
 impl Call {
     /// The room at this place of the path, if this server is in it and the room does not shut the caller out.
     pub(super) async fn open_room(&self, index: usize) -> Result<Rc<Room>, Error> {
         let room = self.room(index).await?;
-        if !is_resident(&self.server, &room, self.server.identity.server_name()).await? {
+        if !self.server.rooms.is_resident(&room, self.server.identity.server_name()).await? {
             return Err(Error::not_found("This server is not in that room."));
         }
         check_acl(&self.server, &room, self.origin()?).await?;
@@ -27,7 +21,7 @@ impl Call {
     /// The same, if the caller is in it as well.
     pub(super) async fn shared_room(&self, index: usize) -> Result<Rc<Room>, Error> {
         let room = self.open_room(index).await?;
-        if !is_resident(&self.server, &room, self.origin()?).await? {
+        if !self.server.rooms.is_resident(&room, self.origin()?).await? {
             return Err(Error::forbidden("Your server is not in that room."));
         }
         Ok(room)
@@ -52,7 +46,7 @@ pub(super) async fn check_acl(server: &Server, room: &Room, peer: &ServerName) -
 
 /// Whether this server and the other are in the room, and the room does not shut the other out.
 pub(super) async fn is_shared(server: &Server, room: &Room, peer: &ServerName) -> Result<bool, Error> {
-    let residents = residents(server, room).await?;
+    let residents = server.rooms.residents(room).await?;
     let both = [server.identity.server_name(), peer].into_iter().all(|name| residents.contains_key(name));
     Ok(both && check_acl(server, room, peer).await.is_ok())
 }

@@ -12,7 +12,6 @@ use crate::{
     client_api::{RoomSummary, SpaceChildren},
     error::Error,
     http::{Method, Response},
-    residents::{is_resident, residents},
     room_server::{Room, commit::members_prefix},
     server::Server,
     storage::{KeyReader, Scan},
@@ -54,7 +53,7 @@ async fn hierarchy(call: Call) -> Result<Response, Error> {
 /// The room, if this server is in it.
 async fn known_room(server: &Server, id: &RoomId) -> Result<Option<Rc<Room>>, Error> {
     let Some(room) = server.rooms.room(id).await? else { return Ok(None) };
-    let is_here = is_resident(server, &room, server.identity.server_name()).await?;
+    let is_here = server.rooms.is_resident(&room, server.identity.server_name()).await?;
     Ok(is_here.then_some(room))
 }
 
@@ -65,7 +64,7 @@ async fn summary_for(server: &Server, room: &Rc<Room>, peer: &ServerName) -> Res
     }
     let summary = server.rooms.ask(room, |view| RoomSummary::of_any(view, room)).await?;
     let is_open = summary.is_open_to_all(room)
-        || residents(server, room).await?.contains_key(peer)
+        || server.rooms.residents(room).await?.contains_key(peer)
         || is_invited(server, room, peer).await?
         || is_in_any(server, summary.allowed_rooms(), peer).await?;
     Ok(is_open.then_some(summary))
@@ -85,7 +84,7 @@ async fn is_invited(server: &Server, room: &Room, peer: &ServerName) -> Result<b
 async fn is_in_any(server: &Server, rooms: &[OwnedRoomId], peer: &ServerName) -> Result<bool, Error> {
     for id in rooms {
         if let Some(room) = known_room(server, id).await?
-            && is_resident(server, &room, peer).await?
+            && server.rooms.is_resident(&room, peer).await?
         {
             return Ok(true);
         }

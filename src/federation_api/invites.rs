@@ -18,7 +18,6 @@ use crate::{
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
     http::{Method, Response},
     parse,
-    residents::is_resident,
     room_server::{Room, RoomNumber, commit::UserRoom},
     server::Server,
     storage::{Key, KeyReader, Scan, Table},
@@ -188,7 +187,7 @@ async fn note(call: &Call, version: &RoomVersion, event: &CheckedPdu, told: &[Va
     if room.version.id != version.id && room.is_entered() {
         return Err(Error::invalid_param(format!("The room has version {}.", room.version.id)));
     }
-    if is_resident(server, &room, server.identity.server_name()).await? {
+    if server.rooms.is_resident(&room, server.identity.server_name()).await? {
         return check_acl(server, &room, call.origin()?).await;
     }
     check_number(call, &room, event.pdu()).await?;

@@ -17,7 +17,6 @@ use super::{
 use crate::{
     error::Error,
     http::{Method, Response},
-    residents::residents,
     room_server::{EventNumber, Room, snapshot::Entry, stored::StoredEvent},
     server::Server,
 };
@@ -79,7 +78,7 @@ async fn accept(call: &Call) -> Result<Vec<u8>, Error> {
     let room = call.open_room(0).await?;
     let event = handed_in(call, &room, Wish::Join).await?;
     check_authorisation(&call.server, &room, event.pdu()).await?;
-    let servers: Vec<_> = residents(&call.server, &room).await?.keys().cloned().collect();
+    let servers: Vec<_> = call.server.rooms.residents(&room).await?.keys().cloned().collect();
     let joined = handshake::admit(&call.server, &room, &event).await?;
     let omits = call.query("omit_members") == Some("true");
     let mut body = ObjectWriter::new();

@@ -13,7 +13,6 @@ use crate::{
     event::{CheckedPdu, RawPdu},
     http::{Method, Response},
     policy_servers::signed_here,
-    residents::is_resident,
     room_server::{Room, View},
     server::Server,
 };
@@ -47,7 +46,7 @@ async fn protected_room(server: &Server, id: &RoomId) -> Result<Rc<Room>, Error>
     let names = policy.get("via").and_then(Value::as_str) == Some(server.name());
     let key = policy.pointer("/public_keys/ed25519").and_then(Value::as_str);
     let is_ours = names && key == Some(&server.identity.policy_key().public());
-    if is_ours && is_resident(server, &room, server.identity.server_name()).await? { Ok(room) } else { Err(unknown()) }
+    if is_ours && server.rooms.is_resident(&room, server.identity.server_name()).await? { Ok(room) } else { Err(unknown()) }
 }
 
 /// Refuses what the room does not allow by now, even if it did where the event has its place.

@@ -11,7 +11,6 @@ use crate::{
     gather::Gather,
     http::{Method, Response},
     profiles::{self, Profile},
-    residents::residents,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -52,7 +51,7 @@ async fn directory(call: Call) -> Result<Response, Error> {
     let found = server.directory.find(&alias).await?.ok_or_else(|| Error::not_found(format!("There is no {alias} here.")))?;
     let mut servers = vec![server.identity.server_name().clone()];
     if let Some(room) = server.rooms.room(&found.room_id).await? {
-        let residents = residents(server, &room).await?;
+        let residents = server.rooms.residents(&room).await?;
         let others = residents.keys().filter(|name| *name != server.identity.server_name());
         servers.extend(others.take(MAX_SERVERS).cloned());
     }

@@ -12,7 +12,6 @@ use crate::{
     client_api::{allowed_rooms, candidates, granting_user},
     error::Error,
     event::Pdu,
-    residents::is_resident,
     room_server::Room,
     server::Server,
 };
@@ -52,7 +51,7 @@ async fn check_conditions(server: &Server, allowed: &[OwnedRoomId], user: &UserI
     let mut known = allowed.is_empty();
     for id in allowed {
         let Some(room) = server.rooms.room(id).await? else { continue };
-        if !is_resident(server, &room, server.identity.server_name()).await? {
+        if !server.rooms.is_resident(&room, server.identity.server_name()).await? {
             continue;
         }
         known = true;

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use ruma::{OwnedServerName, ServerName};
 
-use crate::{arrange::Arrange, error::Error, federation::is_away, residents::residents, room_server::Room, server::Server};
+use crate::{arrange::Arrange, error::Error, federation::is_away, room_server::Room, server::Server};
 
 /// So many servers are asked for one thing at most.
 const MAX_HELPERS: usize = 5;
@@ -19,7 +19,7 @@ pub(super) struct Helpers {
 impl Helpers {
     /// The server that sent the events, and then those in the room, the ones with the most members first.
     pub(super) async fn of(server: &Server, room: &Room, origin: &ServerName) -> Result<Self, Error> {
-        let residents = residents(server, room).await?;
+        let residents = server.rooms.residents(room).await?;
         let mut others: Vec<_> = residents.iter().filter(|(name, _)| *name != origin).collect();
         others.arrange_by_key(|(_, members)| std::cmp::Reverse(**members));
         let names = [origin.to_owned()].into_iter().chain(others.into_iter().map(|(name, _)| name.clone()));

@@ -18,7 +18,6 @@ use crate::{
     error::Error,
     event::{RawPdu, RoomVersion},
     gather::Gather,
-    residents::residents,
     room_server::{Room, cover::has_place},
     server::Server,
     server_acl,
@@ -53,7 +52,7 @@ async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: V
     if !server.rooms.ask(&room, |view| server_acl::allows(view, current, origin)).await? {
         return Ok(refused(events.into_keys(), "The room shuts your server out."));
     }
-    if residents(server, &room).await?.contains_key(server.identity.server_name()) {
+    if server.rooms.residents(&room).await?.contains_key(server.identity.server_name()) {
         receive_open(server, origin, &room, events).await
     } else {
         receive_outside(server, origin, &room, events).await
@@ -128,7 +127,7 @@ async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting
         return Ok(Received::new());
     }
     let gap = (room.id.clone(), origin.to_owned());
-    let is_resident = residents(server, room).await?.contains_key(origin);
+    let is_resident = server.rooms.residents(room).await?.contains_key(origin);
     let ids: Vec<_> = waiting.iter().map(|event| event.id.clone()).collect();
     let not_kept = server.receiver.waiting.add(&gap, waiting, is_resident).await?;
     server.receiver.heard(server.now(), &[gap]);

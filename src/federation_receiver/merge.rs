@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::{
     error::Error,
     event::NewEvent,
-    residents::{Residents, residents},
+    room_server::residents::Residents,
     room_server::{Draft, Room},
     server::Server,
 };
@@ -33,7 +33,7 @@ const MERGING: &str = "org.matrix.dummy_event";
 /// Merges the room's forward extremities, if there are too many and it is this server's turn.
 pub(super) async fn merge(server: &Server, room: &Rc<Room>) -> Result<(), Error> {
     let count = room.head().extremities.len();
-    if count <= MAX_EXTREMITIES || !is_turn_of(server.identity.server_name(), &*residents(server, room).await?, count) {
+    if count <= MAX_EXTREMITIES || !is_turn_of(server.identity.server_name(), &*server.rooms.residents(room).await?, count) {
         return Ok(());
     }
     for user in server.accounts.active_users().await? {

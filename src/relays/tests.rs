@@ -9,10 +9,11 @@ use inglenook_protocol::{
     handshake::{Challenge, Verdict, Welcome},
     limits::{Limits, Quota, Software},
     message::{Headers, Request, Response, Whole, whole},
-    path::DEPOSIT,
+    path::{DEPOSIT, LIMITS, OUTCOME_HEADER, Outcome},
     socket::ByteSocket,
     tunnel::{self, Side, TunnelBody},
 };
+use ruma::server_name;
 use serde_json::{Value, json};
 
 use super::{
@@ -21,7 +22,9 @@ use super::{
 };
 use crate::{
     Config,
+    http::Method,
     identity::{Identity, Name},
+    ports::{Destination, Reply, Transport},
     storage::MemoryStore,
     support::{Host, SeededEntropy},
 };
@@ -79,6 +82,7 @@ struct Relay(Rc<Inner>);
 struct Inner {
     dialled: RefCell<Vec<End>>,
     deposits: RefCell<BTreeMap<String, Vec<Value>>>,
+    asked: RefCell<Vec<String>>,
 }
 
 impl Sockets for Relay {
@@ -114,6 +118,11 @@ impl Relay {
 
     async fn answer(&self, request: Request<TunnelBody>) -> Response<Whole> {
         let body = request.body.collect(1 << 20).await.unwrap();
+        self.0.asked.borrow_mut().push(request.uri.clone());
+        if request.uri.starts_with("/_matrix/federation/") {
+            let headers = Headers::from_iter([(OUTCOME_HEADER, Outcome::Stored.as_str())]);
+            return Response { status: 202, headers, body: whole("{}") };
+        }
         if let Some(kind) = request.uri.strip_prefix(DEPOSIT) {
             self.0.deposits.borrow_mut().entry(kind.into()).or_default().push(serde_json::from_slice(&body).unwrap());
         }
@@ -139,24 +148,25 @@ fn limits() -> Limits {
         max_stored_body: 1,
         mailbox: quota,
         origin: quota,
-        retention_ms: 1,
+        retention_ms: 77,
         max_deposit: 1,
         request_timeout_ms: 1,
     }
 }
 
 fn host() -> (Host, Relay) {
-    host_with(Config::default())
+    let (host, relay, _) = host_with(Config::default());
+    (host, relay)
 }
 
-fn host_with(config: Config) -> (Host, Relay) {
+fn host_with(config: Config) -> (Host, Relay, Rc<RelayTransport>) {
     let host = Host::with(Config { relays: vec![URL.into()], ..config });
     let relay = Relay::default();
     let transport = RelayTransport::new(Box::new(relay.clone()));
     let server = Rc::clone(&host.server());
-    server.spawn(transport.run(Rc::clone(&server)));
+    server.spawn(Rc::clone(&transport).run(Rc::clone(&server)));
     host.run();
-    (host, relay)
+    (host, relay, transport)
 }
 
 #[test]
@@ -180,7 +190,7 @@ fn what_a_relay_keeps_for_a_server_is_left_anew_when_it_changes() {
 
 #[test]
 fn a_server_named_below_a_gateway_is_let_in_by_its_key() {
-    let (host, relay) = host_with(Config { gateway: Some("gateway.example".into()), ..Config::default() });
+    let (host, relay, _) = host_with(Config { gateway: Some("gateway.example".into()), ..Config::default() });
     let server = Rc::clone(&host.server());
     server.spawn(relay.clone().serve(server.now()));
     host.run();
@@ -198,4 +208,17 @@ fn a_relay_that_says_nothing_is_dialled_again() {
     host.advance(1_000);
     host.advance(1_000);
     assert_eq!(relay.dialled(), 2);
+}
+
+#[test]
+fn a_relay_with_a_tunnel_is_not_asked_what_it_has_said() {
+    let (host, relay, transport) = host_with(Config::default());
+    let server = Rc::clone(&host.server());
+    server.spawn(relay.clone().serve(server.now()));
+    host.run();
+    let to = Destination { name: server_name!("away.example").to_owned(), relays: vec![URL.into()] };
+    let reply = host.block_on(transport.send(&to, crate::http::Request::new(Method::Put, "/_matrix/federation/v1/send/1"))).unwrap();
+    let Reply::Kept { relays, retention } = reply else { panic!("the relay has stored it") };
+    assert_eq!((relays, retention), (vec![URL.to_owned()], Some(77)));
+    assert!(!relay.0.asked.borrow().iter().any(|uri| uri == LIMITS));
 }

@@ -31,6 +31,9 @@ use crate::{
     signal::Signal,
 };
 
+/// Of so many relays it is known how long they keep mail: peers name theirs as they like. Past that, all are asked again.
+const MAX_RETENTIONS: usize = 1_000;
+
 /// The tunnels of one server.
 pub struct RelayTransport {
     sockets: Box<dyn Sockets>,
@@ -81,6 +84,7 @@ impl RelayTransport {
             let reason = match attach(&*self.sockets, server, url).await {
                 Ok((tunnel, welcome, driver)) => {
                     attempts = 0;
+                    self.keep_retention(url, Some(welcome.limits.retention_ms));
                     server.own_relays.note(url, Standing::Attached { since: server.now(), limits: Box::new(welcome.limits) });
                     self.tunnels.borrow_mut().insert(url.to_owned(), tunnel.clone());
                     server.federation_sender.network_is_back();
@@ -115,7 +119,15 @@ impl RelayTransport {
         Reply::Kept { relays, retention }
     }
 
-    /// For how long a relay keeps what it stores, if it says. It is asked once.
+    fn keep_retention(&self, relay: &str, retention: Option<u64>) {
+        let mut retentions = self.retentions.borrow_mut();
+        if retentions.len() >= MAX_RETENTIONS {
+            retentions.clear();
+        }
+        retentions.insert(relay.to_owned(), retention);
+    }
+
+    /// For how long a relay keeps what it stores, if it says. It is asked once; one with a tunnel has said so in its welcome.
     async fn retention(&self, relay: &str) -> Option<u64> {
         if let Some(known) = self.retentions.borrow().get(relay) {
             return *known;
@@ -127,7 +139,7 @@ impl RelayTransport {
             _ => None,
         };
         let retention = limits.map(|limits| limits.retention_ms);
-        self.retentions.borrow_mut().insert(relay.to_owned(), retention);
+        self.keep_retention(relay, retention);
         retention
     }
 

@@ -10,15 +10,15 @@ use std::{
 };
 
 use futures_util::{future::try_join3, lock::MutexGuard};
-use ruma::{EventId, OwnedUserId, ServerName, UserId};
+use ruma::{EventId, OwnedUserId};
 
 use self::rooms::Rooms;
 use super::{
     cache::Cache,
-    commit::members_prefix,
     draft::{Context, Draft},
     number::{EventNumber, Position},
     policy::{Policy, PolicyServers},
+    residents::KnownResidents,
     room::Room,
     stored::StoredEvent,
     view::{Need, Undecided, View},
@@ -36,7 +36,7 @@ use crate::{
 
 /// The room server.
 pub struct RoomServer {
-    store: Rc<dyn Store>,
+    pub(super) store: Rc<dyn Store>,
     log: Rc<Log>,
     identity: Rc<Identity>,
     clock: Rc<dyn Clock>,
@@ -44,6 +44,7 @@ pub struct RoomServer {
     rooms: Rc<RefCell<Rooms>>,
     next_room: Cell<u64>,
     next_event: Cell<u64>,
+    pub(super) residents: KnownResidents,
     policy_servers: OnceCell<Rc<dyn PolicyServers>>,
 }
 
@@ -67,6 +68,7 @@ impl RoomServer {
             rooms: Rc::default(),
             next_room: Cell::new(last_room + 1),
             next_event: Cell::new(last_event + 1),
+            residents: KnownResidents::default(),
             policy_servers: OnceCell::new(),
         })
     }
@@ -124,7 +126,7 @@ impl RoomServer {
     async fn recommend_own(&self, drafts: &[Draft<'_>]) -> Result<(), Error> {
         for draft in drafts.iter().filter(|draft| !draft.made.is_empty()) {
             let Some(policy) = &draft.policy else { continue };
-            if !self.has_member_of(draft.room, policy.via()).await? {
+            if !self.residents_under_lock(draft.room).await?.contains_key(policy.via()) {
                 continue;
             }
             let version = &draft.room.version;
@@ -144,20 +146,8 @@ impl RoomServer {
     pub(crate) async fn policy(&self, room: &Room) -> Result<Option<Policy>, Error> {
         let current = room.head().current;
         let Some(policy) = self.ask(room, |view| Policy::of(view, current)).await? else { return Ok(None) };
-        let is_enabled = self.has_member_of(room, policy.via()).await?;
+        let is_enabled = self.is_resident(room, policy.via()).await?;
         Ok(Some(policy).filter(|_| is_enabled))
-    }
-
-    /// Whether a user of a server is joined to the room.
-    async fn has_member_of(&self, room: &Room, name: &ServerName) -> Result<bool, Error> {
-        let members = self.store.scan(&Scan::prefix(members_prefix(room.number, "join"))).await?;
-        let is_of_server = |key: &[u8]| {
-            let mut key = KeyReader::new(key);
-            key.number()?;
-            key.text()?;
-            UserId::parse(key.text()?).ok().filter(|user| user.server_name() == name)
-        };
-        Ok(members.iter().any(|row| is_of_server(&row.key).is_some()))
     }
 
     /// The event with the recommendation of a policy server; `None` where nobody is there to ask for it.

@@ -2,7 +2,7 @@
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 
 import { expect, until } from "./fixtures.mjs";
-import { PATIENCE_MILLIS, askAs, couple, seesMessageSoon, test } from "./people.mjs";
+import { PATIENCE_MILLIS, askAs, couple, seesMessageSoon, test, tokenOf } from "./people.mjs";
 import { say } from "./demo.mjs";
 
 test.skip(({ engine }) => engine !== "chromium", "needs profiles of their own, which only Playwright's browser has");
@@ -27,11 +27,10 @@ const answers = (person, path, wanted) =>
   until(() => ask(person, "GET", path), (answer) => answer.status === 200 && wanted(answer.body), PATIENCE_MILLIS).then(({ body }) => body);
 
 /** Runs in the page: sends so many lines, each once it is known that the one before it is kept. */
-async function sendLines(room, count) {
-  const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));
+async function sendLines(token, room, count) {
   for (let line = 1; line <= count; ) {
     const body = JSON.stringify({ msgtype: "m.text", body: `Line ${line}` });
-    const response = await fetch(`_matrix/client/v3/rooms/${room}/send/m.room.message/line${line}`, { method: "PUT", headers: { authorization: `Bearer ${accessToken}` }, body });
+    const response = await fetch(`_matrix/client/v3/rooms/${room}/send/m.room.message/line${line}`, { method: "PUT", headers: { authorization: `Bearer ${token}` }, body });
     if (response.status === 200) line += 1;
     else if (response.status === 429) await new Promise((resolve) => setTimeout(resolve, response.headers.get("retry-after") * 1000));
     else throw new Error(await response.text());
@@ -94,7 +93,7 @@ test(`${LINES} messages, an invitation and a claimed key for somebody who is awa
   const queried = await asked(ada, "POST", "_matrix/client/v3/keys/query", { device_keys: { [user]: [] } });
   expect(queried.device_keys[user][device].keys).toEqual(keys.device_keys.keys);
 
-  await ada.tab.evaluate(sendLines, room, LINES);
+  await ada.tab.evaluate(sendLines, await tokenOf(ada), room, LINES);
   const { room_id: second } = await asked(ada, "POST", "_matrix/client/v3/createRoom", { name: "Attic", invite: [user] });
   const sent = await lines(ada, room);
   expect(sent.length).toBe(LINES);
@@ -122,18 +121,16 @@ test("a file, a restricted door, a room's successor and presence between two bro
   const { ada, bo } = await couple(person, site);
   const [first, ofBo] = [await roomOf(ada), await userOf(bo)];
 
-  const uri = await ada.tab.evaluate(async () => {
-    const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));
+  const uri = await ada.tab.evaluate(async (token) => {
     const bytes = Uint8Array.from({ length: 3_000_000 }, (_, index) => (index * 7) % 251);
-    const response = await fetch("_matrix/media/v3/upload?filename=seven.bin", { method: "POST", headers: { authorization: `Bearer ${accessToken}`, "content-type": "application/octet-stream" }, body: bytes });
+    const response = await fetch("_matrix/media/v3/upload?filename=seven.bin", { method: "POST", headers: { authorization: `Bearer ${token}`, "content-type": "application/octet-stream" }, body: bytes });
     return (await response.json()).content_uri;
-  });
-  const differing = await bo.tab.evaluate(async (path) => {
-    const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));
-    const response = await fetch(`_matrix/client/v1/media/download/${path}`, { headers: { authorization: `Bearer ${accessToken}` } });
+  }, await tokenOf(ada));
+  const differing = await bo.tab.evaluate(async (token, path) => {
+    const response = await fetch(`_matrix/client/v1/media/download/${path}`, { headers: { authorization: `Bearer ${token}` } });
     const bytes = new Uint8Array(await response.arrayBuffer());
     return { status: response.status, length: bytes.length, differing: bytes.findIndex((byte, index) => byte !== (index * 7) % 251) };
-  }, uri.replace("mxc://", ""));
+  }, await tokenOf(bo), uri.replace("mxc://", ""));
   expect(differing).toEqual({ status: 200, length: 3_000_000, differing: -1 });
 
   // Whoever is in the first room may come into the second.

@@ -1,4 +1,5 @@
 // The kill test: a worker that is stopped at random moments while it is written to. What was acknowledged is there, once.
+import { random } from "../random.mjs";
 import { expect, startNode, test } from "./fixtures.mjs";
 
 test.skip(({ engine }) => engine !== "chromium", "needs Chromium's debugging protocol");
@@ -6,17 +7,6 @@ test.skip(({ engine }) => engine !== "chromium", "needs Chromium's debugging pro
 /** Several hundred stops; a failing run is repeated with the seed that it prints. */
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 300);
 const SEED = Number(process.env.KILL_SEED ?? 1);
-
-/** A small generator of random numbers between 0 and 1 that a seed repeats (mulberry32). */
-function random(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** Runs in the page: makes an account and a room, and keeps sending until it is told to stop. */
 async function begin() {

@@ -107,6 +107,10 @@ export async function seesMessageSoon(tab, body) {
   await seesSoon(tab, (view) => view.messages.some((message) => message.body === body && message.synced));
 }
 
+/** The access token of the only account in a person's browser. */
+export const tokenOf = ({ tab }) =>
+  tab.evaluate(() => JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))))[0].accessToken);
+
 /** Runs in the page: a request to the node in the name of its only account. */
 export async function askAs(method, path, body) {
   const [{ accessToken }] = JSON.parse(localStorage.getItem(Object.keys(localStorage).find((key) => key.endsWith(" accounts"))));

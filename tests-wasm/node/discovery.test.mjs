@@ -11,7 +11,7 @@ const HOUR = 60 * 60 * 1000;
 
 /** A network of `.well-known` answers and SRV records, and what it was asked. */
 function network({ wellKnown = {}, srv = {} } = {}) {
-  const world = { now: 0, asked: [], wellKnown, srv };
+  const world = { now: 0, asked: [], lookedUp: [], wellKnown, srv };
   const fetch = async (url) => {
     world.asked.push(url);
     const answer = world.wellKnown[new URL(url).hostname] ?? { status: 404 };
@@ -19,6 +19,7 @@ function network({ wellKnown = {}, srv = {} } = {}) {
     return { status: 200, headers: {}, body: "{}", ...answer };
   };
   const records = async (name) => {
+    world.lookedUp.push(name);
     if (!world.srv[name]) throw Object.assign(new Error("none"), { code: "ENOTFOUND" });
     return world.srv[name];
   };
@@ -105,6 +106,18 @@ test("what a server says of itself is kept as long as it says, within bounds; fa
   for (const [broken, life] of [[{ status: 500 }, HOUR], [Object.assign(new Error("away"), { code: "ENOTFOUND" }), HOUR / 60]]) {
     const isAskedAfter = await reaching({}, broken);
     assert.deepEqual([await isAskedAfter(life - 1), await isAskedAfter(life)], [false, true]);
+  }
+});
+
+test("records are kept for some minutes, also that there are none", async () => {
+  const world = network({ srv: { "_matrix-fed._tcp.a.example": [{ name: "srv.example", port: 5, priority: 0, weight: 0 }] } });
+  for (const [host, lookUps] of [["a.example", 1], ["none.example", 2]]) {
+    const lookedUpAfter = async (millis) => {
+      world.now = millis;
+      await world.discovery.places(host);
+      return world.lookedUp.splice(0).length;
+    };
+    assert.deepEqual([await lookedUpAfter(0), await lookedUpAfter(HOUR / 12 - 1), await lookedUpAfter(HOUR / 12)], [lookUps, 0, lookUps], host);
   }
 });
 

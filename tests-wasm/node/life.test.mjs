@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { random } from "../random.mjs";
 import { User, call, folder, startHost } from "./support.mjs";
 
 /** So many times the process is killed; a failing run is repeated with the seed that it prints. */
@@ -31,17 +32,6 @@ test("what was sent is there after a restart, and a poll hears what is new", asy
   const sent = await bob.say(room, "after");
   assert.equal((await heard).event_id, sent);
 });
-
-/** A small generator of random numbers between 0 and 1 that a seed repeats (mulberry32). */
-function random(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let value = Math.imul(state ^ (state >>> 15), state | 1);
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61);
-    return ((value ^ (value >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 test(`nothing acknowledged is lost over ${ROUNDS} kills (seed ${SEED})`, async (t) => {
   const dir = await folder(t);

@@ -10,7 +10,6 @@ use crate::{
     error::Error,
     federation::{self, Candidates, Located, OwnMembership, for_client},
     parse,
-    residents::{is_resident, residents},
     room_server::{
         Room,
         commit::{UserRoom, user_room_key},
@@ -25,7 +24,7 @@ pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, rea
     let room = server.rooms.room(&located.room_id).await?;
     let candidates = candidates(server, located, room.as_deref(), user).await?;
     if let Some(room) = room
-        && (candidates.is_empty() || is_resident(server, &room, server.identity.server_name()).await?)
+        && (candidates.is_empty() || server.rooms.is_resident(&room, server.identity.server_name()).await?)
     {
         match join(server, &room, user, reason).await {
             Err(error) if others_may_help(&error) && !candidates.is_empty() => {}
@@ -44,7 +43,7 @@ pub(super) async fn knock(server: &Server, located: &Located, user: &UserId, rea
     let room = server.rooms.room(&located.room_id).await?;
     let candidates = candidates(server, located, room.as_deref(), user).await?;
     if let Some(room) = room
-        && (candidates.is_empty() || is_resident(server, &room, server.identity.server_name()).await?)
+        && (candidates.is_empty() || server.rooms.is_resident(&room, server.identity.server_name()).await?)
     {
         return change_membership(server, &room, Intent::Knock, user, user, reason).await;
     }
@@ -74,7 +73,7 @@ pub(super) async fn candidates(server: &Server, located: &Located, room: Option<
     names.extend(federation::helper(server, &located.room_id).await?);
     if let Some(room) = room {
         names.extend(inviter(server, room, user).await?);
-        let residents = residents(server, room).await?;
+        let residents = server.rooms.residents(room).await?;
         let mut residents: Vec<_> = residents.iter().collect();
         residents.arrange_by_key(|(_, members)| std::cmp::Reverse(**members));
         names.extend(residents.into_iter().map(|(name, _)| name.clone()));

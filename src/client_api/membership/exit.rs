@@ -11,7 +11,6 @@ use super::{
 use crate::{
     error::Error,
     federation::{self, Located, OwnMembership},
-    residents::is_resident,
     room_server::{Room, stored::Status},
     server::Server,
 };
@@ -21,7 +20,7 @@ pub(super) async fn leave(server: &Server, room: &Rc<Room>, user: &UserId, reaso
     let last = last_change(server, room, user).await?;
     let waiting = last.filter(|last| matches!(last.pdu.content_str("membership").as_deref(), Some("invite" | "knock")));
     if let Some(waiting) = waiting
-        && !is_resident(server, room, server.identity.server_name()).await?
+        && !server.rooms.is_resident(room, server.identity.server_name()).await?
     {
         let located = Located { room_id: room.id.clone(), servers: Vec::new() };
         let candidates = candidates(server, &located, Some(room), user).await?;
