@@ -14,14 +14,21 @@ const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/i
 export class Relay {
   #program;
   #folder;
-  #listen = "127.0.0.1:0";
+  #listen;
+  #settings;
   /** Where nodes find it, the same after every start. */
   url;
+
+  /** Listens at a port of its own unless told, with further settings of the command. */
+  constructor({ listen = "127.0.0.1:0", settings = [] } = {}) {
+    this.#listen = listen;
+    this.#settings = settings;
+  }
 
   async start() {
     if (!existsSync(PROGRAM)) throw new Error("the relay is not there: run `cargo build --package inglenook-relay`");
     this.#folder ??= await mkdtemp(join(tmpdir(), "inglenook-relay-"));
-    const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", process.env.RELAY_LOG ?? "warn", "--allow-private-addresses"];
+    const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", process.env.RELAY_LOG ?? "warn", "--allow-private-addresses", ...this.#settings];
     this.#program = spawn(PROGRAM, settings, { stdio: ["ignore", "pipe", "inherit"] });
     const [line] = await once(createInterface(this.#program.stdout), "line");
     this.url = line.split(" ").at(-1);

@@ -51,7 +51,8 @@ export async function startHost(t, args = [], { env = {} } = {}) {
   if (!found) throw new Error(`the host did not start: ${errors.join("")}`);
   const urls = found[2].split(" ");
   const stderr = () => errors.join("");
-  return { name: found[1], urls, url: urls.find((url) => url.startsWith("http:")), child, exit, stop, lines, stderr };
+  const url = urls.find((url) => url.startsWith("http:"));
+  return { name: found[1], urls, url, call: (...request) => call(url, ...request), child, exit, stop, lines, stderr };
 }
 
 /** A request of the client-server API: its status and body. */
@@ -66,7 +67,7 @@ export async function call(url, method, path, { token, body, headers = {} } = {}
   return { status: response.status, headers: response.headers, body: isJson ? await response.json() : Buffer.from(await response.arrayBuffer()) };
 }
 
-/** A person on a host. Requests that are refused throw. */
+/** A person on a host, which is whatever has a `call`. Requests that are refused throw. */
 export class User {
   constructor(host, account) {
     this.host = host;
@@ -77,13 +78,13 @@ export class User {
 
   static async register(host, username) {
     const body = { username, password: "correct horse", auth: { type: "m.login.dummy" } };
-    const { status, body: account } = await call(host.url, "POST", "/_matrix/client/v3/register", { body });
+    const { status, body: account } = await host.call("POST", "/_matrix/client/v3/register", { body });
     if (status !== 200) throw new Error(JSON.stringify(account));
     return new User(host, account);
   }
 
   async ask(method, path, body, headers) {
-    const answer = await call(this.host.url, method, path, { token: this.token, body, headers });
+    const answer = await this.host.call(method, path, { token: this.token, body, headers });
     if (answer.status >= 300) throw Object.assign(new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`), answer);
     return answer.body;
   }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::drivers::{self, Driver};
 use crate::setup::{self, Browsers, Tools, WasmToolchain};
-use crate::{package, process, relay, sizes, workspace};
+use crate::{interop, package, process, relay, sizes, workspace};
 
 /// The crate that is nothing but tests for browsers, and has no native build.
 const BROWSER_CRATE: &str = "tests-wasm";
@@ -23,7 +23,7 @@ const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     ("fmt", "fmt", |_| cargo(&["fmt", "--all", "--check"])),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
@@ -32,12 +32,13 @@ const STEPS: [Step; 14] = [
     ("wasm", "firefox", |machine| machine.wasm_tests(Engine::Firefox)),
     ("wasm", "webkit", |machine| machine.wasm_tests(Engine::WebKit)),
     ("node", "node store", |machine| machine.node_store()),
-    ("browser node", "package", |_| package::build()),
-    ("browser node", "relay", |_| relay::build()),
+    ("browser node interop", "package", |_| package::build()),
+    ("browser node interop", "relay", |_| relay::build()),
     ("node", "node host", |_| node_tests()),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
     ("browser", "playwright", Machine::playwright),
+    ("interop", "interop", |machine| interop::run_short(machine.tools()?)),
 ];
 
 /// Runs the steps of the chosen parts, or all, and stops at the first that fails.
@@ -69,7 +70,7 @@ fn select(chosen: &[String]) -> Result<Vec<Step>> {
 /// The slow installations get a line of their own in the table.
 fn prepare(machine: &mut Machine, steps: &[Step], times: &mut Vec<(&str, Duration)>) -> Result<()> {
     let in_browsers = steps.iter().any(|(part, ..)| matches!(*part, "wasm" | "browser"));
-    let in_wasm = in_browsers || steps.iter().any(|(part, name, _)| *part == "node" || *name == "clippy for wasm");
+    let in_wasm = in_browsers || steps.iter().any(|(part, name, _)| matches!(*part, "node" | "interop") || *name == "clippy for wasm");
     if !in_wasm {
         return Ok(());
     }

@@ -4,6 +4,7 @@ mod bench;
 mod checks;
 mod demo;
 mod drivers;
+mod interop;
 mod package;
 mod process;
 mod relay;
@@ -24,10 +25,13 @@ Usage: cargo xtask <command>
   demo [--port N] [--base /PATH/] [--no-open] [--no-build]
                           build the demo and serve it on this machine until Ctrl-C
   test [PART...]          run what continuous integration runs; parts: fmt, lint, native,
-                          wasm (or chromium, firefox, webkit alone), node, browser; all by default
+                          wasm (or chromium, firefox, webkit alone), node, browser,
+                          interop; all by default
   sizes [--check | --totals]
                           sizes of pkg/, the crates the bytes belong to, and the budget;
                           --check leaves the crates out, --totals the budget too
+  interop [--short] [--pair ONE-OTHER] [--version N] [--only WORDS]
+                          rooms shared with Synapse, which is installed from PyPI
   bench [native | browser | federation | relay] [ARGUMENT...]
                           run the benchmarks, all by default
   setup [--browsers] [--env]
@@ -57,11 +61,12 @@ fn run() -> Result<()> {
     }
 }
 
-fn dispatch(command: &str, arguments: lexopt::Parser) -> Result<()> {
+fn dispatch(command: &str, mut arguments: lexopt::Parser) -> Result<()> {
     match command {
         "demo" => demo::run(&demo_options(arguments)?),
         "test" => checks::run(&test_parts(arguments)?),
         "sizes" => sizes::run(sizes_report(arguments)?),
+        "interop" => interop::run(&arguments.raw_args()?.collect::<Vec<_>>()),
         "bench" => run_bench(arguments),
         "setup" => run_setup(arguments),
         _ => bail!("unknown command `{command}`\n\n{USAGE}"),

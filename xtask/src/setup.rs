@@ -4,6 +4,7 @@ mod apt;
 mod cache;
 mod cargo_tool;
 mod npm;
+mod synapse;
 mod wasm_std;
 mod wasm_target;
 
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 
 use crate::{process, workspace};
 use cargo_tool::CargoTool;
+pub(crate) use synapse::provide as synapse;
 pub(crate) use wasm_target::WasmToolchain;
 
 /// 0.15 is the first that builds with the `wasm-bindgen` we use without asking the network for anything.
@@ -71,6 +73,12 @@ pub(crate) fn browsers() -> Result<Browsers> {
         geckodriver: GECKODRIVER.folder()?.join(GECKODRIVER.binary),
         webkit,
     })
+}
+
+/// Installs Chromium alone.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    apt::provide(&[(CHROMIUM, &["chromium"])])?;
+    found(CHROMIUM)
 }
 
 /// The browsers of this machine and what drives them.
