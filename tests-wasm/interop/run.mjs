@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
 
 const ends = [];
 const t = { after: (end) => ends.unshift(end) };
+if (process.env.NODE_LOG) t.after(async () => console.log(ends.town?.node?.stderr));
 process.exitCode = await main().catch((error) => {
   console.error(error);
   return 1;
@@ -33,6 +34,7 @@ async function main() {
   const pairs = PAIRS.filter((pair) => !options.pair || options.pair.some((name) => name === pair.join("-")));
   const chosen = scenarios.filter(({ name, long }) => (!options.short || !long) && (!options.only || name.includes(options.only)));
   const town = await startTown(t);
+  ends.town = town;
   const results = new Map(chosen.map(({ name }) => [name, new Map()]));
   let failures = 0;
   for (const pair of pairs) {

@@ -58,7 +58,7 @@ export async function startTown(t, kinds = ["browser", "node", "synapse"]) {
     const { cert, key } = await authority.certify(NODE);
     const tls = ["--listen-tls", `127.0.0.1:${nodePort}`, "--tls-cert", cert, "--tls-key", key];
     const gateway = town.browser ? ["--federation-resolve", `${town.browser.name}=127.0.0.1:${gatewayPort}`] : [];
-    const host = new NodeHost(t, ["--server-name", NODE, "--data", await folder(t), ...tls, ...trust, ...resolve, ...gateway]);
+    const host = new NodeHost(t, ["--private-addresses", "on", "--log", process.env.NODE_LOG ?? "info", "--server-name", NODE, "--data", await folder(t), ...tls, ...trust, ...resolve, ...gateway]);
     await host.start();
     return host;
   };
