@@ -37,6 +37,7 @@ function settings({ name, dir, ports, tls, ca }) {
     federation_ip_range_blacklist: [],
     allow_public_rooms_over_federation: true,
     allow_public_rooms_without_auth: true,
+    room_list_publication_rules: [{ action: "allow" }],
     // Whoever was away is tried again soon, so that nobody waits for it.
     federation: { destination_min_retry_interval: "1s", destination_max_retry_interval: "2s", destination_retry_multiplier: 1 },
     rc_message: UNLIMITED,
