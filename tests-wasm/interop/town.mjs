@@ -70,6 +70,7 @@ export async function startTown(t, kinds = ["browser", "node", "synapse"]) {
     const host = new Synapse({ name: SYNAPSE, dir, ports, tls: await authority.certify(SYNAPSE), ca: authority.ca, places });
     await host.start();
     t.after(() => host.stop("SIGKILL"));
+    if (process.env.SYNAPSE_LOG) t.after(async () => console.log(await host.log()));
     return host;
   };
 

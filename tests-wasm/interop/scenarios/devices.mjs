@@ -12,12 +12,20 @@ const unpadded = (bytes) => Buffer.from(bytes).toString("base64").replace(/=+$/,
 const canonical = (value) =>
   JSON.stringify(value, (_, each) => (each?.constructor === Object ? Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1))) : each));
 
+/** A key of a person's: its unpadded public part, what describes it, and what signs objects in the name `ed25519:NAME`. */
+function signingKey(person, name) {
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const id = unpadded(publicKey.export({ format: "der", type: "spki" }).subarray(-32));
+  const describe = (usage) => ({ user_id: person.id, usage: [usage], keys: { [`ed25519:${id}`]: id } });
+  const signature = (value) => unpadded(sign(null, Buffer.from(canonical(value)), privateKey));
+  const signed = (value) => ({ ...value, signatures: { [person.id]: { [`ed25519:${name ?? id}`]: signature(value) } } });
+  return { id, describe, signed };
+}
+
 /** Uploads keys of this person's device as a client would, with one key to be claimed and one to fall back on. */
 async function uploadKeys(person) {
   const { device_id: device } = await person.get("/account/whoami");
-  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-  const own = unpadded(publicKey.export({ format: "der", type: "spki" }).subarray(-32));
-  const signed = (value) => ({ ...value, signatures: { [person.id]: { [`ed25519:${device}`]: unpadded(sign(null, Buffer.from(canonical(value)), privateKey)) } } });
+  const { id: own, signed } = signingKey(person, device);
   const device_keys = signed({
     user_id: person.id, device_id: device, algorithms: ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"],
     keys: { [`ed25519:${device}`]: own, [`curve25519:${device}`]: unpadded(Buffer.from(word().padEnd(32, "-"))) },
@@ -78,11 +86,11 @@ export const devices = [
       const person = await there.constructor.register(there.host, word());
       const room = await person.create({ room_version: version });
       await here.join(room, person);
-      const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-      const id = unpadded(publicKey.export({ format: "der", type: "spki" }).subarray(-32));
-      const key = (usage) => ({ user_id: person.id, usage: [usage], keys: { [`ed25519:${id}`]: id } });
-      const signed = (value) => ({ ...value, signatures: { [person.id]: { [`ed25519:${id}`]: unpadded(sign(null, Buffer.from(canonical(value)), privateKey)) } } });
-      const body = { master_key: key("master"), self_signing_key: signed(key("self_signing")), user_signing_key: signed(key("user_signing")) };
+      const master = signingKey(person);
+      const [own, others] = [signingKey(person), signingKey(person)];
+      const body = {
+        master_key: master.describe("master"), self_signing_key: master.signed(own.describe("self_signing")), user_signing_key: master.signed(others.describe("user_signing")),
+      };
       const first = await person.host.call("POST", "/_matrix/client/v3/keys/device_signing/upload", { token: person.token, body });
       if (first.status === 401) {
         const auth = { type: "m.login.password", session: first.body.session, identifier: { type: "m.id.user", user: person.id }, password: "correct horse" };
@@ -90,8 +98,8 @@ export const devices = [
       }
       const query = () => here.post("/keys/query", { device_keys: { [person.id]: [] } });
       const answer = await here.until(query, ({ master_keys: keys }) => keys?.[person.id]);
-      assert.deepEqual(Object.values(answer.master_keys[person.id].keys), [id]);
-      assert.deepEqual(answer.self_signing_keys[person.id].usage, ["self_signing"]);
+      assert.deepEqual(Object.values(answer.master_keys[person.id].keys), [master.id]);
+      assert.deepEqual(Object.values(answer.self_signing_keys[person.id].keys), [own.id]);
       assert.equal(answer.user_signing_keys?.[person.id], undefined);
     },
   },

@@ -51,12 +51,12 @@ export const history = [
       await there.join(room, here);
       const ask = () => there.ask("GET", `${path`/_matrix/client/v1/rooms/${room}/timestamp_to_event`}?ts=${at}&dir=f`);
       assert.equal((await there.until(ask, () => true)).event_id, event);
-      // From there one pages on in both directions, past what this server has seen of the room.
-      const { event: found, start, end } = await there.get(path`/rooms/${room}/context/${event}`);
+      // From there one pages back, past what this server has seen of the room.
+      const { event: found, start } = await there.get(path`/rooms/${room}/context/${event}`);
       assert.equal(found.event_id, event);
-      const page = (from, dir) => there.until(() => there.get(path`/rooms/${room}/messages?from=${from}&dir=${dir}`), ({ chunk }) => chunk.length > 0);
-      assert.ok((await page(start, "b")).chunk.every(({ type }) => type !== "m.room.message"));
-      assert.equal((await page(end, "f")).chunk.find(({ type }) => type === "m.room.message").content.body, "later");
+      const earlier = () => there.get(path`/rooms/${room}/messages?from=${start}&dir=b`);
+      const { chunk } = await there.until(earlier, ({ chunk }) => chunk.some(({ type }) => type === "m.room.create"));
+      assert.ok(chunk.every(({ type }) => type !== "m.room.message"));
     },
   },
   {
