@@ -60,11 +60,12 @@ async function main() {
 }
 
 /**
- * Plays a scenario with either side in either part, or once; undefined where the room version has no such thing. The part of
- * `there` is not given to a kind of server that cannot do what it asks for.
+ * Plays a scenario with either side in either part, or once; undefined where the room version has no such thing. A kind of
+ * server that cannot do what is asked for is not given the part of `there`, or has no part at all.
  */
-async function play({ name, since = "1", once, notBy, run }, [one, other], third, version, town) {
-  if (Number(version) < Number(since)) return undefined;
+async function play({ name, since = "1", once, notBy, without, run }, [one, other], third, version, town) {
+  const takesPart = (kind) => kind && [one, other].some(({ host }) => host === town[kind]);
+  if (Number(version) < Number(since) || takesPart(without)) return undefined;
   const started = Date.now();
   const parts = (once ? [[one, other]] : [[one, other], [other, one]]).filter(([, there]) => !notBy || there.host !== town[notBy]);
   try {
