@@ -33,9 +33,13 @@ impl Scene {
     }
 
     fn onbind(&self, host: &Host, signed: Value) {
+        self.onbind_by(Method::Put, host, signed);
+    }
+
+    fn onbind_by(&self, method: Method, host: &Host, signed: Value) {
         let invite = json!({ "medium": "email", "address": "b@x.example", "mxid": signed["mxid"], "room_id": self.room, "sender": self.alice.id, "signed": signed });
         let body = json!({ "medium": "email", "address": "b@x.example", "mxid": invite["mxid"], "invites": [invite] });
-        let mut request = Request::new(Method::Put, "/_matrix/federation/v1/3pid/onbind");
+        let mut request = Request::new(method, "/_matrix/federation/v1/3pid/onbind");
         request.body = Body::Bytes(body.to_string().into_bytes());
         assert_eq!(host.federation(request).ok().body, json!({}));
         self.network.run();
@@ -61,6 +65,14 @@ fn a_local_user_is_invited_at_once() {
     let carol = scene.network[0].register("carol");
     scene.onbind(&scene.network[0], scene.signed(&carol.id, "token"));
     assert!(scene.invited(&scene.network[0], &carol).is_object());
+}
+
+/// As Sydent does, and Synapse expects.
+#[test]
+fn an_identity_server_may_post_what_it_should_put() {
+    let scene = scene();
+    scene.onbind_by(Method::Post, &scene.network[1], scene.signed(&scene.bob.id, "token"));
+    assert!(scene.invited(&scene.network[1], &scene.bob).is_object());
 }
 
 #[test]

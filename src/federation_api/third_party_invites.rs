@@ -13,6 +13,8 @@ use crate::{
     http::{Method, Response},
 };
 
+const ON_BIND: &str = "/_matrix/federation/v1/3pid/onbind";
+
 pub(super) const ROUTES: &[Route] = &[
     Route {
         method: Method::Put,
@@ -20,7 +22,9 @@ pub(super) const ROUTES: &[Route] = &[
         access: Access::Signed,
         handler: handler!(exchange),
     },
-    Route { method: Method::Put, path: "/_matrix/federation/v1/3pid/onbind", access: Access::Public, handler: handler!(onbind) },
+    Route { method: Method::Put, path: ON_BIND, access: Access::Public, handler: handler!(onbind) },
+    // What Sydent sends, and Synapse takes, in its place.
+    Route { method: Method::Post, path: ON_BIND, access: Access::Public, handler: handler!(onbind) },
 ];
 
 /// Invitations of one notice that are followed: each may lead to a request to another server, and anybody may send a notice.

@@ -1,6 +1,8 @@
 // A homeserver in a Chromium of its own, behind a relay that is a gateway: seen from here, a host like the others.
 
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -18,8 +20,11 @@ export class BrowserHost {
   #profile;
   #settings;
 
-  /** Attaches to the relay at this URL, with a name below this domain. */
-  constructor({ relay, gateway }) {
+  #place;
+
+  /** Attaches to the relay at this URL, with a name below this domain; the port is the gateway's, certified by `ca`. */
+  constructor({ relay, gateway, port, ca }) {
+    this.#place = { host: "127.0.0.1", port, ca };
     this.#settings = `?relay=${encodeURIComponent(relay)}&gateway=${gateway}&burst=1000000&perSecond=1000000`;
   }
 
@@ -55,6 +60,15 @@ export class BrowserHost {
     const isJson = answer.headers["content-type"]?.startsWith("application/json");
     const content = Buffer.from(answer.body, "base64");
     return { status: answer.status, headers: new Headers(answer.headers), body: isJson ? JSON.parse(content) : content };
+  }
+
+  /** A request as anybody on the network makes it, who comes to the gateway. */
+  async reach(method, path, { body }) {
+    const request = https.request({ ...this.#place, method, path, servername: this.name, headers: { host: this.name, "content-type": "application/json" } });
+    request.end(JSON.stringify(body));
+    const [response] = await once(request, "response");
+    const pieces = await response.toArray();
+    return { status: response.statusCode, body: JSON.parse(Buffer.concat(pieces)) };
   }
 }
 

@@ -18,7 +18,7 @@ function settings({ name, dir, ports, tls, ca }) {
   return {
     server_name: name,
     pid_file: join(dir, "pid"),
-    listeners: [listener(ports.client, ["client"], false), ...(tls ? [listener(ports.federation, ["federation"], true)] : [])],
+    listeners: [listener(ports.client, ["client", "federation"], false), ...(tls ? [listener(ports.federation, ["federation"], true)] : [])],
     ...(tls && { tls_certificate_path: tls.cert, tls_private_key_path: tls.key, serve_server_wellknown: true }),
     ...(ca && { federation_custom_ca_list: [ca] }),
     database: { name: "sqlite3", args: { database: join(dir, "homeserver.db") } },
@@ -121,5 +121,10 @@ export class Synapse {
 
   call(...request) {
     return call(this.url, ...request);
+  }
+
+  /** A request as anybody on the network makes it. */
+  reach(...request) {
+    return this.call(...request);
   }
 }

@@ -1,6 +1,8 @@
 // Three homeservers of three kinds that find each other by names under .test: a Synapse, a Node host, and a node in a browser
 // behind a relay that is its gateway. One authority, made for the occasion, has certified them all.
 
+import { readFile } from "node:fs/promises";
+
 import { startHost, folder } from "../node/support.mjs";
 import { freePort, makeAuthority } from "../node/authority.mjs";
 import { Relay } from "../browser/relay.mjs";
@@ -28,8 +30,9 @@ class NodeHost {
     return this.running.call(...request);
   }
 
-  get stderr() {
-    return this.running.stderr();
+  /** A request as anybody on the network makes it. */
+  reach(...request) {
+    return this.call(...request);
   }
 }
 
@@ -48,7 +51,7 @@ export async function startTown(t, kinds = ["browser", "node", "synapse"]) {
     const relay = new Relay({ listen: `127.0.0.1:${gatewayPort}`, settings: ["--gateway-domain", GATEWAY, ...tls, ...trust, ...resolve] });
     await relay.start();
     t.after(() => relay.remove());
-    const host = new BrowserHost({ relay: url, gateway: GATEWAY });
+    const host = new BrowserHost({ relay: url, gateway: GATEWAY, port: gatewayPort, ca: await readFile(authority.ca) });
     await host.start();
     t.after(() => host.remove());
     return Object.assign(host, { relay });

@@ -1,25 +1,16 @@
 // What end-to-end encryption needs of servers: keys of devices, their lists, and messages from device to device.
 
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign } from "node:crypto";
 
 import { path } from "../person.mjs";
+import { makeKey, unpadded } from "./keys.mjs";
 import { shared, word } from "./scene.mjs";
 
-const unpadded = (bytes) => Buffer.from(bytes).toString("base64").replace(/=+$/, "");
-
-/** Canonical JSON of objects of strings: https://spec.matrix.org/v1.19/appendices/#canonical-json */
-const canonical = (value) =>
-  JSON.stringify(value, (_, each) => (each?.constructor === Object ? Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1))) : each));
-
-/** A key of a person's: its unpadded public part, what describes it, and what signs objects in the name `ed25519:NAME`. */
+/** A key of a person's, what describes it, and what signs objects in the name `ed25519:NAME`. */
 function signingKey(person, name) {
-  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
-  const id = unpadded(publicKey.export({ format: "der", type: "spki" }).subarray(-32));
+  const { id, signed } = makeKey();
   const describe = (usage) => ({ user_id: person.id, usage: [usage], keys: { [`ed25519:${id}`]: id } });
-  const signature = (value) => unpadded(sign(null, Buffer.from(canonical(value)), privateKey));
-  const signed = (value) => ({ ...value, signatures: { [person.id]: { [`ed25519:${name ?? id}`]: signature(value) } } });
-  return { id, describe, signed };
+  return { id, describe, signed: (value) => signed(value, person.id, name ?? id) };
 }
 
 /** Uploads keys of this person's device as a client would, with one key to be claimed and one to fall back on. */

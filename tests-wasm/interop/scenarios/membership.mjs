@@ -1,8 +1,11 @@
 // Coming into a room and going out of it.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
 
 import { agree, path } from "../person.mjs";
+import { makeKey } from "./keys.mjs";
 import { message, shared, word } from "./scene.mjs";
 
 /** A private room of `here` with a name, to which `there` is invited. */
@@ -22,6 +25,13 @@ async function knocking({ here, there, version }) {
   await there.post(path`/knock/${room}?via=${here.server}`, { reason: "a friend" });
   await here.sees(room, there, "knock");
   return room;
+}
+
+/** An identity server, as far as rooms ask one: whether its key still holds. */
+async function startIdentityServer() {
+  const server = createServer((_, response) => response.setHeader("content-type", "application/json").end('{"valid":true}')).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { url: `http://127.0.0.1:${server.address().port}/_matrix/identity/v2/pubkey/isvalid`, stop: () => server.close() };
 }
 
 export const membership = [
@@ -70,6 +80,29 @@ export const membership = [
       await here.sees(room, there, "join");
       await there.until(() => there.texts(room), (texts) => texts.includes(body));
       await agree(room, here, there);
+    },
+  },
+  {
+    name: "an invitation by e-mail address finds its person",
+    async run({ here, there, version }) {
+      const room = await here.create({ preset: "private_chat", room_version: version });
+      const identity = await startIdentityServer();
+      try {
+        const { id: key, signed } = makeKey();
+        const [token, keys] = [word(), { public_key: key, key_validity_url: identity.url }];
+        await here.setState(room, "m.room.third_party_invite", { display_name: "b…@example.org", ...keys, public_keys: [keys] }, token);
+        // The person makes an account and tells the identity server of it, which tells the person's homeserver.
+        const who = { medium: "email", address: "bo@example.org", mxid: there.id };
+        const invite = { ...who, room_id: room, sender: here.id, signed: signed({ mxid: there.id, token }, "identity.test", "0") };
+        // The specification has it put; identity servers post it, and Synapse knows nothing else.
+        const { status } = await there.host.reach("POST", "/_matrix/federation/v1/3pid/onbind", { body: { ...who, invites: [invite] } });
+        assert.equal(status, 200);
+        await there.hearInvite(room);
+        await there.post(path`/rooms/${room}/join`);
+        await here.sees(room, there, "join");
+      } finally {
+        identity.stop();
+      }
     },
   },
   {
