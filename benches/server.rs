@@ -26,7 +26,7 @@ fn main() {
     let alice = host.register("alice");
     let room = create_room(&host, &alice);
     let runs = if quick { 50 } else { 500 };
-    let small = measure("send", runs, |run| send(&host, &alice, &room, run));
+    measure("send", runs, |run| send(&host, &alice, &room, run));
     measure("createRoom", runs / 5, |_| drop(create_room(&host, &alice)));
     measure("PUT to sync", runs, |run| put_to_sync(&host, &alice, &room, run));
     measure("messages, 50 events", runs, |_| {
@@ -37,7 +37,7 @@ fn main() {
     let (members, state, joins) = if quick { (100, 300, 3) } else { (1_000, 5_000, 5) };
     remote_join(members, state, joins);
     let (members, events) = if quick { (200, 2_000) } else { (BIG_MEMBERS, BIG_EVENTS) };
-    big_room(members, events, runs, small);
+    big_room(members, events, runs);
 }
 
 /// One server joins a room of another: how long both of them work on it, with nothing between them.
@@ -116,7 +116,8 @@ fn initial_sync(rooms: usize, runs: usize) {
     measure(&format!("initial sync of {rooms} rooms after a start"), 1, |_| assert_eq!(sync(&host), 200));
 }
 
-fn big_room(members: usize, events: usize, runs: usize, small: f64) {
+/// A send in a large room beside one in a new room of the same server, in turns.
+fn big_room(members: usize, events: usize, runs: usize) {
     let host = Host::new();
     let creator = host.register("creator");
     let room = create_room(&host, &creator);
@@ -130,7 +131,14 @@ fn big_room(members: usize, events: usize, runs: usize, small: f64) {
     for event in 0..events.saturating_sub(members) {
         send(&host, &sender, &room, 10_000_000 + event);
     }
-    let big = measure("send in the big room", runs, |run| send(&host, &sender, &room, run));
+    let new = create_room(&host, &sender);
+    let (mut in_new, mut in_big) = (Vec::new(), Vec::new());
+    for run in 0..runs {
+        in_new.push(timed(|| send(&host, &sender, &new, run)));
+        in_big.push(timed(|| send(&host, &sender, &room, run)));
+    }
+    let small = report("send in a new room beside the big room", in_new);
+    let big = report("send in the big room", in_big);
     println!(
         "{}",
         json!({ "name": "send in the big room / in a new room", "ratio": round(big / small), "aim": 1.2, "members": members, "events": events })
@@ -139,20 +147,25 @@ fn big_room(members: usize, events: usize, runs: usize, small: f64) {
 
 /// Runs it, prints the figures and returns the median in microseconds.
 fn measure(name: &str, runs: usize, mut run: impl FnMut(usize)) -> f64 {
-    let mut times: Vec<f64> = (0..runs)
-        .map(|index| {
-            let start = Instant::now();
-            run(index);
-            start.elapsed().as_secs_f64() * 1e6
-        })
-        .collect();
+    report(name, (0..runs).map(|index| timed(|| run(index))).collect())
+}
+
+/// How long it takes, in microseconds.
+fn timed(run: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    run();
+    start.elapsed().as_secs_f64() * 1e6
+}
+
+/// Prints the figures and returns the median.
+fn report(name: &str, mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     let at = |share: f64| round(times[((times.len() - 1) as f64 * share) as usize]);
-    let line: Value = json!({ "name": name, "unit": "µs", "runs": runs, "p50": at(0.5), "p95": at(0.95) });
+    let line: Value = json!({ "name": name, "unit": "µs", "runs": times.len(), "p50": at(0.5), "p95": at(0.95) });
     println!("{line}");
     at(0.5)
 }
 
 fn round(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
+    (value * 100.0).round() / 100.0
 }
