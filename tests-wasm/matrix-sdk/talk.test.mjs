@@ -20,6 +20,9 @@ const MEETINGS = [["node"], ["browser"], ["synapse"], ["node", "synapse"], ["bro
 /** Those that can be chosen while developing: `KINDS=node` for what needs neither a browser nor Synapse. */
 const KINDS = process.env.KINDS?.split(",") ?? ["browser", "node", "synapse"];
 
+/** When one meeting has gone on for so long, it waits for what does not come. What it has done until then it has said. */
+const LIMIT_MILLIS = 120_000;
+
 /** Without a warning where the host is a process of its own; a browser is closed. */
 async function restart(host) {
   await host.stop("SIGKILL");
@@ -37,7 +40,7 @@ test.after(async () => {
 });
 
 for (const kinds of MEETINGS.filter((kinds) => kinds.every((kind) => KINDS.includes(kind)))) {
-  test(`matrix-sdk talks encrypted, before and after a restart: ${kinds.join("–")}`, async (t) => {
+  test(`matrix-sdk talks encrypted, before and after a restart: ${kinds.join("–")}`, { timeout: LIMIT_MILLIS }, async (t) => {
     const hosts = kinds.map((kind) => town[kind]);
     const program = spawn(PROGRAM, hosts.map(({ url }) => url), { stdio: ["pipe", "pipe", "inherit"] });
     t.after(() => program.kill("SIGKILL"));

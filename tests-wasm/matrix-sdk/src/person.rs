@@ -8,6 +8,7 @@ use matrix_sdk::authentication::matrix::MatrixSession;
 use matrix_sdk::config::SyncSettings;
 use matrix_sdk::encryption::{BackupDownloadStrategy, EncryptionSettings};
 use matrix_sdk::ruma::api::client::account::register::v3::Request as Registration;
+use matrix_sdk::ruma::api::client::filter::FilterDefinition;
 use matrix_sdk::ruma::api::client::uiaa::{AuthData, Dummy};
 use matrix_sdk::ruma::{RoomId, UserId};
 use matrix_sdk::{Client, HttpError, LoopCtrl, Room};
@@ -148,8 +149,9 @@ impl Person {
 
 /// Syncs, and counts each. A server that is away is asked again, with the SDK's own pause; what ends this is a refusal.
 async fn sync_for_ever(client: Client, heard: Heard, count: watch::Sender<u64>) {
+    let settings = SyncSettings::new().timeout(POLL).filter(FilterDefinition::with_lazy_loading().into());
     let ended = client
-        .sync_with_result_callback(SyncSettings::new().timeout(POLL), async |synced| {
+        .sync_with_result_callback(settings, async |synced| {
             if let Err(error) = synced {
                 return if is_of_the_network(&error) { Ok(LoopCtrl::Continue) } else { Err(error) };
             }
