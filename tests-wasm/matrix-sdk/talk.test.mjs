@@ -15,7 +15,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/inglenook-matrix-sdk");
 
 /** Whose users meet: those of one server, or of two. */
-const MEETINGS = [["node"], ["browser"], ["synapse"], ["node", "synapse"], ["browser", "synapse"], ["browser", "node"]];
+const MEETINGS = [["node"], ["browser"], ["synapse"], ["synapse", "node"], ["browser", "node"], ["node", "synapse"]];
 
 /** Those that can be chosen while developing: `KINDS=node` for what needs neither a browser nor Synapse. */
 const KINDS = process.env.KINDS?.split(",") ?? ["browser", "node", "synapse"];

@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail, ensure};
-use matrix_sdk::RoomState;
 use matrix_sdk::attachment::AttachmentConfig;
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
 use matrix_sdk::room::MessagesOptions;
@@ -15,9 +14,13 @@ use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
 use matrix_sdk::ruma::events::room::message::{MessageType, Relation, RoomMessageEventContent, RoomMessageEventContentWithoutRelation};
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, InitialStateEvent, SyncMessageLikeEvent};
 use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, RoomId};
+use matrix_sdk::{Room, RoomState};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::person::{Home, Person};
+
+/// The room's name, which its invitation tells.
+const NAME: &str = "Hearth";
 
 /// The whole of it, in the order of time.
 pub(crate) async fn tell(alice_url: &str, bob_url: &str) -> Result<()> {
@@ -91,13 +94,13 @@ async fn secure(person: &Person) -> Result<String> {
 /// Makes an encrypted room, into which one invites the other.
 async fn meet(alice: &Person, bob: &Person) -> Result<OwnedRoomId> {
     let mut request = Creation::new();
-    request.name = Some("Hearth".to_owned());
+    request.name = Some(NAME.to_owned());
     request.invite = vec![bob.id()?.to_owned()];
     request.initial_state =
         vec![InitialStateEvent::with_empty_state_key(RoomEncryptionEventContent::with_recommended_defaults()).to_raw_any()];
     let id = alice.client.create_room(request).await?.room_id().to_owned();
-    let invited = bob.eventually(async || Ok(bob.client.get_room(&id).filter(|room| room.state() == RoomState::Invited))).await?;
-    ensure!(invited.name().as_deref() == Some("Hearth"), "an invitation tells the room's name");
+    let is_invited = |room: &Room| room.state() == RoomState::Invited && room.name().as_deref() == Some(NAME);
+    let invited = bob.eventually(async || Ok(bob.client.get_room(&id).filter(is_invited))).await?;
     invited.join().await?;
     for person in [alice, bob] {
         // Whoever sends before the other's join is known would leave them without the key.
