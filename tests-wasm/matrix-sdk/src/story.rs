@@ -1,7 +1,5 @@
 //! What happens between the two, and what each of them must see of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::{Result, bail, ensure};
 use matrix_sdk::attachment::AttachmentConfig;
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
@@ -13,7 +11,7 @@ use matrix_sdk::ruma::events::relation::Annotation;
 use matrix_sdk::ruma::events::room::encryption::RoomEncryptionEventContent;
 use matrix_sdk::ruma::events::room::message::{MessageType, Relation, RoomMessageEventContent, RoomMessageEventContentWithoutRelation};
 use matrix_sdk::ruma::events::{AnySyncMessageLikeEvent, AnySyncTimelineEvent, InitialStateEvent, SyncMessageLikeEvent};
-use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, RoomId};
+use matrix_sdk::ruma::{OwnedEventId, OwnedRoomId, RoomId, TransactionId};
 use matrix_sdk::{Room, RoomState};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -26,7 +24,9 @@ const NAME: &str = "Hearth";
 pub(crate) async fn tell(alice_url: &str, bob_url: &str) -> Result<()> {
     let stores = tempfile::tempdir()?;
     let place = |url: &str, name: &str| Home::new(url, &stores.path().join(name));
-    let [alice_name, bob_name] = ["alice", "bob"].map(|name| format!("{name}-{}", unique()));
+    // The accounts of one run are others than those of another on the same homeserver.
+    let run = TransactionId::new();
+    let [alice_name, bob_name] = ["alice", "bob"].map(|name| format!("{name}-{run}"));
 
     let alice = Person::register(place(alice_url, "alice"), &alice_name).await?;
     let bob = Person::register(place(bob_url, "bob"), &bob_name).await?;
@@ -65,11 +65,6 @@ pub(crate) async fn tell(alice_url: &str, bob_url: &str) -> Result<()> {
         person.log_out().await?;
     }
     Ok(())
-}
-
-/// Distinguishes the accounts of one run from those of another on the same homeserver.
-fn unique() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
 fn step(what: &str) {
