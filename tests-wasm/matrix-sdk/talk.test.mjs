@@ -14,8 +14,8 @@ import { bridge } from "./bridge.mjs";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/inglenook-matrix-sdk");
 
-/** Whose users meet: those of one server, or of two. */
-const MEETINGS = [["node"], ["browser"], ["synapse"], ["synapse", "node"], ["browser", "node"], ["node", "synapse"]];
+/** Whose users meet: those of one server, or of two, of which the first one's makes the room and has a second device later. */
+const MEETINGS = [["node"], ["browser"], ["synapse"], ["node", "synapse"], ["synapse", "browser"], ["browser", "node"]];
 
 /** Those that can be chosen while developing: `KINDS=node` for what needs neither a browser nor Synapse. */
 const KINDS = process.env.KINDS?.split(",") ?? ["browser", "node", "synapse"];
