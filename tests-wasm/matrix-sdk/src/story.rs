@@ -1,6 +1,6 @@
 //! What happens between the two, and what each of them must see of it.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use matrix_sdk::attachment::AttachmentConfig;
 use matrix_sdk::media::{MediaFormat, MediaRequestParameters};
 use matrix_sdk::room::MessagesOptions;
@@ -58,6 +58,7 @@ pub(crate) async fn tell(alice_url: &str, bob_url: &str) -> Result<()> {
     alice.client.encryption().backups().wait_for_steady_state().await?;
     let second = Person::log_in(place(alice_url, "alice-second"), &alice_name).await?;
     read_the_past(&second, &room, &recovery_key, &first).await?;
+    learn_of(&bob, &second).await?;
     converse(&second, &bob, &room, "on her second device").await?;
     step("alice's second device reads what was before it, and what comes");
 
@@ -203,4 +204,10 @@ async fn read_the_past(device: &Person, room: &RoomId, recovery_key: &str, first
         let Some(end) = page.end else { bail!("history ends before the first message") };
         options = MessagesOptions::backward().from(&*end);
     }
+}
+
+/// Waits until the one knows the other's device. Whoever does not know it encrypts nothing for it.
+async fn learn_of(one: &Person, other: &Person) -> Result<()> {
+    let device = other.client.device_id().context("the client is not logged in")?;
+    one.eventually(async || Ok(one.client.encryption().get_device(other.id()?, device).await?.map(drop))).await
 }
