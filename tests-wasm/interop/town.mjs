@@ -11,7 +11,7 @@ import { Synapse } from "./synapse.mjs";
 
 const [SYNAPSE, NODE, GATEWAY] = ["synapse.test", "node.test", "gw.test"];
 
-/** A Node host that is found again under its name when it is started anew. */
+/** A Node host that is found again under its name, and by clients under its URL, when it is started anew. */
 class NodeHost {
   constructor(t, args) {
     Object.assign(this, { t, args });
@@ -19,7 +19,7 @@ class NodeHost {
 
   async start() {
     this.running = await startHost(this.t, this.args);
-    this.name = this.running.name;
+    Object.assign(this, { name: this.running.name, url: this.running.url });
   }
 
   stop(signal) {
@@ -61,7 +61,9 @@ export async function startTown(t, kinds = ["browser", "node", "synapse"]) {
     const { cert, key } = await authority.certify(NODE);
     const tls = ["--listen-tls", `127.0.0.1:${nodePort}`, "--tls-cert", cert, "--tls-key", key];
     const gateway = town.browser ? ["--federation-resolve", `${town.browser.name}=127.0.0.1:${gatewayPort}`] : [];
-    const host = new NodeHost(t, ["--private-addresses", "on", "--log", process.env.NODE_LOG ?? "info", "--server-name", NODE, "--data", await folder(t), ...tls, ...trust, ...resolve, ...gateway]);
+    // The relay of the browser's node is on this machine.
+    const listen = ["--listen", `127.0.0.1:${await freePort()}`, "--private-addresses", "on", "--log", process.env.NODE_LOG ?? "info"];
+    const host = new NodeHost(t, ["--server-name", NODE, "--data", await folder(t), ...listen, ...tls, ...trust, ...resolve, ...gateway]);
     await host.start();
     return host;
   };

@@ -30,9 +30,10 @@ export async function folder(t) {
   return path;
 }
 
-/** Starts a host and waits for its ready line; it is stopped after the test. */
+/** Starts a host and waits for its ready line; it is stopped after the test. It listens at a port of its own unless told where. */
 export async function startHost(t, args = [], { env = {} } = {}) {
-  const child = spawn(process.execPath, [COMMAND, "serve", "--listen", "127.0.0.1:0", "--registration", "open", "--rate-limits", "off", ...args], {
+  const listen = args.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+  const child = spawn(process.execPath, [COMMAND, "serve", ...listen, "--registration", "open", "--rate-limits", "off", ...args], {
     env: { PATH: process.env.PATH, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

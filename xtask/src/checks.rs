@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::drivers::{self, Driver};
 use crate::setup::{self, Browsers, Tools, WasmToolchain};
-use crate::{interop, package, process, relay, sizes, workspace};
+use crate::{interop, matrix_sdk, package, process, relay, sizes, workspace};
 
 /// The crate that is nothing but tests for browsers, and has no native build.
 const BROWSER_CRATE: &str = "tests-wasm";
@@ -23,8 +23,8 @@ const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 15] = [
-    ("fmt", "fmt", |_| cargo(&["fmt", "--all", "--check"])),
+const STEPS: [Step; 16] = [
+    ("fmt", "fmt", |_| format()),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
     ("native", "native", |_| cargo(&["test", "--workspace", "--exclude", BROWSER_CRATE])),
@@ -35,6 +35,7 @@ const STEPS: [Step; 15] = [
     ("browser node interop", "package", |_| package::build()),
     ("browser node interop", "relay", |_| relay::build()),
     ("node", "node host", |_| node_tests()),
+    ("interop", "matrix-sdk", |machine| matrix_sdk::test(machine.tools()?)),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
     ("browser", "playwright", Machine::playwright),
@@ -108,6 +109,12 @@ fn seconds(duration: Duration) -> String {
 
 fn cargo(arguments: &[&str]) -> Result<()> {
     process::run(Command::new("cargo").current_dir(workspace::root()?).args(arguments))
+}
+
+fn format() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"])?;
+    let manifest = workspace::root()?.join(matrix_sdk::FOLDER).join("Cargo.toml");
+    cargo(&["fmt", "--check", "--manifest-path", &manifest.to_string_lossy()])
 }
 
 fn clippy() -> Result<()> {

@@ -5,6 +5,7 @@ mod checks;
 mod demo;
 mod drivers;
 mod interop;
+mod matrix_sdk;
 mod package;
 mod process;
 mod relay;
