@@ -59,9 +59,19 @@ fn text_pair(header: &JsValue) -> Option<(String, String)> {
 
 impl Transport for HostTransport {
     fn send<'a>(&'a self, to: &'a Destination, request: Request) -> Answer<'a, Reply, TransportError> {
-        if to.relays.is_empty() && self.host.reaches(to.name.as_str()) {
-            return self.direct(to, request).boxed_local();
+        if !self.host.reaches(to.name.as_str()) {
+            return self.relays.send(to, request);
         }
-        self.relays.send(to, request)
+        let sending = async move {
+            if to.relays.is_empty() {
+                return self.direct(to, request).await;
+            }
+            match self.relays.send(to, request.clone()).await {
+                // Its name leads to it without its relays, or to its gateway.
+                Err(TransportError::Unreachable(..) | TransportError::NoRoute(_)) => self.direct(to, request).await,
+                outcome => outcome,
+            }
+        };
+        sending.boxed_local()
     }
 }
