@@ -60,6 +60,7 @@ pub(crate) use self::{
     membership::{allowed_rooms, candidates, granting_user, join_located},
     public_rooms::PublicRoomsQuery,
     room_summary::RoomSummary,
+    sending::Outbox,
     spaces::SpaceChildren,
     timestamp::closest,
 };

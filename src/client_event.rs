@@ -88,6 +88,11 @@ impl ClientEvent {
         serde_json::to_string(self).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
     }
 
+    /// Whether it is told alike to everybody, but for what this server knows of it.
+    pub(crate) fn is_as_sent(&self) -> bool {
+        self.content.is_none()
+    }
+
     pub(crate) fn content(&self) -> &RawValue {
         self.content.as_deref().unwrap_or(&self.pdu.content)
     }
@@ -183,7 +188,8 @@ pub(crate) fn stripped(pdu: &Pdu) -> Value {
     json!({ "type": pdu.kind.to_string(), "state_key": pdu.state_key, "sender": pdu.sender, "content": content(&pdu.content) })
 }
 
-fn bare_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<ClientEvent, Need> {
+/// An event without what this server knows of it.
+pub(crate) fn bare_event(view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>, room_id: RoomId) -> Result<ClientEvent, Need> {
     let redacts = redacts(event);
     let content = match (content_for(view, event, viewer.user)?, &redacts) {
         // At both places, whichever the room version has, for clients of all ages.

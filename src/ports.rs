@@ -172,7 +172,7 @@ pub trait Clock {
     /// Milliseconds since the Unix epoch.
     fn now(&self) -> u64;
 
-    /// Completes after `millis` milliseconds.
+    /// Completes after `millis` milliseconds; after none, once everything else that was ready has had its turn.
     fn sleep(&self, millis: u64) -> LocalBoxFuture<'_, ()>;
 }
 

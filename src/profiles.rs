@@ -10,9 +10,9 @@ use crate::{
     error::Error,
     event::NewEvent,
     parse,
-    room_server::{Draft, Need, Room, RoomNumber, Undecided, commit::UserRoom},
+    room_server::{Draft, Need, Room, Undecided},
     server::Server,
-    storage::{Batch, Key, KeyReader, Scan, Table},
+    storage::{Batch, Key, Table},
 };
 
 /// The fields of a profile.
@@ -82,15 +82,10 @@ async fn write(server: &Server, user: &UserId, field: &str, value: Option<Value>
 
 /// The rooms of a local user, with the user's membership.
 pub(crate) async fn rooms_of(server: &Server, user: &UserId) -> Result<Vec<(Rc<Room>, String)>, Error> {
-    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::UserRooms).text(user.as_str()))).await?;
-    let mut rooms = Vec::new();
-    for row in rows {
-        let mut key = KeyReader::new(&row.key);
-        let number = key.text().and_then(|_| key.number()).ok_or_else(|| Error::bug("a key of a user's rooms does not fit"))?;
-        let row: UserRoom = parse::json(&row.value).map_err(|error| Error::bug(format!("a row of a user's rooms: {error}")))?;
-        rooms.push((server.rooms.room_by_number(RoomNumber(number), row.event).await?, row.membership));
-    }
-    Ok(rooms)
+    let memberships = server.rooms.memberships(user).await?;
+    let numbers: Vec<_> = memberships.iter().map(|(number, membership)| (*number, membership.event)).collect();
+    let rooms = server.rooms.rooms_by_number(&numbers).await?;
+    Ok(rooms.into_iter().zip(memberships.iter().map(|(_, membership)| membership.membership.clone())).collect())
 }
 
 /// Repeats a user's member event in a room with the profile that the user has now.

@@ -14,6 +14,7 @@ pub(crate) mod first_members;
 mod graph;
 pub(crate) mod head;
 pub(crate) mod import;
+pub(crate) mod memberships;
 pub(crate) mod number;
 pub(crate) mod outside;
 pub(crate) mod policy;

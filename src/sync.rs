@@ -16,6 +16,7 @@ mod rooms;
 mod state;
 mod summary;
 mod timeline;
+mod turns;
 mod window;
 
 pub(crate) use self::{
@@ -24,5 +25,6 @@ pub(crate) use self::{
     handler::{ROUTES, read_token},
     initial::ROUTES as INITIAL_SYNC_ROUTES,
     rooms::RoomOfUser,
+    turns::Turns,
     window::Window,
 };

@@ -69,30 +69,30 @@ struct Answer {
 }
 
 /// What becomes of a request that has a transaction ID.
-pub(crate) enum Begun<'a> {
+pub(crate) enum Begun {
     /// It was answered before.
     Answered(Value),
     /// It is new, and others with the same ID wait until this is dropped.
-    New(Transaction<'a>),
+    New(Transaction),
 }
 
 /// A request that is under way.
-pub(crate) struct Transaction<'a> {
-    transactions: &'a Transactions,
+pub(crate) struct Transaction {
+    transactions: Rc<Transactions>,
     key: TransactionKey,
     serial: u64,
     _lock: OwnedMutexGuard<()>,
 }
 
 impl Transactions {
-    pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, devices: RefCell::default(), under_way: Locks::default(), next_serial: Cell::new(0) }
+    pub(crate) fn new(store: Rc<dyn Store>) -> Rc<Self> {
+        Rc::new(Self { store, devices: RefCell::default(), under_way: Locks::default(), next_serial: Cell::new(0) })
     }
 
     /// Begins a request, or finds the answer that it had. Waits while the same request is under way.
     ///
     /// `path` is what stands before the transaction ID.
-    pub(crate) async fn begin(&self, session: &Session, path: String, id: &str) -> Result<Begun<'_>, Error> {
+    pub(crate) async fn begin(self: &Rc<Self>, session: &Session, path: String, id: &str) -> Result<Begun, Error> {
         let key = TransactionKey { user: session.user.clone(), device: session.device.clone(), path, id: id.to_owned() };
         // While this is held the device stays in memory, so that no answer is missed that is given while it is read.
         let lock = self.under_way.lock(&key).await;
@@ -102,7 +102,7 @@ impl Transactions {
         }
         let serial = self.next_serial.get();
         self.next_serial.set(serial + 1);
-        Ok(Begun::New(Transaction { transactions: self, key, serial, _lock: lock }))
+        Ok(Begun::New(Transaction { transactions: Rc::clone(self), key, serial, _lock: lock }))
     }
 
     fn answer(&self, key: &TransactionKey) -> Option<Value> {
@@ -143,7 +143,7 @@ impl Transactions {
     }
 }
 
-impl Transaction<'_> {
+impl Transaction {
     /// Adds the answer to the commit that it tells of, and removes answers past the bound.
     pub(crate) fn store(&self, body: &Value, batch: &mut Batch) {
         let answer = Answer { serial: self.serial, body: body.clone() };
@@ -156,7 +156,7 @@ impl Transaction<'_> {
     }
 
     /// Keeps the answer in memory, once the commit is durable.
-    pub(crate) fn remember(self, body: Value) {
+    pub(crate) fn remember(&self, body: Value) {
         if let Some(answers) = self.transactions.devices.borrow_mut().get_mut(&self.key.device_key()) {
             let surplus: Vec<_> = answers.surplus().cloned().collect();
             surplus.iter().for_each(|request| answers.remove(request));
@@ -221,11 +221,11 @@ mod tests {
         Session { user: user_id!("@a:b").to_owned(), device: "D".into(), expires: None }
     }
 
-    async fn begin<'a>(transactions: &'a Transactions, id: &str) -> Begun<'a> {
+    async fn begin(transactions: &Rc<Transactions>, id: &str) -> Begun {
         transactions.begin(&session(), "send".into(), id).await.unwrap()
     }
 
-    async fn answer(store: &MemoryStore, transactions: &Transactions, id: &str) {
+    async fn answer(store: &MemoryStore, transactions: &Rc<Transactions>, id: &str) {
         let Begun::New(transaction) = begin(transactions, id).await else { panic!("{id} was answered before") };
         let mut batch = Batch::new();
         transaction.store(&json!(id), &mut batch);
@@ -233,7 +233,7 @@ mod tests {
         transaction.remember(json!(id));
     }
 
-    fn opened(store: &MemoryStore) -> Transactions {
+    fn opened(store: &MemoryStore) -> Rc<Transactions> {
         Transactions::new(Rc::new(store.clone()))
     }
 

@@ -3,12 +3,15 @@
 
 mod support;
 
-use std::task::{Context, Waker};
+use std::{
+    collections::BTreeSet,
+    task::{Context, Waker},
+};
 
 use futures_util::future::join_all;
 use inglenook::http::{Body, Method, Response};
 use serde_json::{Value, json};
-use support::{Fault, Host, User, encode, room_path};
+use support::{Fault, Host, User, encode, request, room_path};
 
 fn text(body: &str) -> Value {
     json!({ "msgtype": "m.text", "body": body })
@@ -71,6 +74,80 @@ fn a_request_whose_commit_failed_takes_effect_when_it_is_repeated() {
     assert_eq!(host.send_as(&alice, &room, "m.room.message", "t", text("a")).status, 500);
     let id = host.send_as(&alice, &room, "m.room.message", "t", text("a")).ok().text("event_id");
     assert_eq!(event(&host, &alice, &room, &id)["content"]["body"], "a");
+}
+
+/// A message for the room from each of these, all at once while the store takes its time.
+fn all_at_once(host: &Host, room: &str, users: &[User]) -> Vec<Response> {
+    host.store.set_slow(true);
+    let send = |user: &User| request(Method::Put, &send_target(room, "t"), Some(&user.token), Some(text(&user.id)));
+    let server = host.server().clone();
+    let answers = host.block_on(join_all(users.iter().map(|user| server.handle(send(user)))));
+    host.store.set_slow(false);
+    answers
+}
+
+fn event_ids(answers: &[Response]) -> BTreeSet<String> {
+    answers.iter().map(event_id).collect()
+}
+
+/// A room with members who have all sent something.
+fn crowd(host: &Host, size: usize) -> (String, Vec<User>) {
+    let users: Vec<_> = (0..size).map(|number| host.register(&format!("user{number}"))).collect();
+    let room = host.create_room(&users[0], json!({ "preset": "public_chat" }));
+    for user in &users[1..] {
+        host.join(user, &room);
+    }
+    for user in &users {
+        host.send(user, &room, "here");
+    }
+    (room, users)
+}
+
+fn last_bodies(host: &Host, user: &User, room: &str, count: usize) -> BTreeSet<String> {
+    let page = host.get(user, &room_path(room, &format!("messages?dir=b&limit={count}"))).ok().body;
+    page["chunk"].as_array().unwrap().iter().map(|event| event["content"]["body"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn messages_that_wait_for_their_room_share_commits() {
+    let host = Host::new();
+    let (room, users) = crowd(&host, 20);
+    host.store.set_fault(None);
+    let ids = event_ids(&all_at_once(&host, &room, &users));
+    assert_eq!(ids.len(), users.len());
+    assert!(host.store.commits() <= 3, "{} commits", host.store.commits());
+    assert_eq!(last_bodies(&host, &users[0], &room, 20), users.iter().map(|user| user.id.clone()).collect());
+    for user in &users {
+        let again = host.send_as(user, &room, "m.room.message", "t", text("again")).ok().text("event_id");
+        assert!(ids.contains(&again), "a repeated request gets the first answer");
+    }
+}
+
+#[test]
+fn one_message_that_is_refused_holds_up_no_other() {
+    let host = Host::new();
+    let (room, users) = crowd(&host, 10);
+    let mut levels = host.state(&users[0], &room, "m.room.power_levels", "").ok().body;
+    levels["events_default"] = 1.into();
+    for user in users.iter().step_by(2).skip(1) {
+        levels["users"][&user.id] = 100.into();
+    }
+    host.put_state(&users[0], &room, "m.room.power_levels", "", levels);
+    let answers = all_at_once(&host, &room, &users);
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [200, 403].repeat(5));
+}
+
+#[test]
+fn messages_whose_common_commit_failed_go_by_themselves() {
+    let host = Host::new();
+    let (room, users) = crowd(&host, 10);
+    // The first goes alone, the others together.
+    host.store.set_fault(Some(Fault::FailAt(2)));
+    let ids = event_ids(&all_at_once(&host, &room, &users));
+    assert_eq!(ids.len(), users.len());
+    assert!(host.store.commits() > 9, "{} commits", host.store.commits());
+    assert_eq!(last_bodies(&host, &users[0], &room, 10), users.iter().map(|user| user.id.clone()).collect());
 }
 
 #[test]
@@ -144,12 +221,13 @@ fn at_once<const N: usize>(host: &Host, user: &User, room: &str, transactions: [
     });
     host.store.set_slow(true);
     let responses = host.block_on(join_all(answers));
-    let id = |response: Response| {
-        let Body::Bytes(bytes) = response.body else { panic!("an answer has a body") };
-        let body: Value = serde_json::from_slice(&bytes).unwrap();
-        body["event_id"].as_str().unwrap().to_owned()
-    };
-    responses.into_iter().map(id).collect()
+    responses.iter().map(event_id).collect()
+}
+
+fn event_id(response: &Response) -> String {
+    let Body::Bytes(bytes) = &response.body else { panic!("an answer has a body") };
+    let body: Value = serde_json::from_slice(bytes).unwrap();
+    body["event_id"].as_str().unwrap_or_else(|| panic!("{body}")).to_owned()
 }
 
 #[test]

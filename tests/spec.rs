@@ -12,6 +12,7 @@ mod spec {
     pub(crate) mod document;
     pub(crate) mod generic;
     pub(crate) mod names;
+    pub(crate) mod node_host;
     pub(crate) mod routes;
     pub(crate) mod scene;
     pub(crate) mod schema;

@@ -261,6 +261,35 @@ fn a_poll_waits_for_news_and_for_nothing_else() {
 }
 
 #[test]
+fn many_polls_are_answered_in_turns_that_let_writers_through() {
+    let host = Host::new();
+    let alice = host.register("alice");
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    let users: Vec<_> = (0..30).map(|number| host.register(&format!("user{number}"))).collect();
+    users.iter().for_each(|user| host.join(user, &room));
+    let begun: Vec<_> = users.iter().map(|user| since(&host.sync(user, None)).to_owned()).collect();
+    // What all of them are told at first is who came online.
+    let begun = users.iter().zip(begun).map(|(user, token)| since(&host.sync(user, Some(&token))).to_owned());
+    let mut polls: Vec<_> =
+        users.iter().zip(begun.collect::<Vec<_>>()).map(|(user, token)| host.begin_sync(user, Some(&token), 20_000)).collect();
+    assert!(polls.iter_mut().all(|poll| poll.answer().is_none()));
+    // The second message comes while the first is being told.
+    let send = |number: usize| {
+        request(
+            Method::Put,
+            &room_path(&room, &format!("send/m.room.message/m{number}")),
+            Some(&alice.token),
+            Some(json!({ "msgtype": "m.text", "body": number.to_string() })),
+        )
+    };
+    let mut sent = host.send_requests((0..2).map(send));
+    assert!(sent.iter_mut().all(|sent| sent.answer().unwrap().status == 200));
+    let told: Vec<_> = polls.iter_mut().map(|poll| timeline_bodies(&poll.answer().unwrap().ok().body, &room)).collect();
+    assert!(told.iter().all(|told| told[0] == "0"));
+    assert!(told.last().unwrap().len() == 2, "who came last is told both");
+}
+
+#[test]
 fn a_poll_ends_after_25_seconds_at_the_latest() {
     let host = Host::new();
     let alice = host.register("alice");

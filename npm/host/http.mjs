@@ -11,6 +11,13 @@ const UPLOAD = /^\/_matrix\/media\/[^/]+\/upload(\/|$)/;
 /** What shows the server's inside, or changes it, to any user: in a browser all users are one person, here they are not. */
 const INSPECTION = /^\/_inglenook\/(status|requests|log|relays|record|records|rooms\/[^/]+\/graph)(\/|$)/;
 
+/** What every answer has, so that web pages may read it: https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients */
+const CORS = [
+  ["access-control-allow-origin", "*"],
+  ["access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"],
+  ["access-control-allow-headers", "X-Requested-With, Content-Type, Authorization"],
+];
+
 const METRICS = "/_inglenook/metrics";
 
 /** The largest bodies that are read into memory; the node refuses what is larger with the same limits. */
@@ -136,7 +143,7 @@ export class Front {
 
   async #refuse(request, response, status, errcode, error) {
     const body = Buffer.from(JSON.stringify({ errcode, error }));
-    const headers = [["content-type", "application/json"], ["content-length", String(body.length)], ["access-control-allow-origin", "*"]];
+    const headers = [["content-type", "application/json"], ["content-length", String(body.length)], ...CORS];
     await this.#send(response, { status, headers, body: [body] });
     discard(request);
   }

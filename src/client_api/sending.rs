@@ -2,7 +2,10 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room>
 
-use std::rc::Rc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use ruma::{EventId, UserId};
 use serde_json::{Map, Value, json};
@@ -16,8 +19,9 @@ use crate::{
     event::NewEvent,
     http::{Method, Response},
     presence,
-    room_server::{Draft, Room, Undecided, relation::Relation},
-    transactions::Begun,
+    room_server::{Draft, Room, RoomNumber, Undecided, relation::Relation},
+    server::Server,
+    transactions::{Begun, Transaction},
 };
 
 pub(super) const ROUTES: &[Route] = &[Route {
@@ -58,21 +62,112 @@ pub(super) async fn send_once(call: &Call, room: &Rc<Room>, event: NewEvent, pat
     // Whoever has sent what they typed types no more; readers are woken for both at once.
     server.typing.borrow_mut().set(room.number, session.user.clone(), None);
     let sent_by = (session.device.clone(), id.to_owned());
-    let relation = Relation::of_new(&event.content);
-    let body = server.rooms.transact_in(room, |draft| {
-        match (&event.redacts, &relation) {
-            (Some(target), _) => check_redaction(draft, &event.sender, target)?,
-            (None, Some(relation)) => check_relation(draft, &event, relation)?,
+    let message = Message { event, sent_by, transaction, answer: Cell::default() };
+    let body = message.send(server, room).await?;
+    Ok(Response::ok(&body))
+}
+
+/// So many messages are sent to a room in one commit: few enough to be signed while others wait.
+const MOST_TOGETHER: usize = 16;
+
+/// Messages that wait for their room, where each costs a commit of the disk. Who comes first sends for all.
+#[derive(Default)]
+pub(crate) struct Outbox(RefCell<Vec<(RoomNumber, Rc<Message>)>>);
+
+/// A message on its way.
+struct Message {
+    event: NewEvent,
+    sent_by: (String, String),
+    transaction: Transaction,
+    /// What is to be answered, once somebody has sent it.
+    answer: Cell<Option<Value>>,
+}
+
+impl Message {
+    async fn send(self, server: &Server, room: &Rc<Room>) -> Result<Value, Error> {
+        let relation = Relation::of_new(&self.event.content);
+        let message = Rc::new(self);
+        // What stands by itself can be decided upon with others; what refers to another event may depend on them.
+        let stands_alone = message.event.redacts.is_none() && relation.is_none();
+        let body = match stands_alone.then(|| server.outbox.add(room.number, &message)) {
+            Some(()) => send_waiting(server, room, &message).await?,
+            None => None,
+        };
+        let body = match body {
+            Some(body) => body,
+            None => server.rooms.transact_in(room, |draft| message.add_to(draft, relation.as_ref())).await?,
+        };
+        message.transaction.remember(body.clone());
+        Ok(body)
+    }
+
+    fn add_to(&self, draft: &mut Draft<'_>, relation: Option<&Relation>) -> Result<Value, Undecided> {
+        match (&self.event.redacts, relation) {
+            (Some(target), _) => check_redaction(draft, &self.event.sender, target)?,
+            (None, Some(relation)) => check_relation(draft, &self.event, relation)?,
             (None, None) => {}
         }
-        let event_id = draft.add(event.clone(), Some(sent_by.clone()))?;
+        let event_id = draft.add(self.event.clone(), Some(self.sent_by.clone()))?;
         let body = json!({ "event_id": event_id });
-        transaction.store(&body, draft.rows());
+        self.transaction.store(&body, draft.rows());
         Ok(body)
-    });
-    let body = body.await?;
-    transaction.remember(body.clone());
-    Ok(Response::ok(&body))
+    }
+}
+
+impl Outbox {
+    fn add(&self, room: RoomNumber, message: &Rc<Message>) {
+        self.0.borrow_mut().push((room, Rc::clone(message)));
+    }
+
+    fn has(&self, message: &Rc<Message>) -> bool {
+        self.0.borrow().iter().any(|(_, other)| Rc::ptr_eq(other, message))
+    }
+
+    fn remove(&self, message: &Rc<Message>) {
+        self.0.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, message));
+    }
+
+    /// The first messages for a room.
+    fn take(&self, room: RoomNumber) -> Vec<Rc<Message>> {
+        let mut taken = Vec::new();
+        self.0.borrow_mut().retain(|(of, message)| {
+            let is_taken = *of == room && taken.len() < MOST_TOGETHER;
+            if is_taken {
+                taken.push(Rc::clone(message));
+            }
+            !is_taken
+        });
+        taken
+    }
+}
+
+/// Sends what waits for the room in one commit, unless whoever held the room's lock before has done it. `None` where several
+/// messages went together and failed together: then each has to go by itself.
+async fn send_waiting(server: &Server, room: &Rc<Room>, message: &Rc<Message>) -> Result<Option<Value>, Error> {
+    loop {
+        let mut together = None;
+        let bodies = server.rooms.transact_in(room, |draft| {
+            let together = together.get_or_insert_with(|| server.outbox.take(room.number));
+            together.iter().map(|message| message.add_to(draft, None)).collect::<Result<Vec<_>, _>>()
+        });
+        let bodies = match bodies.await {
+            Ok(bodies) => bodies,
+            Err(error) => {
+                server.outbox.remove(message);
+                // Where others were with it, the fault may be one of theirs.
+                let is_own = together.iter().flatten().all(|other| Rc::ptr_eq(other, message));
+                return if is_own { Err(error) } else { Ok(None) };
+            }
+        };
+        for (message, body) in together.iter().flatten().zip(bodies) {
+            message.answer.set(Some(body));
+        }
+        let body = message.answer.take();
+        // Others may have been before it, more than go together.
+        if body.is_some() || !server.outbox.has(message) {
+            return Ok(body);
+        }
+    }
 }
 
 fn check_relation(draft: &Draft<'_>, event: &NewEvent, relation: &Relation) -> Result<(), Undecided> {

@@ -17,10 +17,8 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
     http::{Method, Response},
-    parse,
-    room_server::{Room, RoomNumber, commit::UserRoom},
+    room_server::Room,
     server::Server,
-    storage::{Key, KeyReader, Scan, Table},
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -198,14 +196,9 @@ async fn note(call: &Call, version: &RoomVersion, event: &CheckedPdu, told: &[Va
 async fn check_number(call: &Call, room: &Room, pdu: &Pdu) -> Result<(), Error> {
     let (server, origin) = (&call.server, call.origin()?);
     let Some(user) = pdu.state_key.as_deref().and_then(|user| UserId::parse(user).ok()) else { return Ok(()) };
-    let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::UserRooms).text(user.as_str()))).await?;
-    let pending = rows.iter().filter_map(|row| {
-        let mut key = KeyReader::new(&row.key);
-        let number = key.text().and_then(|_| key.number()).map(RoomNumber)?;
-        let row = parse::json::<UserRoom>(&row.value).ok().filter(|row| row.membership == "invite")?;
-        Some((number, row.event))
-    });
-    let pending: Vec<_> = pending.collect();
+    let memberships = server.rooms.memberships(&user).await?;
+    let pending = memberships.iter().filter(|(_, membership)| membership.membership == "invite");
+    let pending: Vec<_> = pending.map(|(number, membership)| (*number, membership.event)).collect();
     if pending.iter().any(|(number, _)| *number == room.number) {
         return Ok(());
     }

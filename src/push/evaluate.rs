@@ -5,7 +5,7 @@
 use ruma::UserId;
 use serde_json::Value;
 
-use super::glob::Pattern;
+use super::glob::{Pattern, lower_case};
 use crate::room_server::PowerLevels;
 
 /// What rules may ask beside the event.
@@ -83,8 +83,12 @@ fn holds(condition: &Value, event: &Value, context: &PushContext<'_>) -> bool {
 
 fn event_match(event: &Value, key: &str, pattern: &str) -> bool {
     let Some(text) = property(event, key).and_then(Value::as_str) else { return false };
-    let pattern = Pattern::glob(pattern);
-    if key == "content.body" { pattern.matches_words(text) } else { pattern.matches(text) }
+    match key {
+        "content.body" => Pattern::glob(pattern).matches_words(text),
+        // Most patterns are names, which most events have not: that is seen by their first letters.
+        _ if !pattern.contains(['*', '?']) => lower_case(pattern).eq(lower_case(text)),
+        _ => Pattern::glob(pattern).matches(text),
+    }
 }
 
 fn property_is(event: &Value, key: &str, value: &Value) -> bool {
@@ -134,7 +138,11 @@ fn is_simple(value: &Value) -> bool {
 ///
 /// <https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths>
 fn property<'a>(event: &'a Value, path: &str) -> Option<&'a Value> {
-    crate::filter::split_path(path).iter().try_fold(event, |value, name| value.as_object()?.get(name))
+    let below = |value: &'a Value, name: &str| value.as_object()?.get(name);
+    match path.contains('\\') {
+        true => crate::filter::split_path(path).iter().try_fold(event, |value, name| below(value, name)),
+        false => path.split('.').try_fold(event, below),
+    }
 }
 
 fn actions(rule: &Value) -> Actions {

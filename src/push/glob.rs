@@ -62,7 +62,7 @@ impl Pattern {
     }
 }
 
-fn lower_case(text: &str) -> impl Iterator<Item = char> + '_ {
+pub(super) fn lower_case(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars().flat_map(char::to_lowercase)
 }
 

@@ -5,7 +5,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
@@ -13,12 +17,14 @@ use serde_json::{Map, Value, json};
 use super::evaluate::{PushContext, evaluate};
 use crate::{
     account_data,
-    client_event::{RoomId, client_event},
+    client_event::{RoomId, Viewer, bare_event},
     error::Error,
+    event::Pdu,
+    log::Output,
     receipts::{self, ReadPositions},
     room_server::{
         EventNumber, Need, Position, PowerLevels, Room, RoomNumber, View, commit::UserRoom, relation::thread_of, room_log,
-        snapshot::Snapshot,
+        snapshot::Snapshot, stored::StoredEvent,
     },
     sections::Sections,
     server::Server,
@@ -35,9 +41,18 @@ const MAX_CHANGES: usize = 100;
 /// So many counts are kept in memory; past that, all are forgotten and counted again.
 const MAX_KEPT: usize = 10_000;
 
+/// So many events are kept as the rules see them: more than are new to several users of a room at a time.
+const MAX_EVENTS: usize = 256;
+
 /// The counts of every user and room that asked.
 #[derive(Default)]
-pub(crate) struct UnreadCounts(BTreeMap<(OwnedUserId, RoomNumber), Counted>);
+pub(crate) struct UnreadCounts {
+    counts: BTreeMap<(OwnedUserId, RoomNumber), Counted>,
+    /// Users' rules, and the position up to which they are known to hold.
+    rules: BTreeMap<OwnedUserId, (Position, Rc<Value>)>,
+    /// Events as the rules see them, the latest last.
+    events: VecDeque<(Arc<Pdu>, Rc<Value>)>,
+}
 
 /// What was counted.
 #[derive(Clone)]
@@ -100,8 +115,26 @@ pub(crate) async fn add_counts(
 
 /// The user's push rules.
 pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Rc<Value>, Error> {
-    let rules = account_data::read(server, user, None, super::rules::KIND).await?;
-    Ok(Rc::new(rules.unwrap_or_else(|| super::rules::predefined(user))))
+    let end = server.log.end();
+    let kept = server.unread.borrow().rules.get(user).cloned();
+    let may_have_changed = |output: &Output| matches!(output, Output::AccountData { user: of, .. } if of == user);
+    let rules = match kept {
+        Some((upto, rules)) if !server.log.any_since(upto, may_have_changed) => rules,
+        _ => {
+            let rules = account_data::read(server, user, None, super::rules::KIND).await?;
+            Rc::new(rules.unwrap_or_else(|| super::rules::predefined(user)))
+        }
+    };
+    keep(&mut server.unread.borrow_mut().rules, MAX_KEPT, user.to_owned(), (end, Rc::clone(&rules)));
+    Ok(rules)
+}
+
+/// Keeps one more, and forgets all others where there are too many.
+fn keep<K: Ord, V>(kept: &mut BTreeMap<K, V>, most: usize, key: K, value: V) {
+    if kept.len() >= most && !kept.contains_key(&key) {
+        kept.clear();
+    }
+    kept.insert(key, value);
 }
 
 async fn counts(
@@ -114,7 +147,7 @@ async fn counts(
     let RoomOfUser { room, membership } = room;
     let read = receipts::own_read_positions(server, room, user).await?;
     let key = (user.to_owned(), room.number);
-    let kept = server.unread.borrow().0.get(&key).cloned();
+    let kept = server.unread.borrow().counts.get(&key).cloned();
     let joined = match &kept {
         Some(kept) if kept.joined.member == membership.event => kept.joined,
         _ => joined(server, room, membership).await?,
@@ -128,11 +161,7 @@ async fn counts(
         count(server, user, room, &mut counted, upto).await?;
     }
     let counts = counted.counts.clone();
-    let mut unread = server.unread.borrow_mut();
-    if unread.0.len() >= MAX_KEPT {
-        unread.0.clear();
-    }
-    unread.0.insert(key, counted);
+    keep(&mut server.unread.borrow_mut().counts, MAX_KEPT, key, counted);
     Ok(counts)
 }
 
@@ -168,8 +197,8 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
             if is_own || counted.read.covers(event.decided.position, thread.as_deref()) || !is_visible(view, &event, user, true)? {
                 continue;
             }
-            let viewer = crate::client_event::Viewer { user, device: "", now };
-            let actions = evaluate(&counted.rules, &client_event(view, &event, viewer, RoomId::Named)?.to_value(), &context);
+            let event = as_rules_see_it(server, view, &event, Viewer { user, device: "", now })?;
+            let actions = evaluate(&counted.rules, &event, &context);
             let counts = found.entry(thread).or_default();
             counts.notify += u64::from(actions.notify);
             counts.highlight += u64::from(actions.notify && actions.highlight);
@@ -183,6 +212,24 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
     }
     counted.upto = upto;
     Ok(())
+}
+
+/// The event as a value, made once for all users who are told of it alike.
+fn as_rules_see_it(server: &Server, view: &View<'_>, event: &StoredEvent, viewer: Viewer<'_>) -> Result<Rc<Value>, Need> {
+    let told = bare_event(view, event, viewer, RoomId::Named)?;
+    let events = &mut server.unread.borrow_mut().events;
+    let known = events.iter().rev().find(|(pdu, _)| told.is_as_sent() && Arc::ptr_eq(pdu, &event.pdu));
+    if let Some((_, value)) = known {
+        return Ok(Rc::clone(value));
+    }
+    let value = Rc::new(told.to_value());
+    if told.is_as_sent() {
+        if events.len() >= MAX_EVENTS {
+            events.pop_front();
+        }
+        events.push_back((told.pdu, Rc::clone(&value)));
+    }
+    Ok(value)
 }
 
 /// The user's display name in the room.

@@ -8,6 +8,7 @@ use ruma::{EventId, OwnedEventId};
 use crate::erasure::Erasures;
 
 use super::{
+    memberships::KnownMemberships,
     number::{EventNumber, RoomNumber},
     snapshot::{Node, NodeId},
     stored::StoredEvent,
@@ -20,6 +21,7 @@ const GENERATION: usize = 4_000;
 #[derive(Default)]
 pub struct Cache {
     pub(super) erasures: Erasures,
+    pub(super) memberships: KnownMemberships,
     nodes: RefCell<Generations<NodeId, Rc<Node>>>,
     events: RefCell<Generations<EventNumber, Arc<StoredEvent>>>,
     ids: RefCell<Generations<(RoomNumber, OwnedEventId), EventNumber>>,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     draft::{Appended, Draft, MemberChange},
     head::Head,
+    memberships,
     number::{EventNumber, Position, RoomNumber},
     relation,
     room_log::LogRow,
@@ -43,6 +44,8 @@ pub(super) struct Committed {
     log: Vec<LogRow>,
     events: Vec<Arc<StoredEvent>>,
     nodes: Vec<(NodeId, std::rc::Rc<Node>)>,
+    /// Local users of whose rooms something was written.
+    users: Vec<OwnedUserId>,
 }
 
 impl Draft<'_> {
@@ -80,7 +83,7 @@ impl Draft<'_> {
         }
         batch.put_json(Key::new(Table::Heads).number(room.0), &self.head);
         batch.append(std::mem::take(&mut self.rows));
-        Committed { head: std::mem::take(&mut self.head), log, events, nodes }
+        Committed { head: std::mem::take(&mut self.head), log, events, nodes, users: memberships::changed(batch) }
     }
 
     fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
@@ -169,6 +172,9 @@ impl Committed {
         }
         for (id, node) in self.nodes {
             cache.keep_node(id, node);
+        }
+        if !self.users.is_empty() {
+            cache.memberships.forget(&self.users);
         }
         room.advance(self.head, self.log);
     }

@@ -110,7 +110,8 @@ impl Relation {
         let key = self.key.as_str().filter(|_| self.rel_type == "m.annotation")?;
         let mut hash = Sha256::new();
         for part in [sender.as_str(), kind, key] {
-            hash.update(part.len().to_be_bytes());
+            // The same on machines of every width.
+            hash.update((part.len() as u32).to_be_bytes());
             hash.update(part);
         }
         Some(group_prefix(room, &self.event_id, Group::Annotated).raw(&hash.finalize()))

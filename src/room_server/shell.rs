@@ -40,7 +40,7 @@ pub struct RoomServer {
     log: Rc<Log>,
     identity: Rc<Identity>,
     clock: Rc<dyn Clock>,
-    cache: Rc<Cache>,
+    pub(super) cache: Rc<Cache>,
     rooms: Rc<RefCell<Rooms>>,
     next_room: Cell<u64>,
     next_event: Cell<u64>,

@@ -13,6 +13,7 @@ use super::{
     joined::joined_room,
     left::{left_room, stripped_state},
     rooms::{RoomOfUser, rooms_of},
+    turns::turn,
     window::{Since, StateSection, Window},
 };
 use crate::{
@@ -62,13 +63,13 @@ async fn sync(call: Call) -> Result<Response, Error> {
         filter,
     };
     loop {
+        turn(&server).await;
+        (window.upto, window.now) = (server.log.end(), server.now());
         let (news, is_empty, rooms) = answer(&server, &window).await?;
         let over = window.since.is_none() || full_state || server.is_stopping() || server.now() >= deadline;
         if !is_empty || over || !wait_for_news(&server, &window, &rooms, deadline, &call.request.gone).await {
             return Ok(Response::ok(&news));
         }
-        window.upto = server.log.end();
-        window.now = server.now();
     }
 }
 

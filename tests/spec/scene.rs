@@ -15,6 +15,7 @@ use super::{
     case::{Content, NOBODY, Sent, Step},
     check,
     names::Names,
+    node_host::{self, NodeHost},
 };
 use crate::support::{Answer, CrossSigner, Host, Signer, User, encode, room_path};
 
@@ -39,28 +40,21 @@ struct Scene {
 
 /// A copy of the scene for one case.
 pub(crate) struct World {
-    host: Host,
+    home: Home,
     pub(crate) names: Names,
+}
+
+/// Where a copy of the scene is.
+enum Home {
+    Here(Box<Host>),
+    Node(NodeHost),
 }
 
 impl World {
     /// A copy of the scene, in which alice and nobody may ask no more where it is `limited`.
     pub(crate) fn new(limited: bool) -> Self {
-        let limits = RateLimits { burst: 1, sign_ins: 1, ..RateLimits::default() };
-        // With the scene's own seed, what is new would get the IDs of what is there.
-        let mut host = Host::seeded(Config { rate_limits: limited.then_some(limits), ..config() }, 2);
-        let database = host.database().another_instance();
-        let mut batch = Batch::new();
-        for (key, value) in &SCENE.rows {
-            batch.put(key.clone(), value.clone());
-        }
-        host.block_on(async {
-            database.claim().await?;
-            database.commit(batch).await
-        })
-        .unwrap();
-        host.restart();
-        let world = Self { host, names: SCENE.names.clone() };
+        let home = if node_host::is_wanted() { Home::Node(NodeHost::start(&SCENE.rows)) } else { Home::Here(Box::new(copy(limited))) };
+        let world = Self { home, names: SCENE.names.clone() };
         if limited {
             USED_UP_BY.iter().for_each(|(caller, method, target)| {
                 world.send(&Sent::new(caller, *method, target, Content::None));
@@ -71,8 +65,14 @@ impl World {
 
     /// Sends a request and returns its answer.
     pub(crate) fn send(&self, sent: &Sent) -> Answer {
-        let mut pending = self.host.send_request(check::request(sent, &self.names));
-        pending.answer().unwrap_or_else(|| panic!("{} {} is not answered", sent.method.as_str(), sent.target))
+        let request = check::request(sent, &self.names);
+        match &self.home {
+            Home::Here(host) => {
+                let answer = host.send_request(request).answer();
+                answer.unwrap_or_else(|| panic!("{} {} is not answered", sent.method.as_str(), sent.target))
+            }
+            Home::Node(host) => host.send(&request),
+        }
     }
 
     /// Takes a step before a case, and says what is wrong with its answer.
@@ -95,6 +95,25 @@ impl World {
         }
         None
     }
+}
+
+/// A host with the scene's rows.
+fn copy(limited: bool) -> Host {
+    let limits = RateLimits { burst: 1, sign_ins: 1, ..RateLimits::default() };
+    // With the scene's own seed, what is new would get the IDs of what is there.
+    let mut host = Host::seeded(Config { rate_limits: limited.then_some(limits), ..config() }, 2);
+    let database = host.database().another_instance();
+    let mut batch = Batch::new();
+    for (key, value) in &SCENE.rows {
+        batch.put(key.clone(), value.clone());
+    }
+    host.block_on(async {
+        database.claim().await?;
+        database.commit(batch).await
+    })
+    .unwrap();
+    host.restart();
+    host
 }
 
 /// The settings of the scene and its copies.

@@ -167,7 +167,7 @@ impl Store for FailingStore {
 }
 
 /// Lets every other task have a turn.
-async fn yield_once() {
+pub(super) async fn yield_once() {
     let mut yielded = false;
     future::poll_fn(|context| {
         if std::mem::replace(&mut yielded, true) {

@@ -370,6 +370,12 @@ impl Pending {
 impl Answer {
     fn of(response: Response, blobs: &MemoryBlobs) -> Self {
         let bytes = network::whole(response.body, blobs);
+        Self::of_bytes(Response { body: Body::Bytes(bytes), ..response })
+    }
+
+    /// The answer of a response with its whole body.
+    pub(crate) fn of_bytes(response: Response) -> Self {
+        let bytes = if let Body::Bytes(bytes) = response.body { bytes } else { Vec::new() };
         let is_json = response.headers.get("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         let body = if is_json { serde_json::from_slice(&bytes).unwrap_or_default() } else { Value::Null };
         Self { status: response.status, headers: response.headers, body, bytes }

@@ -1,4 +1,4 @@
-//! The benchmarks: natively, and in the service worker of a real browser.
+//! The benchmarks: natively, in the service worker of a real browser, and in Node.js.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -13,6 +13,7 @@ pub(crate) enum Target {
     Browser,
     Federation,
     Relay,
+    Node,
 }
 
 /// Runs one benchmark, or all, handing further arguments through.
@@ -22,6 +23,7 @@ pub(crate) fn run(target: Option<Target>, arguments: &[OsString]) -> Result<()> 
         (Target::Browser, browser),
         (Target::Federation, federation),
         (Target::Relay, relay),
+        (Target::Node, node),
     ];
     for (_, bench) in all.into_iter().filter(|(each, _)| target.is_none_or(|target| target == *each)) {
         bench(arguments)?;
@@ -50,6 +52,15 @@ fn relay(arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new("cargo");
     command.current_dir(workspace::root()?).args(["bench", "--package", "inglenook-relay", "--profile", "relay", "--bench", "relay", "--"]);
     process::run(command.args(arguments))
+}
+
+/// The Node host beside Synapse.
+fn node(arguments: &[OsString]) -> Result<()> {
+    let tools = setup::packaging()?;
+    package::build()?;
+    let mut command = tools.command("node");
+    command.current_dir(workspace::root()?).env("SYNAPSE_PYTHON", setup::synapse()?);
+    process::run(command.arg("tests-wasm/bench/node.mjs").args(arguments))
 }
 
 fn in_browsers(script: &str, arguments: &[OsString]) -> Result<()> {

@@ -23,7 +23,7 @@ const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     ("fmt", "fmt", |_| format()),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
@@ -35,6 +35,7 @@ const STEPS: [Step; 16] = [
     ("browser node interop", "package", |_| package::build()),
     ("browser node interop", "relay", |_| relay::build()),
     ("node", "node host", |_| node_tests()),
+    ("node", "node responses", |_| node_responses()),
     ("interop", "matrix-sdk", |machine| matrix_sdk::test(machine.tools()?)),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
@@ -148,6 +149,13 @@ fn node_tests() -> Result<()> {
     process::run(Command::new("node").current_dir(folder).args(arguments))
 }
 
+/// The table of cases that holds responses against the specification, played on Node hosts.
+fn node_responses() -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()?).env("NODE_HOST_CASES", "1");
+    process::run(command.args(["test", "--package", "inglenook", "--test", "spec"]))
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Engine {
     Chromium,
@@ -239,7 +247,7 @@ mod tests {
     fn a_part_stands_for_its_steps_and_nothing_for_all() {
         assert_eq!(selected(&["lint"]), ["clippy", "clippy for wasm"]);
         assert_eq!(selected(&["webkit", "fmt"]), ["fmt", "webkit"]);
-        assert_eq!(selected(&["node"]), ["node store", "package", "relay", "node host"]);
+        assert_eq!(selected(&["node"]), ["node store", "package", "relay", "node host", "node responses"]);
         assert_eq!(selected(&[]).len(), STEPS.len());
     }
 

@@ -33,7 +33,7 @@ Usage: cargo xtask <command>
                           --check leaves the crates out, --totals the budget too
   interop [--short] [--pair ONE-OTHER] [--version N] [--only WORDS]
                           rooms shared with Synapse, which is installed from PyPI
-  bench [native | browser | federation | relay] [ARGUMENT...]
+  bench [native | browser | federation | relay | node] [ARGUMENT...]
                           run the benchmarks, all by default
   setup [--browsers] [--env]
                           install what building needs (and testing, with --browsers);
@@ -118,6 +118,7 @@ fn run_bench(mut arguments: lexopt::Parser) -> Result<()> {
         Some("browser") => Some(bench::Target::Browser),
         Some("federation") => Some(bench::Target::Federation),
         Some("relay") => Some(bench::Target::Relay),
+        Some("node") => Some(bench::Target::Node),
         _ => None,
     };
     if target.is_some() {

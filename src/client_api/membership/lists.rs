@@ -13,10 +13,10 @@ use crate::{
     gather::Gather,
     history,
     http::Response,
-    parse,
+    profiles::rooms_of,
     room_server::{
-        EventNumber, Room, RoomNumber, View,
-        commit::{UserRoom, members_prefix, timeline_key},
+        EventNumber, Room, View,
+        commit::{members_prefix, timeline_key},
         snapshot::Snapshot,
         stored::StoredEvent,
         view::collect,
@@ -24,7 +24,7 @@ use crate::{
     sections::Sections,
     server::Server,
     sight::Sight,
-    storage::{Key, KeyReader, Scan, Table},
+    storage::Scan,
     tokens::TopologicalToken,
 };
 
@@ -32,17 +32,8 @@ const MEMBERSHIPS: [&str; 5] = ["join", "invite", "knock", "leave", "ban"];
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms>
 pub(super) async fn joined_rooms(call: Call) -> Result<Response, Error> {
-    let prefix = Key::new(Table::UserRooms).text(call.user()?.as_str());
-    let mut rooms = Vec::new();
-    for row in call.server.ports.store.scan(&Scan::prefix(prefix)).await? {
-        let mut key = KeyReader::new(&row.key);
-        let (Some(_), Some(number)) = (key.text(), key.number()) else { continue };
-        let Ok(user_room) = parse::json::<UserRoom>(&row.value) else { continue };
-        if user_room.membership == "join" {
-            let room = call.server.rooms.room_by_number(RoomNumber(number), user_room.event).await?;
-            rooms.push(room.id.clone());
-        }
-    }
+    let rooms = rooms_of(&call.server, call.user()?).await?;
+    let rooms: Vec<_> = rooms.iter().filter(|(_, membership)| membership == "join").map(|(room, _)| &room.id).collect();
     Ok(Response::ok(&json!({ "joined_rooms": rooms })))
 }
 
