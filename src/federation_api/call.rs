@@ -60,7 +60,8 @@ impl Call {
         if access == Access::Signed {
             let origin = self.signer().await?;
             if let Some(record) = self.request.header(RECORD_HEADER) {
-                self.server.records.learn_from_header(&origin, record).await?;
+                let is_stranger = !self.server.federation_sender.knows(&origin);
+                self.server.records.learn_from_header(&origin, record, is_stranger).await?;
             }
             self.origin = Some(origin);
         }

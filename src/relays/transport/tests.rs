@@ -91,12 +91,7 @@ impl Sockets for Relays {
 }
 
 fn transport() -> RelayTransport {
-    RelayTransport {
-        sockets: Box::new(Relays(RefCell::default())),
-        tunnels: RefCell::default(),
-        retentions: RefCell::default(),
-        hurry: Signal::default(),
-    }
+    RelayTransport::over(Box::new(Relays(RefCell::default())))
 }
 
 fn destination(relays: &[&str]) -> Destination {
