@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 use futures_util::{FutureExt, SinkExt, StreamExt, future::LocalBoxFuture};
 use inglenook_protocol::{
     handshake::{Challenge, Verdict, Welcome},
-    limits::{Limits, Quota, Software},
+    limits::{AddressLimits, Limits, Quota, Software},
     message::{Headers, Request, Response, Whole, whole},
     path::{DEPOSIT, LIMITS, OUTCOME_HEADER, Outcome},
     socket::ByteSocket,
@@ -110,6 +110,7 @@ fn limits() -> Limits {
         retention_ms: 77,
         max_deposit: 1,
         request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use inglenook::{
 };
 use inglenook_protocol::{
     handshake::{Challenge, Welcome},
-    limits::{Limits, Quota, Software},
+    limits::{AddressLimits, Limits, Quota, Software},
     message::{self, Headers, Response, collect, read_request, whole, write_response},
     node_record::host_of,
     path::{self, OUTCOME_HEADER, Outcome},
@@ -217,6 +217,7 @@ fn limits() -> Limits {
         retention_ms: 24 * 3_600_000,
         max_deposit: 1,
         request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
 

@@ -41,6 +41,7 @@ fn limits() -> Limits {
         retention_ms: 1,
         max_deposit: 1,
         request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
 
