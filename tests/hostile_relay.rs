@@ -5,7 +5,9 @@
 
 mod support;
 
+// Other tests do more with it.
 #[path = "hostile_relay/relay.rs"]
+#[allow(dead_code)]
 mod relay;
 #[path = "hostile_relay/scene.rs"]
 mod scene;
@@ -213,7 +215,12 @@ fn another_relays_challenge_is_answered_with_what_is_worth_nothing_there() {
             *self.0.borrow_mut() = Some(relay);
             Box::pin(async move { Ok(Box::new(node) as Box<dyn Socket>) })
         }
-        fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> futures_util::future::LocalBoxFuture<'a, std::io::Result<Vec<u8>>> {
+        fn post<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a str,
+            _: Vec<u8>,
+        ) -> futures_util::future::LocalBoxFuture<'a, std::io::Result<inglenook::http::Pieces>> {
             Box::pin(async { Err(std::io::ErrorKind::Unsupported.into()) })
         }
     }

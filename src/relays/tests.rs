@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Config,
-    http::Method,
+    http::{Method, Pieces},
     identity::{Identity, Name},
     ports::{Destination, Reply, Transport},
     storage::MemoryStore,
@@ -51,7 +51,7 @@ impl Sockets for Relay {
         async move { Ok(Box::new(node) as Box<dyn Socket>) }.boxed_local()
     }
 
-    fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>> {
+    fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Pieces>> {
         async { Err(io::ErrorKind::Unsupported.into()) }.boxed_local()
     }
 }

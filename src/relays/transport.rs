@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::{
-    FutureExt,
+    FutureExt, TryStreamExt,
     future::{join_all, select},
 };
 use inglenook_protocol::{
@@ -175,13 +175,14 @@ impl RelayTransport {
 
     async fn exchange(&self, relay: &str, message: message::Request<message::Whole>) -> io::Result<Response> {
         if let Some(tunnel) = self.tunnel_to(relay) {
-            return carry::incoming_response(tunnel.request(message).await.map_err(io::Error::other)?).await;
+            return up(&tunnel, message).await;
         }
+        let target = message.uri.clone();
         let mut bytes = futures_util::io::Cursor::new(Vec::new());
         write_request(&mut bytes, message).await.map_err(io::Error::other)?;
         let url = format!("{}{}", relay.trim_end_matches('/'), path::FORWARD);
         let answer = self.sockets.post(&url, CONTENT_TYPE, bytes.into_inner()).await?;
-        carry::incoming_response(read_response(futures_util::io::Cursor::new(answer)).await?).await
+        carry::incoming_response(&target, read_response(answer.into_async_read()).await?).await
     }
 
     async fn deliver(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
@@ -209,13 +210,7 @@ impl RelayTransport {
                 }
                 message
             });
-            let asked = async {
-                io::Result::Ok(said(
-                    to,
-                    request,
-                    carry::incoming_response(tunnel.request(message?).await.map_err(io::Error::other)?).await?,
-                ))
-            };
+            let asked = async { io::Result::Ok(said(to, request, up(&tunnel, message?).await?)) };
             match asked.await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
                 Ok(Said::Stored(at)) => {
@@ -237,6 +232,12 @@ impl Transport for RelayTransport {
     fn send<'a>(&'a self, to: &'a Destination, request: Request) -> Answer<'a, Reply, TransportError> {
         self.deliver(to, request).boxed_local()
     }
+}
+
+/// Sends a request up a tunnel.
+async fn up(tunnel: &Tunnel, message: message::Request<message::Whole>) -> io::Result<Response> {
+    let target = message.uri.clone();
+    carry::incoming_response(&target, tunnel.request(message).await.map_err(io::Error::other)?).await
 }
 
 /// Drives a tunnel to its end, and beside it what is to be done while it lives. Returns why it ended.

@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 use futures_executor::block_on;
 use futures_util::{FutureExt, SinkExt, StreamExt, future::LocalBoxFuture, io::Cursor, stream};
 use inglenook::{
+    http::Pieces,
     identity::{Identity, Name},
     ports::Clock,
     relays::{Message, Socket, Sockets},
@@ -52,6 +53,10 @@ pub(crate) enum Deed {
     Change(Change),
     /// It answers as the last request was answered that it has handed on.
     AnswerAsBefore,
+    /// It breaks an answer off after so many pieces.
+    CutOff(usize),
+    /// After so many pieces no more come.
+    StandStill(usize),
     /// It never answers.
     Hang,
     /// It answers without an end, and counts the megabytes that it got rid of.
@@ -116,11 +121,28 @@ impl Relay {
 
     /// Sends a request down the tunnel of a node; `None` where it is not answered.
     pub(crate) async fn hand(&self, node: &str, letter: &Letter) -> Option<(u16, Headers, Vec<u8>)> {
-        let tunnel = self.tunnels.borrow().get(node).cloned()?;
-        let Letter { method, to, uri, headers, body } = letter.clone();
-        let response = tunnel.request(message::Request { method, authority: to, uri, headers, body: whole(body) }).await.ok()?;
+        let response = self.ask(node, letter).await?;
         let body = collect(response.body, 64 << 20).await.ok()?;
         Some((response.status, response.headers, body))
+    }
+
+    async fn ask(&self, node: &str, letter: &Letter) -> Option<Response<tunnel::TunnelBody>> {
+        let tunnel = self.tunnels.borrow().get(node).cloned()?;
+        let Letter { method, to, uri, headers, body } = letter.clone();
+        tunnel.request(message::Request { method, authority: to, uri, headers, body: whole(body) }).await.ok()
+    }
+
+    /// Hands a request on, and its answer back as it comes, cut off where the test says so.
+    async fn stream(&self, letter: &Letter) -> Option<Response<Body>> {
+        let Response { status, headers, body } = self.ask(&letter.to, letter).await?;
+        let headers = headers.with(OUTCOME_HEADER, Outcome::Answered.as_str());
+        let body = body.boxed_local();
+        let body = match &*self.deed.borrow() {
+            Deed::CutOff(after) => body.take(*after).chain(stream::iter([Err(io::ErrorKind::BrokenPipe.into())])).boxed_local(),
+            Deed::StandStill(after) => body.take(*after).chain(stream::pending()).boxed_local(),
+            _ => body,
+        };
+        Some(Response { status, headers, body })
     }
 
     /// Lets a node in and serves its tunnel.
@@ -149,7 +171,7 @@ impl Relay {
     /// What it answers by itself, if it does; the inner `None` is no answer at all.
     fn own_answer(&self) -> Option<Option<Response<Body>>> {
         Some(Some(match &*self.deed.borrow() {
-            Deed::Pass | Deed::Change(_) => return None,
+            Deed::Pass | Deed::Change(_) | Deed::CutOff(_) | Deed::StandStill(_) => return None,
             Deed::Hang => return Some(None),
             Deed::Keep => said(202, "{}", Outcome::Stored),
             Deed::MakeUp(status, body) => said(*status, body, Outcome::Answered),
@@ -167,6 +189,9 @@ impl Relay {
             Some(Some(answer)) => return answer,
             Some(None) => return std::future::pending().await,
             None => {}
+        }
+        if letter.uri.contains("/media/") {
+            return self.stream(&letter).await.unwrap_or_else(|| said(503, "{}", Outcome::Refused));
         }
         let Some((status, headers, body)) = self.hand(&letter.to, &letter).await else {
             return said(503, "{}", Outcome::Refused);
@@ -244,13 +269,13 @@ impl Sockets for Relays {
         async move { dialled }.boxed_local()
     }
 
-    fn post<'a>(&'a self, url: &'a str, _: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>> {
+    fn post<'a>(&'a self, url: &'a str, _: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Pieces>> {
         async move {
             let relay = self.find(url.strip_suffix(path::FORWARD).unwrap())?;
             let answer = relay.answer(read(read_request(Cursor::new(body)).await?).await).await;
             let mut bytes = Cursor::new(Vec::new());
             write_response(&mut bytes, answer).await.map_err(io::Error::other)?;
-            Ok(bytes.into_inner())
+            Ok(stream::iter([Ok(bytes.into_inner())]).boxed_local())
         }
         .boxed_local()
     }

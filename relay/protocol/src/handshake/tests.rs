@@ -5,7 +5,7 @@ use ruma::CanonicalJsonValue;
 
 use super::*;
 use crate::{
-    limits::{Quota, Software},
+    limits::{AddressLimits, Quota, Software},
     signed::tests::server,
 };
 
