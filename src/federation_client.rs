@@ -147,7 +147,9 @@ pub(crate) fn read(response: Response) -> Result<Vec<u8>, PeerError> {
         Body::Empty => Vec::new(),
         Body::Bytes(bytes) if bytes.len() <= MAX_ANSWER_BYTES => bytes,
         Body::Bytes(_) => return Err(PeerError::Malformed("it is too large".into())),
-        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(PeerError::Malformed("it is a file".into())),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => {
+            return Err(PeerError::Malformed("it is a file".into()));
+        }
     };
     if (200..300).contains(&response.status) {
         return Ok(bytes);

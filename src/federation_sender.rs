@@ -156,6 +156,11 @@ impl FederationSender {
         self.woken.raise();
     }
 
+    /// Whether this server has, or had, something to tell that one.
+    pub(crate) fn knows(&self, name: &ServerName) -> bool {
+        self.destinations.borrow().contains_key(name)
+    }
+
     fn next_notes(&self) -> u64 {
         self.notes.set(self.notes.get() + 1);
         self.notes.get()

@@ -1,7 +1,8 @@
-//! Requests and responses as the server sees them: no sockets, no streams, only what a handler needs.
+//! Requests and responses as the server sees them: no sockets, only what a handler needs.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, fmt, io, rc::Rc};
 
+use futures_util::stream::LocalBoxStream;
 use serde::Serialize;
 
 use crate::signal::Signal;
@@ -66,7 +67,42 @@ pub enum Body {
     },
     /// Several response bodies, one behind the other.
     Parts(Vec<Body>),
+    /// Another server's file, which is read as it comes. Only [`crate::ports::Blobs::put`] takes it.
+    Coming(Coming),
 }
+
+/// A body's pieces, as they come.
+pub type Pieces = LocalBoxStream<'static, io::Result<Vec<u8>>>;
+
+/// A body that comes from elsewhere. Clones are the same: it is there once.
+#[derive(Clone)]
+pub struct Coming(Rc<RefCell<Option<Pieces>>>);
+
+impl Coming {
+    /// The body of these pieces.
+    pub fn new(pieces: Pieces) -> Self {
+        Self(Rc::new(RefCell::new(Some(pieces))))
+    }
+
+    /// The pieces, if nobody has taken them.
+    pub fn take(&self) -> Option<Pieces> {
+        self.0.take()
+    }
+}
+
+impl fmt::Debug for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Coming")
+    }
+}
+
+impl PartialEq for Coming {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Coming {}
 
 /// Header names are lower case.
 pub type Headers = BTreeMap<String, String>;

@@ -12,7 +12,7 @@ use inglenook::{
     storage::{Batch, Key, Table},
 };
 
-use self::support::{Fault, Host, ManualClock};
+use self::support::{Fault, Host, ManualClock, Network};
 
 fn batch(name: &str) -> Batch {
     let mut batch = Batch::new();
@@ -69,4 +69,21 @@ fn a_restart_keeps_the_server_and_takes_the_database_over() {
     host.restart();
     assert_eq!(host.server().name(), name);
     assert_eq!(host.block_on(old_store.commit(batch("a"))), Err(StoreError::Superseded));
+}
+
+/// Simulations make thousands of worlds in one process.
+#[test]
+fn what_is_dropped_leaves_nothing_behind() {
+    let mut network = Network::of_keys(2);
+    network.add_relay("https://relay.example");
+    network[0].register("alice");
+    let mut servers: Vec<_> = (0..2).map(|at| Rc::downgrade(&network[at].server())).collect();
+    network[1].restart();
+    servers.push(Rc::downgrade(&network[1].server()));
+    let (wires, clock) = (Rc::downgrade(&network.wires), Rc::downgrade(&network.clock));
+    network.advance(1_000);
+    assert!(servers[1].upgrade().is_none(), "a server that was killed is gone");
+    drop(network);
+    let left: Vec<_> = servers.iter().map(std::rc::Weak::strong_count).collect();
+    assert_eq!((left, wires.strong_count(), clock.strong_count()), (vec![0; 3], 0, 0));
 }

@@ -15,14 +15,23 @@ function tooLarge(limit) {
   return Object.assign(new Error(`the body is larger than ${limit} bytes`), { code: "TOO_LARGE" });
 }
 
-/** The pieces of a body: bytes, or a request that is still to be read. */
+/** The pieces of a body: bytes, a request that is still to be read, or a function that gives one piece after the other. */
 async function* pieces(body, limit) {
   let size = 0;
-  for await (const piece of body instanceof Uint8Array ? [body] : body.stream) {
+  for await (const piece of streamOf(body)) {
     size += piece.length;
     if (size > limit) throw tooLarge(limit);
     yield piece;
   }
+}
+
+function streamOf(body) {
+  if (body instanceof Uint8Array) return [body];
+  return typeof body === "function" ? following(body) : body.stream;
+}
+
+async function* following(next) {
+  for (let piece = await next(); piece; piece = await next()) yield piece;
 }
 
 /** Opens the media in a data folder. */

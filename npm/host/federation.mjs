@@ -48,9 +48,11 @@ export class Federation {
     return this.#resolve.has(name.toLowerCase()) || !BARE_KEY.test(name);
   }
 
-  /** Sends a request and returns `{ status, headers, body }`. */
+  /** Sends a request and returns `{ status, headers, body }`. A file's body is a function that gives the next piece. */
   async send(name, method, target, headers, body) {
-    const signal = AbortSignal.timeout(WHOLE_MS);
+    const abort = new AbortController();
+    const { signal } = abort;
+    const timer = setTimeout(() => abort.abort(), WHOLE_MS);
     try {
       const answer = await this.#tryPlaces(await this.#places(name), { method, target, headers, body, signal });
       this.counts.answered += 1;
@@ -58,6 +60,9 @@ export class Federation {
     } catch (error) {
       this.counts.failed += 1;
       throw signal.aborted ? Object.assign(new Error("no answer in time"), { code: "TIMED_OUT" }) : error;
+    } finally {
+      // From here on it is the server above that watches how a file comes.
+      clearTimeout(timer);
     }
   }
 
@@ -115,7 +120,7 @@ export class Federation {
       });
       connectInTime(request);
       request.on("error", (error) => reject(Object.assign(error, { onKept: request.reusedSocket })));
-      request.on("response", (response) => gather(response).then(resolve, reject));
+      request.on("response", (response) => answered(response, target).then(resolve, reject));
       request.end(body);
     });
   }
@@ -131,6 +136,23 @@ function connectInTime(request) {
   });
 }
 
+/** Files, of whatever size, are read as they are stored. */
+const FILE = /^\/_matrix\/(federation\/v1\/)?media\//;
+
+async function answered(response, target) {
+  const headers = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+  const isFile = response.statusCode === 200 && FILE.test(target);
+  return { status: response.statusCode, headers, body: isFile ? nextOf(response) : await gather(response) };
+}
+
+/** Gives a response's pieces one after the other, and `undefined` behind the last. */
+function nextOf(response) {
+  const pieces = response[Symbol.asyncIterator]();
+  // A file that nobody reads any more keeps no connection.
+  response.setTimeout(WHOLE_MS, () => response.destroy(new Error("the file stands still")));
+  return async () => (await pieces.next()).value;
+}
+
 async function gather(response) {
   const pieces = [];
   let size = 0;
@@ -139,6 +161,5 @@ async function gather(response) {
     if (size > MAX_ANSWER_BYTES) throw new Error("its answer is too large");
     pieces.push(piece);
   }
-  const headers = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
-  return { status: response.statusCode, headers, body: Buffer.concat(pieces) };
+  return Buffer.concat(pieces);
 }

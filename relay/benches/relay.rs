@@ -65,6 +65,9 @@ impl Drop for Process {
 async fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let (sockets, requests) = if quick { (500, 2_000) } else { (SOCKETS, REQUESTS) };
+    // A file for each socket, here as in the relay.
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    assert!(files > u64::from(sockets) + 100, "the system allows {files} open files, which is too few: see ulimit -Hn");
     let relay = Process::start();
     let host = Host::over(relay.address);
 

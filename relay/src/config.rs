@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+use axum::http::HeaderName;
 use clap::{Parser, ValueEnum};
 use inglenook_protocol::{
-    limits::{Limits, Quota, Software},
+    limits::{AddressLimits, Limits, Quota, Software},
     message::MAX_BODY,
     node_record::host_of,
 };
@@ -63,6 +64,18 @@ pub struct Flags {
     /// How long to wait for a node's answer, in seconds [default: 60]
     #[arg(long, env = "INGLENOOK_RELAY_REQUEST_TIMEOUT")]
     request_timeout: Option<u64>,
+    /// How many requests an address may make in a minute; 0 for any number [default: 1200]
+    #[arg(long, env = "INGLENOOK_RELAY_ADDRESS_REQUESTS")]
+    address_requests: Option<u64>,
+    /// How many connections an address may have at a time; 0 for any number [default: 200]
+    #[arg(long, env = "INGLENOOK_RELAY_ADDRESS_CONNECTIONS")]
+    address_connections: Option<u64>,
+    /// The header in which the proxy in front names the address that it was called from, such as X-Forwarded-For
+    #[arg(long, env = "INGLENOOK_RELAY_FORWARDED_HEADER", value_name = "NAME")]
+    forwarded_header: Option<String>,
+    /// How many bytes of requests are in memory at a time [default: 256 MiB]
+    #[arg(long, env = "INGLENOOK_RELAY_REQUEST_BYTES")]
+    request_bytes: Option<usize>,
     /// The domain below which ordinary homeservers reach the nodes, which makes the relay a gateway
     #[arg(long, env = "INGLENOOK_RELAY_GATEWAY_DOMAIN", value_name = "DOMAIN")]
     gateway_domain: Option<String>,
@@ -118,6 +131,10 @@ pub struct Config {
     pub total_bytes: u64,
     pub retention_hours: u64,
     pub request_timeout: u64,
+    pub address_requests: u64,
+    pub address_connections: u64,
+    pub forwarded_header: Option<String>,
+    pub request_bytes: usize,
     pub gateway_domain: Option<String>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
@@ -144,6 +161,10 @@ impl Default for Config {
             total_bytes: 20 * 1024 * 1024 * 1024,
             retention_hours: 90 * 24,
             request_timeout: 60,
+            address_requests: 1_200,
+            address_connections: 200,
+            forwarded_header: None,
+            request_bytes: 256 * 1024 * 1024,
             gateway_domain: None,
             tls_cert: None,
             tls_key: None,
@@ -201,6 +222,10 @@ impl Config {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             return Err("tls_cert and tls_key go together".into());
         }
+        if self.request_bytes < MAX_STORED_BODY {
+            return Err(format!("request_bytes: there has to be room for one request, {MAX_STORED_BODY} bytes"));
+        }
+        self.forwarded_header()?;
         self.overrides().map(|_| ())
     }
 
@@ -238,7 +263,19 @@ impl Config {
             retention_ms,
             max_deposit: MAX_DEPOSIT as u64,
             request_timeout_ms: self.request_timeout.saturating_mul(1000),
+            address: self.address_limits(),
         }
+    }
+
+    /// What an address may do.
+    pub(crate) fn address_limits(&self) -> AddressLimits {
+        AddressLimits { requests_per_minute: self.address_requests, connections: self.address_connections }
+    }
+
+    /// The header that names an address, as HTTP has it.
+    pub(crate) fn forwarded_header(&self) -> Result<Option<HeaderName>, String> {
+        let wrong = |name: &String| format!("forwarded_header: {name:?} is no header's name");
+        self.forwarded_header.as_ref().map(|name| HeaderName::try_from(name.as_str()).map_err(|_| wrong(name))).transpose()
     }
 }
 
@@ -293,6 +330,8 @@ mod tests {
         }
         assert!(config(&["--tls-cert", "cert.pem"]).is_err());
         assert!(config(&["--federation-resolve", "there.example"]).is_err());
+        assert!(config(&["--forwarded-header", "no header"]).is_err());
+        assert!(config(&["--request-bytes", "1000"]).is_err());
     }
 
     #[test]

@@ -95,7 +95,8 @@ async fn ask(relay: &Relay, request: Request) -> Answer {
     if !Target::of(&request.method, &request.uri).is_storable() {
         return Ok(relay.answer(request, Caller::Stranger).await);
     }
-    let request = whole_body(request).await?;
+    let (body, _held) = relay.callers.counted(request.body);
+    let request = whole_body(Request { body, ..request }).await?;
     let taken = taken(&request)?;
     let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;

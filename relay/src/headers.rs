@@ -2,7 +2,7 @@
 
 use inglenook_protocol::{
     message::Headers,
-    path::{OUTCOME_HEADER, RECORD_HEADER},
+    path::{ANSWER_HEADER, OUTCOME_HEADER, RECORD_HEADER},
 };
 
 /// Headers that belong to a connection, or that the next one's writer states itself.
@@ -21,8 +21,9 @@ const OF_THE_CONNECTION: [&str; 10] = [
 
 /// What Inglenook's nodes and relays say to each other,
 const OURS: &str = "inglenook-";
-/// and what of it concerns the other end, should that be a node of another gateway: where to answer, and whether it was there.
-const OF_THE_ENDS: [&str; 2] = [RECORD_HEADER, OUTCOME_HEADER];
+/// and what of it concerns the other end, should that be a node of another gateway: where to answer, whether it was there, and
+/// that the answer is its own.
+const OF_THE_ENDS: [&str; 3] = [ANSWER_HEADER, RECORD_HEADER, OUTCOME_HEADER];
 
 /// Those that are about the message itself.
 pub(crate) fn handed_on(headers: &Headers) -> Headers {

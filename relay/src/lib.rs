@@ -18,6 +18,7 @@ pub mod store;
 pub mod tls;
 
 mod address;
+mod callers;
 mod client;
 mod content;
 mod dendrite;

@@ -10,7 +10,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::tls::Certificate;
+use crate::{
+    callers::{Callers, Counted},
+    metrics::Metrics,
+    tls::Certificate,
+};
 
 /// How many connections may be about to agree on their encryption, at some 20 kB each; more wait to be accepted.
 const MAX_HANDSHAKES: usize = 4_096;
@@ -23,9 +27,10 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// What is known of a connection: our own address.
+/// What is known of a connection: both addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Addresses {
+    pub(crate) remote: Option<SocketAddr>,
     pub(crate) local: Option<SocketAddr>,
 }
 
@@ -33,17 +38,24 @@ pub(crate) struct Addresses {
 pub(crate) struct Listening {
     tcp: TcpListener,
     tls: Option<(Certificate, TlsAcceptor)>,
+    callers: Arc<Callers>,
+    metrics: Arc<Metrics>,
     handshakes: JoinSet<Option<(Box<dyn Stream>, Addresses)>>,
 }
 
 impl Listening {
     /// Serves HTTPS where there is a certificate.
-    pub(crate) fn new(tcp: TcpListener, certificate: Option<Certificate>) -> io::Result<Self> {
+    pub(crate) fn new(
+        tcp: TcpListener,
+        certificate: Option<Certificate>,
+        callers: Arc<Callers>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let tls = certificate.map(|certificate| {
             let acceptor = TlsAcceptor::from(Arc::new(certificate.server_config()?));
             io::Result::Ok((certificate, acceptor))
         });
-        Ok(Self { tcp, tls: tls.transpose()?, handshakes: JoinSet::new() })
+        Ok(Self { tcp, tls: tls.transpose()?, handshakes: JoinSet::new(), callers, metrics })
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -62,10 +74,15 @@ impl Listener for Listening {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             tokio::select! {
-                (stream, _) = Listener::accept(&mut self.tcp), if self.handshakes.len() < MAX_HANDSHAKES => {
+                (stream, remote) = Listener::accept(&mut self.tcp), if self.handshakes.len() < MAX_HANDSHAKES => {
                     // Small messages must not wait for one another.
                     let _ = stream.set_nodelay(true);
-                    let addresses = Addresses { local: stream.local_addr().ok() };
+                    let Some(place) = self.callers.connect(remote.ip()) else {
+                        self.metrics.limited("connections");
+                        continue;
+                    };
+                    let addresses = Addresses { remote: Some(remote), local: stream.local_addr().ok() };
+                    let stream = Counted { stream, _place: place };
                     match &self.tls {
                         None => return (Box::new(stream), addresses),
                         Some((_, acceptor)) => drop(self.handshakes.spawn(encrypted(acceptor.clone(), stream, addresses))),
@@ -81,11 +98,11 @@ impl Listener for Listening {
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(Addresses { local: Some(self.tcp.local_addr()?) })
+        Ok(Addresses { remote: None, local: Some(self.tcp.local_addr()?) })
     }
 }
 
-async fn encrypted(acceptor: TlsAcceptor, stream: TcpStream, addresses: Addresses) -> Option<(Box<dyn Stream>, Addresses)> {
+async fn encrypted(acceptor: TlsAcceptor, stream: Counted<TcpStream>, addresses: Addresses) -> Option<(Box<dyn Stream>, Addresses)> {
     match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some((Box::new(stream), addresses)),
         Ok(Err(error)) => {

@@ -1,6 +1,9 @@
 //! The relay's command: reads the settings, starts the relay, and ends it on SIGTERM or SIGINT.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use inglenook_relay::{
@@ -21,6 +24,7 @@ async fn main() -> ExitCode {
     if let Err(error) = log(&config) {
         return failed(&error);
     }
+    make_room_for(config.max_tunnels);
     match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
@@ -34,12 +38,23 @@ fn failed(error: &dyn std::fmt::Display) -> ExitCode {
 
 fn log(config: &Config) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&config.log)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(io::stderr().is_terminal()).with_writer(io::stderr);
     match config.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// Each tunnel is an open file, of which a shell allows few unless it is asked.
+fn make_room_for(tunnels: usize) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) if usize::try_from(files).is_ok_and(|files| files <= tunnels) => {
+            tracing::warn!(files, tunnels, "the system allows fewer open files than there may be tunnels");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "it cannot be told how many files may be open"),
+    }
 }
 
 async fn serve(config: Config) -> io::Result<()> {

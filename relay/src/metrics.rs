@@ -15,6 +15,12 @@ pub(crate) struct OutcomeLabel {
     outcome: &'static str,
 }
 
+/// Which limit was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabel {
+    limit: &'static str,
+}
+
 /// Counters and gauges. They count from the start of the process.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -28,6 +34,9 @@ pub(crate) struct Metrics {
     /// Tunnels that another one of the same name has taken the place of.
     pub(crate) superseded: Counter,
     requests: Family<OutcomeLabel, Counter>,
+    limited: Family<LimitLabel, Counter>,
+    /// Bytes of requests in memory.
+    pub(crate) request_bytes: Gauge<u64, AtomicU64>,
     /// Requests that were handed to another relay.
     pub(crate) forwarded: Counter,
     /// Requests over HTTPS for the gateway's names.
@@ -58,6 +67,8 @@ impl Metrics {
         registry.register("handshakes_refused", "Handshakes that were refused", metrics.refused.clone());
         registry.register("superseded", "Tunnels that another of the same name took the place of", metrics.superseded.clone());
         registry.register("requests", "Requests by what became of them", metrics.requests.clone());
+        registry.register("limited", "What was refused for a limit", metrics.limited.clone());
+        registry.register_with_unit("requests", "What requests in memory weigh", Unit::Bytes, metrics.request_bytes.clone());
         registry.register("forwarded", "Requests that were handed to another relay", metrics.forwarded.clone());
         registry.register("gateway_in", "Requests for the gateway's names", metrics.gateway_in.clone());
         registry.register("gateway_out", "Requests of nodes to ordinary servers", metrics.gateway_out.clone());
@@ -74,6 +85,11 @@ impl Metrics {
     /// Counts a request.
     pub(crate) fn count(&self, outcome: Outcome) {
         self.requests.get_or_create(&OutcomeLabel { outcome: outcome.as_str() }).inc();
+    }
+
+    /// Counts a request or connection that was refused for this limit.
+    pub(crate) fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
     }
 
     /// The text that is answered.

@@ -11,6 +11,7 @@ use inglenook_protocol::{
 use ruma::{OwnedServerName, ServerName};
 
 use crate::{
+    callers::Callers,
     clock::Clock,
     config::{Config, MAX_STORED_BODY},
     content::Transaction,
@@ -51,16 +52,18 @@ pub(crate) struct Relay {
     /// The way to other relays.
     pub(crate) forwarder: Forwarder,
     /// What is counted.
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// Hosts that lead here, as URLs name them.
     pub(crate) hosts: Vec<String>,
+    /// What callers may take.
+    pub(crate) callers: Arc<Callers>,
     /// Places for requests over HTTP. A node's own are limited by its tunnel.
     pub(crate) strangers: Arc<tokio::sync::Semaphore>,
     /// Held while a node record is compared and replaced.
     pub(crate) records: tokio::sync::Mutex<()>,
 }
 
-/// How many requests over HTTP are under way at a time, each with a body in memory.
+/// How many requests over HTTP are under way at a time. [`Callers`] counts what of them is in memory.
 pub(crate) const MAX_STRANGERS: usize = 1_024;
 
 /// Who hands over a request. What it is signed by is another matter.
@@ -77,11 +80,22 @@ impl Relay {
     pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
         let (authority, uri) = (request.authority.clone(), request.uri.clone());
         tracing::debug!(?caller, %authority, %uri, "a request");
-        let response = self.route(request, caller).await.unwrap_or_else(Response::from);
+        // What was read of a request is in memory until it is answered.
+        let (body, held) = self.callers.counted(request.body);
+        let request = Request { body, ..request };
+        let response = self.route(request, caller).await.unwrap_or_else(|refused| self.refuse(refused));
+        drop(held);
         let outcome = Outcome::parse(response.headers.first(OUTCOME_HEADER));
         tracing::debug!(%authority, %uri, status = response.status, ?outcome, "answered");
         self.metrics.count(outcome);
         response
+    }
+
+    fn refuse(&self, refused: Refused) -> Response {
+        if refused == Refused::busy() {
+            self.metrics.limited("bytes");
+        }
+        refused.into()
     }
 
     async fn route(&self, mut request: Request, caller: Caller) -> Answer {
@@ -310,6 +324,7 @@ pub(crate) async fn whole_body(request: Request) -> Result<WholeRequest, Refused
     let body = tokio::time::timeout(SLOWEST_UPLOAD, collect(body, MAX_STORED_BODY)).await;
     let body = body.map_err(|_| Refused::new(408, "M_UNKNOWN", "The request takes too long."))?;
     let body = body.map_err(|error| match error.kind() {
+        io::ErrorKind::OutOfMemory => Refused::busy(),
         io::ErrorKind::InvalidData => Refused::new(413, "M_TOO_LARGE", "The request is too large."),
         _ => Refused::bad(format!("The request is cut off: {error}.")),
     })?;

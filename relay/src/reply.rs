@@ -54,6 +54,9 @@ pub(crate) struct Refused {
 /// How long a sender whose mailbox is full may wait: its owner has to come back, which nobody can foretell.
 const RETRY_WHEN_FULL_MS: u64 = 60_000;
 
+/// The same where others' requests are under way, which takes no longer than they may take to come.
+const RETRY_WHEN_BUSY_MS: u64 = 10_000;
+
 impl Refused {
     /// An error.
     pub(crate) fn new(status: u16, errcode: &'static str, error: impl Into<String>) -> Self {
@@ -89,6 +92,16 @@ impl Refused {
     pub(crate) fn full(what: &str) -> Self {
         let error = format!("No more can be stored: {what} is full.");
         Self { retry_after_ms: Some(RETRY_WHEN_FULL_MS), ..Self::new(429, "M_LIMIT_EXCEEDED", error) }
+    }
+
+    /// 503: the requests that are under way fill the memory that there is for them.
+    pub(crate) fn busy() -> Self {
+        Self { retry_after_ms: Some(RETRY_WHEN_BUSY_MS), ..Self::new(503, "M_LIMIT_EXCEEDED", "The relay has too much to do.") }
+    }
+
+    /// 429: an address asks too much.
+    pub(crate) fn too_often(retry_after_ms: u64) -> Self {
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(429, "M_LIMIT_EXCEEDED", "Too many requests come from there.") }
     }
 
     /// 502 or 503: the destination does not answer.

@@ -6,7 +6,8 @@ use axum::{
     Router,
     body::Body as HttpBody,
     extract::{ConnectInfo, State, WebSocketUpgrade, connect_info::Connected},
-    http::{self, HeaderName, HeaderValue, StatusCode, header},
+    http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
     response::IntoResponse,
     routing::{any, get, post},
     serve::IncomingStream,
@@ -23,6 +24,7 @@ use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
+    callers::Callers,
     clock::Clock,
     config::Config,
     dial::Network,
@@ -88,7 +90,10 @@ impl Server {
             (Some(chain), Some(key)) => Some(Certificate::load(chain, key)?),
             _ => None,
         };
-        let listener = Listening::new(TcpListener::bind(config.listen).await?, certificate)?;
+        let forwarded = config.forwarded_header().map_err(io::Error::other)?;
+        let callers = Arc::new(Callers::new(config.address_limits(), forwarded, config.request_bytes));
+        let registry = Arc::new(Metrics::new());
+        let listener = Listening::new(TcpListener::bind(config.listen).await?, certificate, Arc::clone(&callers), Arc::clone(&registry))?;
         let metrics = match config.metrics_listen {
             Some(address) => Some(TcpListener::bind(address).await?),
             None => None,
@@ -113,8 +118,9 @@ impl Server {
             store,
             nodes: Nodes::default(),
             forwarder,
-            metrics: Metrics::new(),
+            metrics: registry,
             hosts,
+            callers,
             strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             records: tokio::sync::Mutex::default(),
         };
@@ -191,6 +197,7 @@ async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Res
 async fn sweep(relay: Arc<Relay>) {
     loop {
         tokio::time::sleep(SWEEP).await;
+        relay.callers.forget();
         if let Err(error) = relay.expire().await {
             tracing::error!(%error, "the store failed");
         }
@@ -209,6 +216,7 @@ fn app(relay: Arc<Relay>, with_metrics: bool) -> Router {
         .route(FORWARD, post(forward))
         .route("/health", get(health))
         .fallback(own)
+        .layer(middleware::from_fn_with_state(relay.clone(), limited))
         .layer(cors)
         .with_state(relay.clone());
     if with_metrics { app.merge(metrics_app(relay)) } else { app }
@@ -224,21 +232,50 @@ impl Connected<IncomingStream<'_, Listening>> for Addresses {
     }
 }
 
+/// Refuses an address that asks too much.
+async fn limited(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    request: http::Request<HttpBody>,
+    next: Next,
+) -> http::Response<HttpBody> {
+    let who = relay.callers.who(request.headers(), addresses.remote.map(|remote| remote.ip()));
+    match relay.callers.request(who) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => {
+            relay.metrics.limited("requests");
+            let response: Response = Refused::too_often(wait).into();
+            let seconds = wait.div_ceil(1_000).to_string();
+            http_response(Response { headers: response.headers.clone().with(header::RETRY_AFTER.as_str(), seconds), ..response })
+        }
+    }
+}
+
 async fn tunnel(
     State(relay): State<Arc<Relay>>,
     ConnectInfo(addresses): ConnectInfo<Addresses>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> impl IntoResponse {
     const { assert!(MAX_MESSAGE <= SOCKET_MESSAGE) };
     // The very address that was connected to leads here; a host that the request names need not.
     let local = addresses.local.map(|address| address.to_string()).unwrap_or_default();
+    let who = relay.callers.who(&headers, addresses.remote.map(|remote| remote.ip()));
+    let Some(place) = relay.callers.tunnel(who) else {
+        relay.metrics.limited("connections");
+        return (StatusCode::TOO_MANY_REQUESTS, "too many tunnels come from there\n").into_response();
+    };
     upgrade
         .read_buffer_size(SOCKET_BUFFER)
         .write_buffer_size(0)
         .max_write_buffer_size(SOCKET_BACKLOG)
         .max_message_size(SOCKET_MESSAGE)
         .max_frame_size(SOCKET_MESSAGE)
-        .on_upgrade(move |socket| socket::serve(relay, socket, local))
+        .on_upgrade(move |socket| async move {
+            socket::serve(relay, socket, local).await;
+            drop(place);
+        })
+        .into_response()
 }
 
 /// A request as a binary message, from another relay or from a browser.
@@ -319,6 +356,7 @@ async fn health(State(relay): State<Arc<Relay>>) -> (StatusCode, &'static str) {
 
 async fn metrics(State(relay): State<Arc<Relay>>) -> impl IntoResponse {
     relay.metrics.tunnels.set(relay.nodes.count() as i64);
+    relay.metrics.request_bytes.set(relay.config.request_bytes.saturating_sub(relay.callers.room()) as u64);
     if let Ok(usage) = relay.store.usage().await {
         relay.metrics.waiting.set(usage.entries);
         relay.metrics.waiting_bytes.set(usage.bytes);

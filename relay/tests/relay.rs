@@ -11,6 +11,8 @@ mod away;
 mod forward;
 #[path = "relay/gateway.rs"]
 mod gateway;
+#[path = "relay/limits.rs"]
+mod limits;
 #[path = "relay/ordinary.rs"]
 mod ordinary;
 #[path = "relay/process.rs"]

@@ -116,7 +116,9 @@ impl Call {
             Body::Empty => return Ok(Value::Object(serde_json::Map::new())),
             Body::Bytes(bytes) if bytes.is_empty() => return Ok(Value::Object(serde_json::Map::new())),
             Body::Bytes(bytes) => bytes,
-            Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(Error::bug("a JSON body was not read")),
+            Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => {
+                return Err(Error::bug("a JSON body was not read"));
+            }
         };
         if bytes.len() > MAX_JSON_BYTES {
             return Err(Error::too_large("This body is too large."));

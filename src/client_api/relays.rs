@@ -57,7 +57,7 @@ async fn own_record(call: Call) -> Result<Response, Error> {
 async fn learn(call: Call) -> Result<Response, Error> {
     let server = ServerName::parse(call.param(0)).map_err(|_| Error::invalid_param("That is no server name."))?;
     let record: BTreeMap<_, _> = call.body::<CanonicalJsonObject>()?;
-    let is_news = call.server.records.learn(&server, &record).await?;
+    let is_news = call.server.records.learn(&server, &record, false).await?;
     if is_news {
         call.server.federation_sender.heard_from(call.server.now(), &server);
     }

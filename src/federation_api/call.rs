@@ -60,7 +60,8 @@ impl Call {
         if access == Access::Signed {
             let origin = self.signer().await?;
             if let Some(record) = self.request.header(RECORD_HEADER) {
-                self.server.records.learn_from_header(&origin, record).await?;
+                let is_stranger = !self.server.federation_sender.knows(&origin);
+                self.server.records.learn_from_header(&origin, record, is_stranger).await?;
             }
             self.origin = Some(origin);
         }
@@ -118,7 +119,7 @@ fn content(body: &Body) -> Result<Option<CanonicalJsonValue>, Error> {
         Body::Empty => return Ok(None),
         Body::Bytes(bytes) if bytes.is_empty() => return Ok(None),
         Body::Bytes(bytes) => bytes,
-        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(Error::bug("a JSON body was not read")),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => return Err(Error::bug("a JSON body was not read")),
     };
     if bytes.len() > MAX_JSON_BYTES {
         return Err(Error::too_large("This body is too large."));

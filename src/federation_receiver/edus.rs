@@ -65,7 +65,7 @@ fn is_news(received: Received) -> bool {
 /// The server says where it can be reached.
 async fn learn(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
     match serde_json::from_value(content) {
-        Ok(signed) => server.records.learn(origin, &signed).await,
+        Ok(signed) => server.records.learn(origin, &signed, !server.federation_sender.knows(origin)).await,
         Err(_) => Ok(false),
     }
 }

@@ -192,6 +192,11 @@ impl Destination {
         add(&mut self.notes);
     }
 
+    /// How many acknowledgements it was not told yet.
+    pub(crate) fn owed_acknowledgements(&self) -> usize {
+        self.notes.acknowledged.len()
+    }
+
     /// Tells the destination this server's node record of that sequence number, unless it was told already.
     pub(crate) fn tell_record(&mut self, seq: u64) {
         if self.progress.record_told < seq {

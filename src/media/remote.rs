@@ -2,11 +2,10 @@
 
 use ruma::ServerName;
 
-use super::{Content, MAX_UPLOAD, read};
+use super::{Content, read};
 use crate::{
     error::Error,
     federation::{self, for_client},
-    http::Body,
     server::Server,
     storage::{Batch, Key, Table},
 };
@@ -36,8 +35,9 @@ pub(crate) async fn remote(
     }
     let file = federation::download(server, origin, id, timeout).await.map_err(for_client)?;
     let name = file.disposition.as_deref().and_then(file_name);
-    let size = server.ports.blobs.put(&blob, Body::Bytes(file.bytes), &file.content_type, MAX_UPLOAD).await?;
-    let content = Content { content_type: file.content_type, size, name };
+    let content_type = file.content_type.clone();
+    let size = file.store(server, &blob).await.map_err(for_client)?;
+    let content = Content { content_type, size, name };
     let mut batch = Batch::relaxed();
     batch.put_json(key, &content);
     server.ports.store.commit(batch).await?;

@@ -6,14 +6,13 @@ use ruma::ServerName;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Content, MAX_UPLOAD, disposition, media_key, read,
+    Content, disposition, media_key, read,
     remote::{blob_name, kept, remote},
 };
 use crate::{
     error::Error,
     federation::{self, Frame, for_client},
     federation_client::PeerError,
-    http::Body,
     ports::ThumbnailSpec,
     server::Server,
     storage::Batch,
@@ -168,8 +167,9 @@ async fn fetched(server: &Server, origin: &ServerName, id: &str, size: Size, tim
         Err(error) if settles(&error) => return Err(for_client(error)),
         Err(_) => return Ok(None),
     };
-    let stored = server.ports.blobs.put(&blob, Body::Bytes(file.bytes), &file.content_type, MAX_UPLOAD).await?;
-    let made = Thumbnail { id: blob, content_type: file.content_type, size: stored };
+    let content_type = file.content_type.clone();
+    let stored = file.store(server, &blob).await.map_err(for_client)?;
+    let made = Thumbnail { id: blob, content_type, size: stored };
     let mut batch = Batch::relaxed();
     batch.put_json(key, &made);
     server.ports.store.commit(batch).await?;

@@ -7,25 +7,27 @@ use inglenook_protocol::message::{self, Headers, collect};
 
 use crate::{
     gather::Gather,
-    http::{self, Body, Method},
+    http::{self, Body, Coming, Method},
     ports::Blobs,
 };
 
 /// How much of a stored body is in memory at a time, while it is sent.
 const PIECE: u64 = 64 << 10;
 
-/// The largest body that comes through a tunnel: the state of a large room, or a large file.
+/// The largest body that comes through a tunnel and is no file: the state of a large room.
 pub(super) const MAX_BODY: usize = 64 << 20;
 
 /// A body on its way out.
-pub(super) type Outgoing = stream::LocalBoxStream<'static, io::Result<Vec<u8>>>;
+pub(super) type Outgoing = http::Pieces;
 
 /// A request for a server, to go up a tunnel.
 pub(super) fn request(authority: &str, request: &http::Request) -> io::Result<message::Request<message::Whole>> {
     let body = match &request.body {
         Body::Empty => Vec::new(),
         Body::Bytes(bytes) => bytes.clone(),
-        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => return Err(io::Error::other("a request's body is in memory")),
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => {
+            return Err(io::Error::other("a request's body is in memory"));
+        }
     };
     let method = request.method.as_str().to_owned();
     Ok(message::Request {
@@ -49,13 +51,21 @@ where
     Ok(Some(read))
 }
 
-/// An answer that came down a tunnel.
-pub(super) async fn incoming_response<B>(response: message::Response<B>) -> io::Result<http::Response>
+/// An answer that came down a tunnel, to a request of this target. A file is left to be read as it comes.
+pub(super) async fn incoming_response<B>(target: &str, response: message::Response<B>) -> io::Result<http::Response>
 where
-    B: message::Body + Unpin,
+    B: message::Body + Unpin + 'static,
 {
     let (status, headers) = (response.status, headers(&response.headers));
+    if status == 200 && is_file(target) {
+        return Ok(http::Response { status, headers, body: Body::Coming(Coming::new(response.body.boxed_local())) });
+    }
     Ok(http::Response { status, headers, body: bytes(collect(response.body, MAX_BODY).await?) })
+}
+
+/// Whether a file is asked for, of whatever size.
+fn is_file(target: &str) -> bool {
+    ["/_matrix/federation/v1/media/", "/_matrix/media/"].iter().any(|prefix| target.starts_with(prefix))
 }
 
 /// This server's answer, to go up a tunnel.
@@ -66,7 +76,7 @@ pub(super) fn response(response: http::Response, blobs: &Rc<dyn Blobs>) -> messa
 
 fn outgoing(body: Body, blobs: &Rc<dyn Blobs>) -> Outgoing {
     match body {
-        Body::Empty | Body::Incoming(_) => stream::empty().boxed_local(),
+        Body::Empty | Body::Incoming(_) | Body::Coming(_) => stream::empty().boxed_local(),
         Body::Bytes(bytes) => message::whole(bytes).boxed_local(),
         Body::Stored { id, start, end } => pieces(Rc::clone(blobs), id, start, end).boxed_local(),
         Body::Parts(parts) => {

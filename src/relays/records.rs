@@ -1,6 +1,10 @@
 //! Other servers' node records: where they can be found.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+};
 
 use inglenook_protocol::{key_name::public_key_of, node_record::NodeRecord};
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64};
@@ -9,22 +13,28 @@ use crate::{
     error::Error,
     parse,
     ports::Store,
-    storage::{Batch, Key, Table},
+    storage::{Batch, Key, Scan, Table},
 };
 
 /// So many records are remembered. One that is not is read again.
 const REMEMBERED: usize = 1_000;
+
+/// So many are stored, of 3 kB at most: anybody can make keys, and a record for each. Past that, only those of servers that this one
+/// has to do with are.
+const MAX_STORED: usize = 5_000;
 
 /// The records that this server knows.
 pub(crate) struct NodeRecords {
     store: Rc<dyn Store>,
     /// What was read: the record, or that there is none.
     known: RefCell<BTreeMap<OwnedServerName, Option<NodeRecord>>>,
+    /// How many are stored, once they were counted.
+    stored: Cell<Option<usize>>,
 }
 
 impl NodeRecords {
     pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, known: RefCell::default() }
+        Self { store, known: RefCell::default(), stored: Cell::default() }
     }
 
     /// The base URLs of a server's relays, the best first.
@@ -51,13 +61,29 @@ impl NodeRecords {
         row.map(|row| parse::json(&row).map_err(|error| Error::bug(format!("the record of {server}: {error}")))).transpose()
     }
 
-    /// Keeps a record that a server has signed, if it is newer than what is known. Whether it was.
+    async fn count(&self) -> Result<usize, Error> {
+        match self.stored.get() {
+            Some(count) => Ok(count),
+            None => Ok(self.store.scan(&Scan::prefix(Key::new(Table::NodeRecords))).await?.len()),
+        }
+    }
+
+    /// Keeps a record that a server has signed, if it is newer than what is known. Whether it was. That of a stranger, with whom
+    /// this server has nothing to do, is kept while there is room.
     ///
     /// A record that is lost with the power is learnt again; so the commit need not be strict.
-    pub(crate) async fn learn(&self, server: &ServerName, object: &CanonicalJsonObject) -> Result<bool, Error> {
+    pub(crate) async fn learn(&self, server: &ServerName, object: &CanonicalJsonObject, is_stranger: bool) -> Result<bool, Error> {
         let record = NodeRecord::verify(object, server).map_err(|error| Error::invalid_param(format!("This is no record: {error}.")))?;
-        if self.record_of(server).await?.is_some_and(|known| !record.replaces(&known)) {
+        let known = self.record_of(server).await?;
+        if known.as_ref().is_some_and(|known| !record.replaces(known)) {
             return Ok(false);
+        }
+        if known.is_none() {
+            let count = self.count().await?;
+            if is_stranger && count >= MAX_STORED {
+                return Ok(false);
+            }
+            self.stored.set(Some(count + 1));
         }
         let mut batch = Batch::relaxed();
         batch.put_json(record_key(server), object);
@@ -67,10 +93,10 @@ impl NodeRecords {
     }
 
     /// Learns from the header that came with a server's request. What is no record is no reason to refuse the request.
-    pub(crate) async fn learn_from_header(&self, server: &ServerName, header: &str) -> Result<(), Error> {
+    pub(crate) async fn learn_from_header(&self, server: &ServerName, header: &str, is_stranger: bool) -> Result<(), Error> {
         let object = <Base64>::parse(header).ok().and_then(|bytes| parse::json(bytes.as_bytes()).ok());
         match object {
-            Some(object) if public_key_of(server).is_some() => match self.learn(server, &object).await {
+            Some(object) if public_key_of(server).is_some() => match self.learn(server, &object, is_stranger).await {
                 Err(Error::Refused(_)) => Ok(()),
                 learnt => learnt.map(drop),
             },
@@ -89,4 +115,40 @@ impl NodeRecords {
 
 fn record_key(server: &ServerName) -> Key {
     Key::new(Table::NodeRecords).text(server.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_executor::block_on;
+
+    use super::*;
+    use crate::{
+        identity::{Identity, Name},
+        storage::MemoryStore,
+        support::SeededEntropy,
+    };
+
+    #[test]
+    fn strangers_fill_a_bounded_space_and_leave_room_for_friends() {
+        let (store, mut kept) = (Rc::new(MemoryStore::new()), 0);
+        let records = NodeRecords::new(Rc::clone(&store) as _);
+        let learn = |records: &NodeRecords, seed: usize, seq: u64, is_stranger: bool| {
+            let identity = Identity::make(&SeededEntropy::new(seed as u64), Name::OfKey).unwrap();
+            let name = identity.server_name().clone();
+            let record = NodeRecord { name: name.clone(), relays: vec!["https://relay.example".into()], seq }.sign(&identity).unwrap();
+            block_on(records.learn(&name, &record, is_stranger)).unwrap()
+        };
+        for seed in 0..MAX_STORED + 10 {
+            kept += usize::from(learn(&records, seed, 1, true));
+        }
+        assert_eq!(kept, MAX_STORED);
+        let again = NodeRecords::new(Rc::clone(&store) as _);
+        assert!(!learn(&again, MAX_STORED + 20, 1, true), "what is stored is counted after a restart");
+        assert!(learn(&again, MAX_STORED + 20, 1, false), "a friend's is kept");
+        assert!(learn(&again, 0, 2, true), "and what is known changes");
+        let rows = block_on(store.scan(&Scan::prefix(Key::new(Table::NodeRecords)))).unwrap();
+        assert_eq!(rows.len(), MAX_STORED + 1);
+    }
 }

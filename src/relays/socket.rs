@@ -8,6 +8,8 @@ use std::{
 
 use futures_util::{Sink, Stream, future::LocalBoxFuture};
 
+use crate::http::Pieces;
+
 /// A message of a WebSocket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -27,8 +29,8 @@ pub trait Sockets {
     /// Opens a WebSocket.
     fn dial<'a>(&'a self, url: &'a str) -> LocalBoxFuture<'a, io::Result<Box<dyn Socket>>>;
 
-    /// `POST`s bytes of a content type and returns the bytes of the answer, whatever its status.
-    fn post<'a>(&'a self, url: &'a str, content_type: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>>;
+    /// `POST`s bytes of a content type and returns the bytes of the answer as they come, whatever its status.
+    fn post<'a>(&'a self, url: &'a str, content_type: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Pieces>>;
 }
 
 /// A socket's binary messages, once its text messages have said who is there.

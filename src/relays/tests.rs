@@ -1,13 +1,12 @@
 //! A server and a relay of the tests' own, over sockets in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::{cell::RefCell, collections::BTreeMap, io, pin::Pin, rc::Rc, task::Poll};
+use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
-use futures_channel::mpsc;
-use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt, future::LocalBoxFuture};
+use futures_util::{FutureExt, SinkExt, StreamExt, future::LocalBoxFuture};
 use inglenook_protocol::{
     handshake::{Challenge, Verdict, Welcome},
-    limits::{Limits, Quota, Software},
+    limits::{AddressLimits, Limits, Quota, Software},
     message::{Headers, Request, Response, Whole, whole},
     path::{DEPOSIT, LIMITS, OUTCOME_HEADER, Outcome},
     socket::ByteSocket,
@@ -17,62 +16,22 @@ use ruma::server_name;
 use serde_json::{Value, json};
 
 use super::{
-    socket::{Binary, Message, Socket, Sockets},
+    socket::{Message, Socket, Sockets},
     transport::RelayTransport,
 };
 use crate::{
     Config,
-    http::Method,
+    http::{Method, Pieces},
     identity::{Identity, Name},
     ports::{Destination, Reply, Transport},
     storage::MemoryStore,
-    support::{Host, SeededEntropy},
+    support::{
+        Host, SeededEntropy,
+        socket::{End, Frames, socket},
+    },
 };
 
 const URL: &str = "https://relay.example";
-
-/// One end of a socket.
-struct End {
-    incoming: mpsc::UnboundedReceiver<Message>,
-    outgoing: mpsc::UnboundedSender<Message>,
-}
-
-fn socket() -> (End, End) {
-    let ((up, down), (down_sender, up_receiver)) = {
-        let (to_relay, at_relay) = mpsc::unbounded();
-        let (to_node, at_node) = mpsc::unbounded();
-        ((to_relay, at_node), (to_node, at_relay))
-    };
-    (End { incoming: down, outgoing: up }, End { incoming: up_receiver, outgoing: down_sender })
-}
-
-impl Stream for End {
-    type Item = io::Result<Message>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Option<Self::Item>> {
-        self.incoming.poll_next_unpin(context).map(|message| message.map(Ok))
-    }
-}
-
-impl Sink<Message> for End {
-    type Error = io::Error;
-
-    fn poll_ready(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn start_send(self: Pin<&mut Self>, message: Message) -> io::Result<()> {
-        self.outgoing.unbounded_send(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// What a node's sockets lead to.
 #[derive(Clone, Default)]
@@ -92,7 +51,7 @@ impl Sockets for Relay {
         async move { Ok(Box::new(node) as Box<dyn Socket>) }.boxed_local()
     }
 
-    fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>> {
+    fn post<'a>(&'a self, _: &'a str, _: &'a str, _: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Pieces>> {
         async { Err(io::ErrorKind::Unsupported.into()) }.boxed_local()
     }
 }
@@ -112,7 +71,7 @@ impl Relay {
             let relay = self.clone();
             async move { relay.answer(request).await }
         };
-        let (_tunnel, driver) = tunnel::start(ByteSocket::new(Binary(Box::new(socket))), Side::Relay, answer);
+        let (_tunnel, driver) = tunnel::start(ByteSocket::new(Frames(socket)), Side::Relay, answer);
         driver.await;
     }
 
@@ -151,6 +110,7 @@ fn limits() -> Limits {
         retention_ms: 77,
         max_deposit: 1,
         request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
 

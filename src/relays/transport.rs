@@ -3,18 +3,26 @@
 #[cfg(test)]
 mod tests;
 
-use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+};
 
 use futures_util::{
-    FutureExt,
+    FutureExt, TryStreamExt,
     future::{join_all, select},
 };
 use inglenook_protocol::{
+    answer::SignedAnswer,
+    key_name::public_key_of,
     limits::Limits,
     message::{self, CONTENT_TYPE, read_response, write_request},
     node_record::host_of,
     path::{self, Outcome},
     tunnel::{Ended, Tunnel},
+    x_matrix::Authorization,
 };
 
 use super::{
@@ -31,7 +39,8 @@ use crate::{
     signal::Signal,
 };
 
-/// Of so many relays it is known how long they keep mail: peers name theirs as they like. Past that, all are asked again.
+/// Of so many relays it is known how long they keep mail, or that they do not answer: peers name theirs as they like. Past that, all
+/// are asked again.
 const MAX_RETENTIONS: usize = 1_000;
 
 /// The tunnels of one server.
@@ -40,6 +49,8 @@ pub struct RelayTransport {
     tunnels: RefCell<BTreeMap<String, Tunnel>>,
     /// For how long relays keep what they store, by their URLs, as they say; `None` for one that does not say.
     retentions: RefCell<BTreeMap<String, Option<u64>>>,
+    /// Relays that have not answered for as long as the last one who asked has waited: they are asked after the others.
+    silent: RefCell<BTreeSet<String>>,
     /// Raised when there is reason to dial at once.
     hurry: Signal,
 }
@@ -55,7 +66,11 @@ enum Said {
 impl RelayTransport {
     /// A transport without tunnels. [`RelayTransport::run`] opens them.
     pub fn new(sockets: Box<dyn Sockets>) -> Rc<Self> {
-        Rc::new(Self { sockets, tunnels: RefCell::default(), retentions: RefCell::default(), hurry: Signal::default() })
+        Rc::new(Self::over(sockets))
+    }
+
+    fn over(sockets: Box<dyn Sockets>) -> Self {
+        Self { sockets, tunnels: RefCell::default(), retentions: RefCell::default(), silent: RefCell::default(), hurry: Signal::default() }
     }
 
     /// Keeps a tunnel to each of the server's relays, for the server's life.
@@ -145,23 +160,34 @@ impl RelayTransport {
 
     /// Asks one of the destination's relays: through this server's own tunnel to it, or by a request of its own.
     async fn ask(&self, relay: &str, to: &Destination, request: &Request) -> io::Result<Said> {
-        Ok(said(self.exchange(relay, carry::request(to.name.as_str(), request)?).await?))
+        let waiting = Waiting::begin(&self.silent, relay);
+        let answer = self.exchange(relay, carry::request(to.name.as_str(), request)?).await;
+        waiting.end();
+        Ok(said(to, request, answer?))
+    }
+
+    /// The destination's relays, those that have left somebody waiting behind the others.
+    fn in_order<'a>(&self, to: &'a Destination) -> impl Iterator<Item = &'a String> + use<'a> {
+        let silent = self.silent.borrow();
+        let (last, first): (Vec<_>, Vec<_>) = to.relays.iter().partition(|relay| silent.contains(*relay));
+        first.into_iter().chain(last)
     }
 
     async fn exchange(&self, relay: &str, message: message::Request<message::Whole>) -> io::Result<Response> {
         if let Some(tunnel) = self.tunnel_to(relay) {
-            return carry::incoming_response(tunnel.request(message).await.map_err(io::Error::other)?).await;
+            return up(&tunnel, message).await;
         }
+        let target = message.uri.clone();
         let mut bytes = futures_util::io::Cursor::new(Vec::new());
         write_request(&mut bytes, message).await.map_err(io::Error::other)?;
         let url = format!("{}{}", relay.trim_end_matches('/'), path::FORWARD);
         let answer = self.sockets.post(&url, CONTENT_TYPE, bytes.into_inner()).await?;
-        carry::incoming_response(read_response(futures_util::io::Cursor::new(answer)).await?).await
+        carry::incoming_response(&target, read_response(answer.into_async_read()).await?).await
     }
 
     async fn deliver(&self, to: &Destination, request: Request) -> Result<Reply, TransportError> {
         let (mut kept, mut refusal) = (Vec::new(), None);
-        for relay in &to.relays {
+        for relay in self.in_order(to) {
             match self.ask(relay, to, &request).await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
                 Ok(Said::Stored(_)) => kept.push(relay.clone()),
@@ -184,8 +210,7 @@ impl RelayTransport {
                 }
                 message
             });
-            let asked =
-                async { io::Result::Ok(said(carry::incoming_response(tunnel.request(message?).await.map_err(io::Error::other)?).await?)) };
+            let asked = async { io::Result::Ok(said(to, request, up(&tunnel, message?).await?)) };
             match asked.await {
                 Ok(Said::Answered(response)) => return Ok(Reply::Answered(response)),
                 Ok(Said::Stored(at)) => {
@@ -209,6 +234,12 @@ impl Transport for RelayTransport {
     }
 }
 
+/// Sends a request up a tunnel.
+async fn up(tunnel: &Tunnel, message: message::Request<message::Whole>) -> io::Result<Response> {
+    let target = message.uri.clone();
+    carry::incoming_response(&target, tunnel.request(message).await.map_err(io::Error::other)?).await
+}
+
 /// Drives a tunnel to its end, and beside it what is to be done while it lives. Returns why it ended.
 async fn live(driver: impl Future<Output = Ended>, beside: impl Future<Output = ()>) -> String {
     let beside = beside.then(|()| std::future::pending::<Ended>());
@@ -225,9 +256,53 @@ fn chance(server: &Server) -> f64 {
     f64::from(u32::from_be_bytes(server.random())) / f64::from(u32::MAX)
 }
 
+/// A relay that is being asked; it is silent from when whoever asks gives up.
+struct Waiting<'a> {
+    silent: &'a RefCell<BTreeSet<String>>,
+    relay: Option<&'a str>,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(silent: &'a RefCell<BTreeSet<String>>, relay: &'a str) -> Self {
+        Self { silent, relay: Some(relay) }
+    }
+
+    fn end(mut self) {
+        if let Some(relay) = self.relay.take() {
+            self.silent.borrow_mut().remove(relay);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut silent = self.silent.borrow_mut();
+        if let Some(relay) = self.relay.filter(|_| silent.len() < MAX_RETENTIONS) {
+            silent.insert(relay.to_owned());
+        }
+    }
+}
+
+/// Whether the answer is the destination's own, as far as that matters: what a relay makes up of a transaction would have this
+/// server believe that events were delivered, or that they never will be. Only those sign whose name is made of their key.
+fn is_own(to: &Destination, request: &Request, response: &Response) -> bool {
+    if public_key_of(&to.name).is_none() || !request.path.starts_with("/_matrix/federation/v1/send/") {
+        return true;
+    }
+    let asker = request.header("authorization").and_then(|header| Authorization::parse(header).ok());
+    let (Some(asker), Some(signature), Body::Bytes(body)) = (asker, response.headers.get(path::ANSWER_HEADER), &response.body) else {
+        return false;
+    };
+    let (uri, asker, answerer) = (&request.target(), &asker.origin, &to.name);
+    SignedAnswer { uri, asker, answerer, status: response.status, body }.is_signed(signature)
+}
+
 /// What a relay's answer says of the request.
-fn said(response: Response) -> Said {
+fn said(to: &Destination, request: &Request, response: Response) -> Said {
     match Outcome::parse(response.headers.get(path::OUTCOME_HEADER).map(String::as_str)) {
+        Outcome::Answered | Outcome::Deposit if !is_own(to, request, &response) => {
+            Said::Refused("the answer is not signed by its server".into())
+        }
         Outcome::Answered | Outcome::Deposit => Said::Answered(response),
         Outcome::Stored => Said::Stored(response.headers.get(path::RELAYS_HEADER).cloned()),
         Outcome::Refused => Said::Refused(match read(response) {

@@ -53,6 +53,7 @@ impl BrowserBlobs {
             Body::Bytes(bytes) if bytes.len() as u64 > limit => Err(BlobError::TooLarge(limit)),
             Body::Bytes(bytes) => bodies::of_bytes(&bytes, content_type),
             Body::Empty => bodies::of_bytes(&[], content_type),
+            Body::Coming(coming) => bodies::read_pieces(coming.take().ok_or(BlobError::Missing)?, content_type, limit).await,
             Body::Stored { .. } | Body::Parts(_) => Err(BlobError::Failed("a request has no stored body".into())),
         }
     }

@@ -2,12 +2,13 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
+use futures_util::{Stream, StreamExt, stream};
 use js_sys::{Array, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, ReadableStream, ReadableStreamDefaultReader, Request};
 
-use crate::ports::BlobError;
+use crate::{http::Pieces, ports::BlobError};
 
 /// How much of a body is gathered before the browser may put it on the disk, as part of a Blob.
 const GATHERED: u64 = 4 << 20;
@@ -51,12 +52,31 @@ async fn read_whole(request: &Request, limit: u64) -> Result<Blob, BlobError> {
 
 async fn read_stream(stream: &ReadableStream, limit: u64) -> Result<Blob, BlobError> {
     let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+    let blob = gather(chunks(&reader), limit).await;
+    if let Err(BlobError::TooLarge(_)) = blob {
+        let _ = JsFuture::from(reader.cancel()).await;
+    }
+    blob
+}
+
+/// Reads another server's file into a Blob, and gives it up as soon as it is larger than `limit` bytes.
+pub(super) async fn read_pieces(pieces: Pieces, content_type: &str, limit: u64) -> Result<Blob, BlobError> {
+    let chunks = pieces.map(|piece| match piece {
+        Ok(piece) => Ok(Uint8Array::from(piece.as_slice())),
+        Err(error) => Err(BlobError::Failed(error.to_string())),
+    });
+    let blob = gather(chunks, limit).await?;
+    blob.slice_with_f64_and_f64_and_content_type(0.0, blob.size(), content_type).map_err(failed)
+}
+
+async fn gather(chunks: impl Stream<Item = Result<Uint8Array, BlobError>>, limit: u64) -> Result<Blob, BlobError> {
+    let mut chunks = std::pin::pin!(chunks);
     let (mut parts, mut gathered, mut total) = (Array::new(), 0, 0);
-    while let Some(chunk) = next_chunk(&reader).await? {
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
         total += u64::from(chunk.length());
         gathered += u64::from(chunk.length());
         if total > limit {
-            let _ = JsFuture::from(reader.cancel()).await;
             return Err(BlobError::TooLarge(limit));
         }
         parts.push(&chunk);
@@ -66,6 +86,11 @@ async fn read_stream(stream: &ReadableStream, limit: u64) -> Result<Blob, BlobEr
         }
     }
     whole(&parts)
+}
+
+/// A stream's chunks, as they come.
+pub(super) fn chunks(reader: &ReadableStreamDefaultReader) -> impl Stream<Item = Result<Uint8Array, BlobError>> + use<> {
+    stream::try_unfold(Clone::clone(reader), |reader| async move { Ok(next_chunk(&reader).await?.map(|chunk| (chunk, reader))) })
 }
 
 async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, BlobError> {

@@ -41,7 +41,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn measure(this: &Host, start: Uint8Array, end: Uint8Array) -> Promise;
 
-    /// Stores bytes, or the body of a request that [`super::Node::handle`] was given, and returns the size.
+    /// Stores bytes, the body of a request that [`super::Node::handle`] was given, or what a function gives piece by piece, and
+    /// returns the size.
     #[wasm_bindgen(method, js_name = putBlob)]
     fn put_blob(this: &Host, id: &str, body: &JsValue, limit: f64) -> Promise;
 
@@ -65,7 +66,8 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn reaches(this: &Host, name: &str) -> bool;
 
-    /// Sends a request to a server and returns `{ status, headers, body }`; headers are pairs.
+    /// Sends a request to a server and returns `{ status, headers, body }`; headers are pairs. The body is bytes, or of a file a
+    /// function that gives it piece by piece.
     #[wasm_bindgen(method)]
     fn send(this: &Host, name: &str, method: &str, target: &str, headers: Array, body: Option<Uint8Array>) -> Promise;
 }

@@ -31,7 +31,7 @@ async fn make(response: Response, head: bool, blobs: &BrowserBlobs) -> Result<Fe
         Body::Bytes(bytes) => FetchResponse::new_with_opt_js_u8_array_and_init(Some(&Uint8Array::from(bytes.as_slice())), &init),
         Body::Stored { id, start, end } => FetchResponse::new_with_opt_blob_and_init(Some(&stored(&id, start, end, blobs).await?), &init),
         Body::Parts(parts) => FetchResponse::new_with_opt_blob_and_init(Some(&joined(parts, blobs).await?), &init),
-        Body::Empty | Body::Incoming(_) => FetchResponse::new_with_opt_str_and_init(None, &init),
+        Body::Empty | Body::Incoming(_) | Body::Coming(_) => FetchResponse::new_with_opt_str_and_init(None, &init),
     }
 }
 
@@ -52,7 +52,7 @@ pub(super) fn length(body: &Body) -> Option<u64> {
         Body::Bytes(bytes) => Some(bytes.len() as u64),
         Body::Stored { start, end, .. } => Some(end.saturating_sub(*start)),
         Body::Parts(parts) => parts.iter().map(length).sum(),
-        Body::Empty | Body::Incoming(_) => None,
+        Body::Empty | Body::Incoming(_) | Body::Coming(_) => None,
     }
 }
 
@@ -73,7 +73,7 @@ async fn joined(parts: Vec<Body>, blobs: &BrowserBlobs) -> Result<Blob, JsValue>
                 let part = stored(&id, start, end, blobs).await?;
                 sequence.push(&part)
             }
-            Body::Empty | Body::Incoming(_) | Body::Parts(_) => return Err(error("a part of a body is none")),
+            Body::Empty | Body::Incoming(_) | Body::Parts(_) | Body::Coming(_) => return Err(error("a part of a body is none")),
         };
     }
     Blob::new_with_blob_sequence(&sequence)

@@ -8,6 +8,7 @@ pub(crate) mod peer;
 mod ports;
 pub(crate) mod relay;
 mod signing;
+pub(crate) mod socket;
 
 use std::{
     cell::{Ref, RefCell},
@@ -52,6 +53,15 @@ pub(crate) struct Host {
     executor: Rc<Executor>,
     life: Life,
     wires: Option<Rc<Wires>>,
+    transport: Rc<dyn Transport>,
+    name: Rc<RefCell<String>>,
+}
+
+/// How a host reaches others, and is reached.
+struct Way {
+    wires: Option<Rc<Wires>>,
+    transport: Rc<dyn Transport>,
+    /// The host's name, known only after its start.
     name: Rc<RefCell<String>>,
 }
 
@@ -103,18 +113,28 @@ impl Host {
 
     /// A server whose store has a fault from the start.
     pub(crate) fn try_start(config: Config, seed: u64, fault: Option<Fault>) -> Result<Self, Error> {
-        Self::begin_on(Executor::new(), Rc::new(ManualClock::new()), None, config, seed, fault)
+        let way = Way { wires: None, transport: Rc::new(NoTransport), name: Rc::default() };
+        Self::begin_on(Executor::new(), Rc::new(ManualClock::new()), way, config, seed, fault)
     }
 
     /// A server that shares its executor and its clock, and is reached by wires.
     pub(crate) fn on(executor: Rc<Executor>, clock: Rc<ManualClock>, wires: Option<Rc<Wires>>, config: Config, seed: u64) -> Self {
-        Self::begin_on(executor, clock, wires, config, seed, None).unwrap_or_else(|error| panic!("the server did not start: {error}"))
+        let name = Rc::default();
+        let transport = transport(wires.as_ref(), &name);
+        Self::begin_on(executor, clock, Way { wires, transport, name }, config, seed, None)
+            .unwrap_or_else(|error| panic!("the server did not start: {error}"))
+    }
+
+    /// A server that shares its executor and its clock, and has a transport of the test's own.
+    pub(crate) fn over(executor: Rc<Executor>, clock: Rc<ManualClock>, transport: Rc<dyn Transport>, config: Config, seed: u64) -> Self {
+        let way = Way { wires: None, transport, name: Rc::default() };
+        Self::begin_on(executor, clock, way, config, seed, None).unwrap_or_else(|error| panic!("the server did not start: {error}"))
     }
 
     fn begin_on(
         executor: Rc<Executor>,
         clock: Rc<ManualClock>,
-        wires: Option<Rc<Wires>>,
+        Way { wires, transport, name }: Way,
         config: Config,
         seed: u64,
         fault: Option<Fault>,
@@ -122,12 +142,13 @@ impl Host {
         let database = MemoryStore::new();
         let store = FailingStore::new(database.another_instance());
         store.set_fault(fault);
-        let (blobs, entropy, name) = (Rc::default(), Rc::new(SeededEntropy::new(seed)), Rc::default());
-        let ports = ports(&store, &clock, &blobs, &entropy, transport(wires.as_ref(), &name));
+        let (blobs, entropy) = (Rc::default(), Rc::new(SeededEntropy::new(seed)));
+        let ports = ports(&store, &clock, &blobs, &entropy, Rc::clone(&transport));
         let server = executor.block_on(Server::start(ports, config.clone()))?;
         *name.borrow_mut() = server.name().to_owned();
         let life = executor.begin();
-        let host = Self { database, store, clock, blobs, entropy, config, server: RefCell::new(server), executor, life, wires, name };
+        let host =
+            Self { database, store, clock, blobs, entropy, config, server: RefCell::new(server), executor, life, wires, transport, name };
         host.open();
         Ok(host)
     }
@@ -151,6 +172,11 @@ impl Host {
         }));
     }
 
+    /// Runs a task for as long as the host lives.
+    pub(crate) fn drive(&self, task: impl Future<Output = ()> + 'static) {
+        self.life.spawn(task);
+    }
+
     /// The server's name.
     pub(crate) fn name(&self) -> String {
         self.name.borrow().clone()
@@ -171,8 +197,7 @@ impl Host {
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.store = FailingStore::new(self.database.another_instance());
-        let transport = transport(self.wires.as_ref(), &self.name);
-        let ports = ports(&self.store, &self.clock, &self.blobs, &self.entropy, transport);
+        let ports = ports(&self.store, &self.clock, &self.blobs, &self.entropy, Rc::clone(&self.transport));
         *self.server.get_mut() = self.executor.block_on(Server::start(ports, self.config.clone())).expect("the server starts again");
         self.life = self.executor.begin();
         self.open();

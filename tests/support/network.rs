@@ -385,6 +385,6 @@ pub(crate) fn whole(body: Body, blobs: &MemoryBlobs) -> Vec<u8> {
         Body::Bytes(bytes) => bytes,
         Body::Stored { id, start, end } => blobs.read(&id, start, end),
         Body::Parts(parts) => parts.into_iter().flat_map(|part| whole(part, blobs)).collect(),
-        Body::Incoming(_) => panic!("a response cannot have a request's body"),
+        Body::Incoming(_) | Body::Coming(_) => panic!("a response has no such body"),
     }
 }

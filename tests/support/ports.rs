@@ -6,9 +6,9 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::{FutureExt, StreamExt, future::LocalBoxFuture, stream};
 use inglenook::{
-    http::{Body, Request},
+    http::{Body, Pieces, Request},
     ports::{Answer, BlobError, Blobs, Clock, Destination, Entropy, Reply, StoredBlob, ThumbnailSpec, Transport, TransportError},
 };
 
@@ -84,7 +84,15 @@ impl Entropy for SeededEntropy {
 
 /// Media in memory. What begins with [`IMAGE`] counts as an image.
 #[derive(Default)]
-pub(crate) struct MemoryBlobs(RefCell<BTreeMap<String, Vec<u8>>>);
+pub(crate) struct MemoryBlobs {
+    blobs: RefCell<BTreeMap<String, Vec<u8>>>,
+    /// How many bytes were read of blobs.
+    pub(crate) read: Cell<u64>,
+    /// The largest piece of a body that came.
+    pub(crate) largest_piece: Cell<usize>,
+    /// What has to happen before bodies that come are read on.
+    held: RefCell<Option<oneshot::Receiver<()>>>,
+}
 
 /// The beginning of an image, as these blobs see it. Its thumbnail says which size was asked for.
 pub(crate) const IMAGE: &[u8] = b"image:";
@@ -92,11 +100,38 @@ pub(crate) const IMAGE: &[u8] = b"image:";
 impl MemoryBlobs {
     /// The names of all blobs.
     pub(crate) fn names(&self) -> Vec<String> {
-        self.0.borrow().keys().cloned().collect()
+        self.blobs.borrow().keys().cloned().collect()
+    }
+
+    /// Reads the next body that comes no further than its first piece, until what is returned is dropped.
+    pub(crate) fn hold(&self) -> oneshot::Sender<()> {
+        let (sender, receiver) = oneshot::channel();
+        *self.held.borrow_mut() = Some(receiver);
+        sender
+    }
+
+    async fn put_pieces(&self, id: &str, mut pieces: Pieces, limit: u64) -> Result<u64, BlobError> {
+        let (mut bytes, held) = (Vec::new(), self.held.take());
+        let first = pieces.next().await;
+        if let Some(held) = held {
+            let _: Result<(), _> = held.await;
+        }
+        let mut pieces = stream::iter(first).chain(pieces);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| BlobError::Failed(error.to_string()))?;
+            self.largest_piece.set(self.largest_piece.get().max(piece.len()));
+            bytes.extend(piece);
+            if bytes.len() as u64 > limit {
+                return Err(BlobError::TooLarge(limit));
+            }
+        }
+        let size = bytes.len() as u64;
+        self.blobs.borrow_mut().insert(id.into(), bytes);
+        Ok(size)
     }
 
     pub(crate) fn read(&self, id: &str, start: u64, end: u64) -> Vec<u8> {
-        self.0.borrow()[id][usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].to_vec()
+        self.blobs.borrow()[id][usize::try_from(start).unwrap()..usize::try_from(end).unwrap()].to_vec()
     }
 }
 
@@ -105,31 +140,33 @@ impl Blobs for MemoryBlobs {
         let bytes = match body {
             Body::Empty => Vec::new(),
             Body::Bytes(bytes) => bytes,
+            Body::Coming(coming) => return self.put_pieces(id, coming.take().expect("nobody has taken it"), limit).boxed_local(),
             Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) => panic!("this host has whole bodies only"),
         };
         let size = bytes.len() as u64;
         let fits = size <= limit;
         if fits {
-            self.0.borrow_mut().insert(id.into(), bytes);
+            self.blobs.borrow_mut().insert(id.into(), bytes);
         }
         async move { if fits { Ok(size) } else { Err(BlobError::TooLarge(limit)) } }.boxed_local()
     }
 
     fn size<'a>(&'a self, id: &'a str) -> Answer<'a, Option<u64>, BlobError> {
-        let size = self.0.borrow().get(id).map(|bytes| bytes.len() as u64);
+        let size = self.blobs.borrow().get(id).map(|bytes| bytes.len() as u64);
         async move { Ok(size) }.boxed_local()
     }
 
     fn read<'a>(&'a self, id: &'a str, start: u64, end: u64) -> Answer<'a, Vec<u8>, BlobError> {
-        let read = self.0.borrow().get(id).map(|bytes| {
+        let read = self.blobs.borrow().get(id).map(|bytes| {
             let end = usize::try_from(end).unwrap().min(bytes.len());
             bytes[usize::try_from(start).unwrap().min(end)..end].to_vec()
         });
+        self.read.set(self.read.get() + read.as_ref().map_or(0, |read| read.len() as u64));
         async move { read.ok_or(BlobError::Missing) }.boxed_local()
     }
 
     fn make_thumbnail<'a>(&'a self, id: &'a str, thumbnail: &'a str, spec: ThumbnailSpec) -> Answer<'a, StoredBlob, BlobError> {
-        let mut blobs = self.0.borrow_mut();
+        let mut blobs = self.blobs.borrow_mut();
         let made = match blobs.get(id) {
             Some(image) if image.starts_with(IMAGE) => {
                 let made = format!("{}x{} {}", spec.width, spec.height, if spec.crop { "crop" } else { "scale" });
@@ -144,7 +181,7 @@ impl Blobs for MemoryBlobs {
     }
 
     fn remove<'a>(&'a self, id: &'a str) -> Answer<'a, (), BlobError> {
-        self.0.borrow_mut().remove(id);
+        self.blobs.borrow_mut().remove(id);
         async { Ok(()) }.boxed_local()
     }
 }

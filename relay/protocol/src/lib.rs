@@ -11,6 +11,7 @@
 //! let response = tunnel.request(request).await?;             // bodies are streams, in both directions
 //! ```
 
+pub mod answer;
 pub mod handshake;
 pub mod key_name;
 pub mod limits;

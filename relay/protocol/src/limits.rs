@@ -25,6 +25,18 @@ pub struct Limits {
     pub max_deposit: u64,
     /// How long the relay waits for a node's answer.
     pub request_timeout_ms: u64,
+    /// Of one address, over HTTP.
+    #[serde(default)]
+    pub address: AddressLimits,
+}
+
+/// What an address may do; zero means that there is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressLimits {
+    /// How many requests, and openings of tunnels, it may make in a minute.
+    pub requests_per_minute: u64,
+    /// How many connections it may have at a time.
+    pub connections: u64,
 }
 
 /// The name and version of a relay's software.

@@ -8,7 +8,7 @@ use std::{
 
 use futures_channel::mpsc;
 use futures_executor::block_on;
-use futures_util::{Sink, Stream, StreamExt, future::LocalBoxFuture};
+use futures_util::{Sink, Stream, StreamExt, future::LocalBoxFuture, stream};
 use inglenook_protocol::{
     message::{Headers, read_request, whole, write_response},
     socket::ByteSocket,
@@ -17,7 +17,7 @@ use inglenook_protocol::{
 use ruma::server_name;
 
 use super::*;
-use crate::relays::socket::Socket;
+use crate::{http::Pieces, relays::socket::Socket};
 
 /// One end of a connection in memory.
 struct End(mpsc::UnboundedReceiver<Vec<u8>>, mpsc::UnboundedSender<Vec<u8>>);
@@ -77,26 +77,21 @@ impl Sockets for Relays {
         async { Err(io::Error::other("no tunnels here")) }.boxed_local()
     }
 
-    fn post<'a>(&'a self, url: &'a str, _: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Vec<u8>>> {
+    fn post<'a>(&'a self, url: &'a str, _: &'a str, body: Vec<u8>) -> LocalBoxFuture<'a, io::Result<Pieces>> {
         async move {
             let request = read_request(futures_util::io::Cursor::new(body)).await?;
             self.0.borrow_mut().push(format!("{url} {}", request.uri));
             let (status, headers, body) = answer_of(url, &request.uri)?;
             let mut bytes = futures_util::io::Cursor::new(Vec::new());
             write_response(&mut bytes, message::Response { status, headers, body: whole(body) }).await.map_err(io::Error::other)?;
-            Ok(bytes.into_inner())
+            Ok(stream::iter([Ok(bytes.into_inner())]).boxed_local())
         }
         .boxed_local()
     }
 }
 
 fn transport() -> RelayTransport {
-    RelayTransport {
-        sockets: Box::new(Relays(RefCell::default())),
-        tunnels: RefCell::default(),
-        retentions: RefCell::default(),
-        hurry: Signal::default(),
-    }
+    RelayTransport::over(Box::new(Relays(RefCell::default())))
 }
 
 fn destination(relays: &[&str]) -> Destination {

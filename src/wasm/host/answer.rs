@@ -36,6 +36,6 @@ fn push(body: Body, parts: &Array) {
             parts.push(&Array::of3(&id.into(), &(start as f64).into(), &(end as f64).into()));
         }
         Body::Parts(several) => several.into_iter().for_each(|part| push(part, parts)),
-        Body::Empty | Body::Incoming(_) => {}
+        Body::Empty | Body::Incoming(_) | Body::Coming(_) => {}
     }
 }

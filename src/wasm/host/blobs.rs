@@ -1,15 +1,15 @@
 //! The media of a host: it reads uploads from their requests itself, so that they never pass through the wasm's memory.
 
-use std::rc::Rc;
+use std::{cell::RefCell, rc::Rc};
 
-use futures_util::FutureExt;
-use js_sys::Uint8Array;
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use futures_util::{FutureExt, StreamExt};
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::{JsCast, JsError, JsValue, closure::Closure};
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use super::{Host, code, pair, store};
 use crate::{
-    http::Body,
+    http::{Body, Pieces},
     ports::{Answer, BlobError, Blobs, StoreError, StoredBlob, ThumbnailSpec},
     wasm::Bodies,
 };
@@ -26,14 +26,41 @@ impl HostBlobs {
         Self { host, bodies }
     }
 
-    fn incoming(&self, body: Body) -> Result<JsValue, BlobError> {
+    /// The body as the host takes it; what has to live meanwhile is kept with it.
+    fn incoming(&self, body: Body) -> Result<(JsValue, Option<Next>), BlobError> {
+        if let Body::Coming(coming) = body {
+            let next = next_of(coming.take().ok_or(BlobError::Missing)?);
+            return Ok((next.as_ref().clone(), Some(next)));
+        }
+        Ok((self.at_hand(body)?, None))
+    }
+
+    fn at_hand(&self, body: Body) -> Result<JsValue, BlobError> {
         match body {
             Body::Incoming(number) => self.bodies.take(number).map(JsValue::from).ok_or(BlobError::Missing),
             Body::Bytes(bytes) => Ok(Uint8Array::from(bytes.as_slice()).into()),
             Body::Empty => Ok(Uint8Array::new_with_length(0).into()),
-            Body::Stored { .. } | Body::Parts(_) => Err(BlobError::Failed("a request has no stored body".into())),
+            Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => Err(BlobError::Failed("a request has no stored body".into())),
         }
     }
+}
+
+/// A function that gives the next piece, or `undefined` behind the last.
+type Next = Closure<dyn FnMut() -> Promise>;
+
+fn next_of(pieces: Pieces) -> Next {
+    let pieces = Rc::new(RefCell::new(Some(pieces)));
+    Closure::new(move || {
+        let pieces = Rc::clone(&pieces);
+        future_to_promise(async move {
+            // The host asks for one piece after the other.
+            let Some(mut coming) = pieces.take() else { return Ok(JsValue::UNDEFINED) };
+            let Some(piece) = coming.next().await else { return Ok(JsValue::UNDEFINED) };
+            let piece = piece.map_err(|error| JsError::new(&error.to_string()))?;
+            *pieces.borrow_mut() = Some(coming);
+            Ok(Uint8Array::from(piece.as_slice()).into())
+        })
+    })
 }
 
 fn failed(thrown: JsValue, limit: u64) -> BlobError {
@@ -56,7 +83,7 @@ fn size(value: &JsValue) -> u64 {
 impl Blobs for HostBlobs {
     fn put<'a>(&'a self, id: &'a str, body: Body, _: &'a str, limit: u64) -> Answer<'a, u64, BlobError> {
         async move {
-            let body = self.incoming(body)?;
+            let (body, _next) = self.incoming(body)?;
             let stored = JsFuture::from(self.host.put_blob(id, &body, limit as f64)).await;
             stored.map(|stored| size(&stored)).map_err(|thrown| failed(thrown, limit))
         }

@@ -1,16 +1,16 @@
 //! The way to other servers from a host that can connect to them; those that are behind relays are reached as from a browser.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
-use futures_util::FutureExt;
-use js_sys::{Array, Reflect, Uint8Array};
+use futures_util::{FutureExt, StreamExt, stream};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::{Host, code, pair, pairs};
 use crate::{
     gather::Gather,
-    http::{Body, Headers, Request, Response},
+    http::{Body, Coming, Headers, Pieces, Request, Response},
     ports::{Answer, Destination, Reply, Transport, TransportError},
     relays::RelayTransport,
     wasm::panic::message,
@@ -47,9 +47,26 @@ fn failed(to: &Destination, thrown: &JsValue) -> TransportError {
 fn response(answer: &JsValue) -> Result<Response, JsValue> {
     let status = Reflect::get(answer, &"status".into())?.as_f64().unwrap_or_default() as u16;
     let headers: Array = Reflect::get(answer, &"headers".into())?.unchecked_into();
-    let body: Uint8Array = Reflect::get(answer, &"body".into())?.unchecked_into();
+    let body = match Reflect::get(answer, &"body".into())?.dyn_into::<Function>() {
+        Ok(next) => Body::Coming(Coming::new(pieces(next))),
+        Err(bytes) => Body::Bytes(bytes.unchecked_into::<Uint8Array>().to_vec()),
+    };
     let headers: Headers = headers.iter().filter_map(|header| text_pair(&header)).gather();
-    Ok(Response { status, headers, body: Body::Bytes(body.to_vec()) })
+    Ok(Response { status, headers, body })
+}
+
+/// The pieces of a file, each of which the host gives when it is asked for the next.
+fn pieces(next: Function) -> Pieces {
+    let piece = |next: Function| async move {
+        let asked = next.call0(&JsValue::UNDEFINED).map(|promise| JsFuture::from(promise.unchecked_into::<Promise>()));
+        let piece = match asked {
+            Ok(asked) => asked.await,
+            Err(thrown) => Err(thrown),
+        };
+        let piece = piece.map_err(|thrown| io::Error::other(message(&thrown)))?;
+        Ok((!piece.is_undefined()).then(|| (piece.unchecked_into::<Uint8Array>().to_vec(), next)))
+    };
+    stream::try_unfold(next, piece).boxed_local()
 }
 
 fn text_pair(header: &JsValue) -> Option<(String, String)> {

@@ -5,7 +5,7 @@ use ruma::CanonicalJsonValue;
 
 use super::*;
 use crate::{
-    limits::{Quota, Software},
+    limits::{AddressLimits, Quota, Software},
     signed::tests::server,
 };
 
@@ -41,6 +41,7 @@ fn limits() -> Limits {
         retention_ms: 1,
         max_deposit: 1,
         request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
 

@@ -1,0 +1,124 @@
+//! What an address may ask, and what all may put into the relay's memory.
+
+use inglenook_protocol::path::{LIMITS, TUNNEL};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_tungstenite::{
+    connect_async,
+    tungstenite::{Error, client::IntoClientRequest},
+};
+
+use super::support::{Host, soon};
+
+const FORWARDED: &str = "x-forwarded-for";
+
+/// A relay behind a proxy, which an address may ask so often, and hold one tunnel to.
+async fn behind_a_proxy(requests: u64) -> Host {
+    Host::with(move |config| {
+        config.forwarded_header = Some("X-Forwarded-For".into());
+        config.address_requests = requests;
+        config.address_connections = 1;
+    })
+    .await
+}
+
+async fn metric(host: &Host, name: &str) -> u64 {
+    let text = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_much_is_told_when_to_come_again() {
+    let host = behind_a_proxy(3).await;
+    let ask = async |address: &str| host.http("GET", LIMITS, &[(FORWARDED, address)], b"").await;
+    for _ in 0..3 {
+        assert_eq!(ask("1.1.1.1").await.status, 200);
+    }
+    let refused = ask("9.9.9.9, 1.1.1.1").await;
+    assert_eq!((refused.status, refused.errcode().as_str()), (429, "M_LIMIT_EXCEEDED"));
+    let (seconds, millis) = (refused.headers.first("retry-after").unwrap().to_owned(), refused.json()["retry_after_ms"].as_u64().unwrap());
+    assert!((1..=20_000).contains(&millis) && seconds == millis.div_ceil(1_000).to_string(), "{seconds} {millis}");
+    assert_eq!(refused.headers.first("access-control-allow-origin"), Some("*"), "a page has to be able to read it");
+
+    assert_eq!(ask("1.1.1.2").await.status, 200, "another address has limits of its own");
+    for interface in 1..4 {
+        assert_eq!(ask(&format!("2a00:1:2:3::{interface}")).await.status, 200);
+    }
+    assert_eq!(ask("2a00:1:2:3:9::1").await.status, 429, "a household has many addresses of the sixth version");
+    assert_eq!(ask("2a00:1:2:4::1").await.status, 200);
+    for _ in 0..9 {
+        assert_eq!(host.http("GET", LIMITS, &[], b"").await.status, 200, "the operator's own network has no limits");
+    }
+    assert_eq!(metric(&host, "inglenook_relay_limited_total{limit=\"requests\"}").await, 2);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_tunnels_at_a_time() {
+    let host = behind_a_proxy(0).await;
+    let dial = async |address: &str| {
+        let mut request = format!("ws://{}{TUNNEL}", host.address).into_client_request().unwrap();
+        request.headers_mut().insert(FORWARDED, address.parse().unwrap());
+        connect_async(request).await
+    };
+    let first = dial("1.1.1.1").await.unwrap();
+    let Err(Error::Http(refused)) = dial("1.1.1.1").await else { panic!("there is one already") };
+    assert_eq!(refused.status(), 429);
+    let _other = dial("1.1.1.2").await.unwrap();
+    drop(first);
+    // The relay sees in its own time that the socket is gone.
+    soon(async { while dial("1.1.1.1").await.is_err() {} }).await;
+    assert!(metric(&host, "inglenook_relay_limited_total{limit=\"connections\"}").await >= 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn the_limits_of_an_address_are_published() {
+    let host = behind_a_proxy(3).await;
+    let limits = host.http("GET", LIMITS, &[], b"").await.json();
+    assert_eq!((limits["address"]["requests_per_minute"].as_u64(), limits["address"]["connections"].as_u64()), (Some(3), Some(1)));
+    host.stop().await;
+}
+
+/// The path of a request that is read as a whole before anything is known of it.
+const STORED: &str = "/_matrix/federation/v1/send_relay/1/@user:example.org";
+
+/// Begins a request with so large a body.
+async fn begin(host: &Host, length: usize) -> TcpStream {
+    let mut socket = TcpStream::connect(host.address).await.unwrap();
+    let head = format!("PUT {STORED} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn what_strangers_send_fills_a_bounded_space() {
+    const MIB: usize = 1 << 20;
+    let host = Host::with(|config| config.request_bytes = 12 << 20).await;
+    let large = vec![b' '; 8 * MIB];
+    // One that does not come to its end.
+    let mut slow = begin(&host, 8 * MIB + 1).await;
+    slow.write_all(&vec![b' '; 8 * MIB]).await.unwrap();
+    soon(async { while metric(&host, "inglenook_relay_requests_bytes").await < 8 << 20 {} }).await;
+
+    // Another, for which there is no room from its fifth megabyte on.
+    let mut refused = begin(&host, 9 * MIB).await;
+    refused.write_all(&vec![b' '; 4 * MIB]).await.unwrap();
+    let mut answer = vec![0; 1_000];
+    refused.write_all(b" ").await.unwrap();
+    let count = soon(refused.read(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..count]);
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("M_LIMIT_EXCEEDED"), "{answer}");
+    assert_eq!(host.http("GET", LIMITS, &[], b"").await.status, 200, "small ones go on");
+    assert_ne!(host.http("PUT", STORED, &[], b"{}").await.status, 503);
+
+    slow.write_all(b" ").await.unwrap();
+    soon(slow.read_to_end(&mut Vec::new())).await.unwrap();
+    assert_ne!(host.http("PUT", STORED, &[], &large).await.status, 503, "there is room again");
+    soon(async { while metric(&host, "inglenook_relay_requests_bytes").await > 0 {} }).await;
+    assert_eq!(metric(&host, "inglenook_relay_limited_total{limit=\"bytes\"}").await, 1);
+    host.stop().await;
+}
