@@ -109,6 +109,25 @@ test.describe("where a gateway is offered", () => {
     await isAsked(tab, null);
   });
 
+  test("whoever gives up the gateway's relay is told what is lost", async ({ person, site }) => {
+    const other = new Relay();
+    await other.start();
+    try {
+      const tab = await (await person()).open(site.url);
+      await register(tab, "Ada");
+      await tab.click(at("your-server"));
+      await tab.click(at("tab-relays"));
+      await tab.fill(at("relay-url"), other.url);
+      await tab.click(at("relay-add"));
+      await shows(tab, at("relay"), "data-state", (states) => states.join() === "attached,attached");
+      expect(await attribute(tab, at("gateway-lost"), "role")).toEqual([]);
+      await tab.click(at("relay-remove"));
+      await shows(tab, at("gateway-lost"), "role", ([role]) => role === "status");
+    } finally {
+      await other.remove();
+    }
+  });
+
   test("a server that was lost with its database is made anew as it was chosen", async ({ person, site }) => {
     const ada = await person();
     const tab = await ada.open(site.url);

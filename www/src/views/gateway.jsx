@@ -11,7 +11,7 @@ export function GatewayChoice({ domain, taken, take, disabled }) {
       </label>
       <p id="gateway-words" class="quiet breakable" data-testid="gateway-words">
         {taken ? (
-          <>People with an ordinary Matrix account find you and write to you through the gateway <b>{domain}</b>. Its operator answers for your name to them. It is part of your address, for ever.</>
+          <>People with an ordinary Matrix account find you and write to you through the gateway <b>{domain}</b>. Its operator answers for your name to them. The gateway is part of your address, for ever.</>
         ) : (
           <>Only people with a server like this one can: whom you invite by a link gets one. This cannot be changed later.</>
         )}
