@@ -20,6 +20,10 @@
   const FAREWELL_MS = 2_000;
   /** How often a worker that was told of an update looks whether it is still about to come. */
   const DRAIN_MS = 10_000;
+  /** How long a relay may take to say whether it is a gateway: a person waits for it, once in the node's life. */
+  const OFFER_MS = 2_000;
+  /** A user ID has 255 bytes, of which the key takes 52 and the signs between its parts 3; a username is to have 64. */
+  const LONGEST_DOMAIN = 136;
   /** A node that fails this often in a minute is not started again at once: what is wrong does not go away by itself. */
   const FAILURES_A_MINUTE = 5;
 
@@ -31,6 +35,9 @@
   const shellCache = `inglenook shell ${scope}`;
   const siblings = new BroadcastChannel(`inglenook ${scope}`);
   const me = crypto.randomUUID();
+
+  /** The domain of a gateway, below which a node that is yet to be made gets its name. What a page says counts before the settings. */
+  let gateway = settings.get("gateway") ?? undefined;
 
   // ---------------------------------------------------------------------------------------------------------------
   // Which requests are the node's
@@ -118,8 +125,7 @@
     const burst = Number(settings.get("burst"));
     const perSecond = Number(settings.get("perSecond"));
     const rateLimits = burst && perSecond ? { burst, perSecond } : undefined;
-    const [serverName, gateway] = ["serverName", "gateway"].map((name) => settings.get(name) ?? undefined);
-    return { database, serverName, gateway, relays: settings.getAll("relay"), rateLimits };
+    return { database, serverName: settings.get("serverName") ?? undefined, gateway, relays: settings.getAll("relay"), rateLimits };
   }
 
   let module;
@@ -182,6 +188,30 @@
     const release = await lock?.catch(() => undefined);
     lock = undefined;
     release?.();
+  }
+
+  // ---------------------------------------------------------------------------------------------------------------
+  // What may be chosen before there is a node
+
+  /** Whether the node's name is settled, as it is for ever once there is a database; and else the gateway that a relay offers. */
+  async function naming() {
+    if (await isMade()) return json(200, { settled: true });
+    const offers = await Promise.all(settings.getAll("relay").map((relay) => gatewayOf(relay).catch(() => undefined)));
+    return json(200, { settled: false, gateway: offers.find(Boolean) });
+  }
+
+  /** A browser that does not tell is taken to have it: a question that changes nothing must not be asked. */
+  async function isMade() {
+    const databases = await indexedDB.databases?.().catch(() => undefined);
+    return databases?.some(({ name }) => name === database) ?? true;
+  }
+
+  /** The domain of a relay that is a gateway for whoever attaches. A node that has no key yet is on nobody's list. */
+  async function gatewayOf(relay) {
+    const response = await fetch(`${relay.replace(/\/+$/, "")}/_inglenook/relay/v1/limits`, { signal: AbortSignal.timeout(OFFER_MS) });
+    const { gateway: domain, allow_list: isForListed } = await response.json();
+    const isDomain = typeof domain === "string" && domain.length <= LONGEST_DOMAIN && /^[a-z0-9-]+(\.[a-z0-9-]+)*$/.test(domain);
+    return isDomain && !isForListed ? domain : undefined;
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -285,7 +315,9 @@
     return new Response(null, { status: 204 });
   }
 
-  async function status() {
+  /** Starts the node where it does not run yet. `chosen` names the gateway of a new one, or is empty for none. */
+  async function status(chosen) {
+    if (chosen !== null) gateway = chosen || undefined;
     try {
       const instance = await node();
       return json(200, { state, serverName: instance.node.name(), build: BUILD });
@@ -303,7 +335,9 @@
   function respond(request, target) {
     if (isUpdateWaiting() && POLL.test(target)) return refusal(503, "This server is being updated.");
     if (target === "/_inglenook/hold") return hold();
-    if (target === "/_inglenook/worker") return status();
+    const [path, query] = target.split("?");
+    if (path === "/_inglenook/worker") return status(new URLSearchParams(query).get("gateway"));
+    if (path === "/_inglenook/naming") return naming();
     return answer(request, target);
   }
 

@@ -20,7 +20,14 @@ export interface StorageState {
   quota: number | undefined;
 }
 
-export interface StartOptions {
+export interface Naming {
+  /** Whether there is a server already: a name is for ever. */
+  settled: boolean;
+  /** The domain of a gateway that one of the relays offers to a new server. */
+  gateway?: string;
+}
+
+export interface InstallOptions {
   /**
    * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `gateway` (a domain below which
    * a new node is named after its key, so that ordinary homeservers find it there), `burst` and `perSecond` (rate limits),
@@ -34,15 +41,26 @@ export interface StartOptions {
   shell?: (string | URL)[];
 }
 
+export interface NamingOptions {
+  /** The domain of a gateway, below which a new server is named; null for none, whatever the settings say. */
+  gateway?: string | null;
+}
+
+export interface StartOptions extends InstallOptions, NamingOptions {}
+
 /** A node that this page talks to. Fires `statechange`. */
 export interface InglenookNode extends EventTarget {
   /** Where clients find the server. */
   readonly baseUrl: string;
-  /** The server's name, as in user ids. */
+  /** The server's name, as in user ids; undefined until it was started. */
   readonly serverName: string;
   readonly state: NodeState;
   /** Why it failed. */
   readonly reason: string | undefined;
+  /** Whether the server's name is settled, and what a new one may choose. Starts nothing; asks the relays for 2 s at most. */
+  naming(): Promise<Naming>;
+  /** Starts the node that was only installed, or finds it running, and resolves when it answers. */
+  start(options?: NamingOptions): Promise<void>;
   /** How much is stored, how much may be, and whether the browser may throw it away. */
   storage(): Promise<StorageState>;
   /** Asks the browser never to throw the data away. */
@@ -53,3 +71,6 @@ export interface InglenookNode extends EventTarget {
 
 /** Starts the node, or finds it running, and resolves when it answers. */
 export function startNode(options: StartOptions): Promise<InglenookNode>;
+
+/** The first half of that: for whoever wants to ask first how a new server is to be named. */
+export function installNode(options: InstallOptions): Promise<InglenookNode>;

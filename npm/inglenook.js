@@ -28,16 +28,28 @@ export class NodeFailedError extends Error {
 /**
  * Starts the node, or finds it running, and resolves when it answers.
  *
+ * @param {{ serviceWorker: string | URL, scope?: string | URL, shell?: (string | URL)[], gateway?: string | null }} options
+ * @returns {Promise<InglenookNode>}
+ */
+export async function startNode(options) {
+  const node = await installNode(options);
+  await node.start(options);
+  return node;
+}
+
+/**
+ * The first half of that: all is here that a node needs, and none is started. For whoever wants to ask first how a new one is
+ * to be named.
+ *
  * @param {{ serviceWorker: string | URL, scope?: string | URL, shell?: (string | URL)[] }} options
  * @returns {Promise<InglenookNode>}
  */
-export async function startNode({ serviceWorker, scope, shell = [] }) {
+export async function installNode({ serviceWorker, scope, shell = [] }) {
   checkEnvironment();
   const registration = await register(serviceWorker, scope);
   const node = new InglenookNode(registration);
   await controlled(registration);
   keepShell(registration, shell);
-  await node.start();
   return node;
 }
 
@@ -105,7 +117,7 @@ export class InglenookNode extends EventTarget {
     this.#registration = registration;
     /** Where clients find the server. */
     this.baseUrl = registration.scope.replace(/\/$/, "");
-    /** The server's name, as in user ids. */
+    /** The server's name, as in user ids, once it was started. */
     this.serverName = undefined;
     /** "starting", "running", "restarting" or "failed". */
     this.state = "starting";
@@ -114,9 +126,19 @@ export class InglenookNode extends EventTarget {
     navigator.serviceWorker.addEventListener("message", (event) => this.#hear(event.data), { signal: this.#stopped.signal });
   }
 
-  /** Waits until the node answers, and then keeps it alive. */
-  async start() {
-    const response = await fetch(`${this.baseUrl}/_inglenook/worker`);
+  /** Whether the server's name is settled, and the gateway that a relay offers for a new one. Starts nothing. */
+  async naming() {
+    const response = await fetch(`${this.baseUrl}/_inglenook/naming`);
+    return response.json();
+  }
+
+  /**
+   * Waits until the node answers, and then keeps it alive. A new one is named below the domain of `gateway`, or, for null, after
+   * its key alone.
+   */
+  async start({ gateway } = {}) {
+    const query = gateway === undefined ? "" : `?gateway=${encodeURIComponent(gateway ?? "")}`;
+    const response = await fetch(`${this.baseUrl}/_inglenook/worker${query}`);
     const answer = await response.json();
     if (!response.ok) {
       this.#change("failed", answer.error);

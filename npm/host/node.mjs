@@ -27,6 +27,7 @@ export async function startNode(options, { store, blobs, federation }) {
       send: (name, method, target, headers, body) => federation.send(name, method, target, headers, body),
     },
     serverName: options.serverName,
+    gateway: options.gateway,
     baseUrl: options.baseUrl,
     registrationClosed: options.registration === "closed",
     registrationToken: options.registrationToken,

@@ -21,6 +21,7 @@ const OPTIONS = {
   "rate-limits": { value: "on|off", one: ["on", "off"], help: ["slow down who asks too often [on]"] },
   "base-url": { value: "URL", help: ["where clients reach this server, if not where they ask"] },
   relay: { value: "URL", list: relay, help: ["attach to this relay; for servers that nobody can connect to"] },
+  gateway: { value: "DOMAIN", help: ["with --relay, and no name of its own: be named below the domain of", "a relay that is a gateway, where ordinary servers find it.", "Chosen once, like the name"] },
   "federation-resolve": { value: "NAME=HOST:PORT", list: resolution, help: ["connect there for the server NAME, without looking it up"] },
   "private-addresses": {
     value: "on|off",
@@ -154,8 +155,11 @@ function complete(raw) {
   if (listenTls.length > 0 !== Boolean(raw["tls-cert"] && raw["tls-key"])) throw new WrongOptions("--listen-tls, --tls-cert and --tls-key go together");
   const registration = raw.registration ?? (raw["registration-token"] ? "token" : "closed");
   if ((registration === "token") !== Boolean(raw["registration-token"])) throw new WrongOptions("--registration token and --registration-token TOKEN go together");
+  if (raw.gateway && raw["server-name"]) throw new WrongOptions("--gateway makes a name of the server's key, and --server-name gives it another: choose one");
+  if (raw.gateway && !raw.relay) throw new WrongOptions("--gateway needs the --relay that is the gateway");
   return {
     serverName: raw["server-name"],
+    gateway: raw.gateway,
     listen: raw.listen ?? (listenTls.length > 0 ? [] : [{ host: "127.0.0.1", port: 8008 }]),
     listenTls,
     tlsCert: raw["tls-cert"],

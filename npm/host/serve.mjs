@@ -87,9 +87,10 @@ class Host {
   }
 
   #checkName() {
-    const { serverName, data } = this.#options;
-    if (serverName === undefined || serverName === this.name) return;
-    throw new Error(`the data folder ${data} belongs to ${this.name}, and a server's name cannot be changed to ${serverName}`);
+    const { serverName, gateway, data } = this.#options;
+    const isAsked = (serverName === undefined || serverName === this.name) && (gateway === undefined || this.name.endsWith(`.${gateway}`));
+    if (isAsked) return;
+    throw new Error(`the data folder ${data} belongs to ${this.name}, and a server's name cannot be changed to ${serverName ?? `one below ${gateway}`}`);
   }
 }
 

@@ -37,8 +37,11 @@ class Person {
 }
 
 export const test = base.extend({
-  relay: async ({}, use) => {
-    const relay = new Relay();
+  /** Further settings of the relay's command. */
+  relaySettings: [[], { option: true }],
+
+  relay: async ({ relaySettings }, use) => {
+    const relay = new Relay({ settings: relaySettings });
     await relay.start();
     await use(relay);
     await relay.remove();

@@ -7,7 +7,8 @@ import { test } from "node:test";
 
 import { relayFetch } from "../../pkg/host/sockets.mjs";
 import { Relay } from "../browser/relay.mjs";
-import { User, call, folder, startHost } from "./support.mjs";
+import { freePort, makeAuthority } from "./authority.mjs";
+import { User, call, folder, run, startHost } from "./support.mjs";
 
 test("hosts behind a relay talk, also when one was away", async (t) => {
   const relay = new Relay();
@@ -32,6 +33,45 @@ test("hosts behind a relay talk, also when one was away", async (t) => {
   await bob.hearMessage(room, "while b was away");
   await bob.say(room, "b is back");
   await alice.hearMessage(room, "b is back");
+});
+
+test("a host below a gateway's domain talks to an ordinary server, and keeps its name", async (t) => {
+  const [authority, port, ordinary] = [await makeAuthority(t), await freePort(), await freePort()];
+  const [url, trust] = [`https://localhost:${port}`, ["--ca", authority.ca]];
+  const certified = async (...names) => {
+    const { cert, key } = await authority.certify(...names);
+    return ["--tls-cert", cert, "--tls-key", key];
+  };
+  const places = ["--federation-resolve", `node.test=127.0.0.1:${ordinary}`];
+  const settings = ["--gateway-domain", "gw.test", "--public-url", url, ...(await certified("*.gw.test", "localhost")), ...trust, ...places];
+  const relay = new Relay({ listen: `127.0.0.1:${port}`, settings });
+  await relay.start();
+  t.after(() => relay.remove());
+  const data = await folder(t);
+  const behind = ["--relay", url, ...trust, ...places, "--data", data];
+  const a = await startHost(t, behind, { env: { INGLENOOK_GATEWAY: "gw.test" } });
+  assert.match(a.name, /^[a-z2-7]{52}\.gw\.test$/);
+  const listening = ["--server-name", "node.test", "--listen-tls", `127.0.0.1:${ordinary}`, ...(await certified("node.test"))];
+  // Once it has met a, it goes by what a's record says, which is a relay on this machine.
+  const finding = ["--federation-resolve", `${a.name}=127.0.0.1:${port}`, "--private-addresses", "on"];
+  const b = await startHost(t, [...listening, "--data", ":memory:", ...trust, ...finding]);
+
+  const [alice, bob] = [await User.register(a, "alice"), await User.register(b, "bob")];
+  const { room_id: room } = await alice.post("/createRoom", { preset: "public_chat", room_alias_name: "hearth" });
+  const join = () => bob.post(`/join/${encodeURIComponent(`#hearth:${a.name}`)}`).catch((error) => (error.status === 502 ? join() : Promise.reject(error)));
+  await join();
+  await alice.say(room, "from a");
+  await bob.hearMessage(room, "from a");
+  await bob.say(room, "from b");
+  await alice.hearMessage(room, "from b");
+
+  await a.stop();
+  const again = await startHost(t, behind);
+  assert.equal(again.name, a.name);
+  await again.stop();
+  const moved = await run(["serve", "--listen", "127.0.0.1:0", ...behind, "--gateway", "other.test"]);
+  assert.equal(moved.code, 1);
+  assert.match(moved.stderr, /belongs to [a-z2-7]{52}\.gw\.test, .* cannot be changed to one below other\.test/);
 });
 
 test("another server's relay is asked at public addresses only, the operator's own anywhere", async (t) => {

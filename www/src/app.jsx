@@ -15,13 +15,13 @@ import { Notices } from "./views/notices.jsx";
 function App() {
   const [opening, setOpening] = useState({});
   useEffect(() => {
-    openNode().then((node) => setOpening({ node }), (error) => setOpening({ error }));
+    openNode().then(setOpening, (error) => setOpening({ error }));
   }, []);
   if (opening.error) return <NodeFailed error={opening.error} />;
-  return opening.node ? <Columns node={opening.node} /> : <Starting />;
+  return opening.node ? <Columns node={opening.node} gateway={opening.gateway} /> : <Starting />;
 }
 
-function Columns({ node }) {
+function Columns({ node, gateway }) {
   const [places, goTo] = usePlaces();
   const [, renderAccounts] = useState();
   useLayoutEffect(() => onAccountsChange(() => renderAccounts({})), []);
@@ -30,14 +30,14 @@ function Columns({ node }) {
   return (
     <main class="columns" data-columns={places.length}>
       {places.map((place, index) => (
-        <OneColumn key={place.account ?? "join"} node={node} places={places} index={index} goTo={goTo} />
+        <OneColumn key={place.account ?? "join"} node={node} gateway={gateway} places={places} index={index} goTo={goTo} />
       ))}
       <Notices />
     </main>
   );
 }
 
-function OneColumn({ node, places, index, goTo }) {
+function OneColumn({ node, gateway, places, index, goTo }) {
   const place = places[index];
   const replaceAt = (change) => places.map((other, at) => (at === index ? change : other));
   const go = (change, options) => goTo(replaceAt({ ...place, ...change }), options);
@@ -45,7 +45,7 @@ function OneColumn({ node, places, index, goTo }) {
   const close = places.length > 1 ? () => goTo(places.filter((_, at) => at !== index)) : null;
   const account = place.account && accountNamed(place.account);
   if (!account) {
-    return <FirstRun key={place.invitation} node={node} invitation={place.invitation} onDone={(next) => goTo(replaceAt(next), { replace: true })} onClose={close ?? closeToFirst(goTo)} />;
+    return <FirstRun key={place.invitation} node={node} gateway={gateway} invitation={place.invitation} onDone={(next) => goTo(replaceAt(next), { replace: true })} onClose={close ?? closeToFirst(goTo)} />;
   }
   const session = sessionOf(node, account);
   const elsewhere = places.flatMap((other, at) => (at === index ? [] : [other.account]));

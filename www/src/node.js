@@ -1,11 +1,14 @@
 // The node as the demo sees it: starts it through the page helper, and asks it the questions of the "your server" panel.
+import { accounts } from "./accounts.js";
+import { gatewayOf } from "./gateway.js";
 import { recall, remember } from "./storage.js";
 
 /**
  * What the page helper hands back, and all that the demo uses of it.
  * @typedef {EventTarget & {
- *   baseUrl: string, serverName: string,
+ *   baseUrl: string, serverName?: string,
  *   state: "starting"|"running"|"restarting"|"failed",
+ *   naming(): Promise<{settled: boolean, gateway?: string}>, start(options: {gateway?: string|null}): Promise<void>,
  *   storage(): Promise<{persisted: boolean, usage: number, quota: number}>,
  *   requestPersistence(): Promise<boolean>,
  * }} Node
@@ -26,15 +29,29 @@ const developmentHomeserver = HOMESERVER;
 const SHELL = ["./", "index.html", "app.js", "app.css", "inglenook.js", "icon.svg", "manifest.webmanifest", "relays.json"];
 
 const FIRST_RELAYS = "first relays";
+const GATEWAY = "gateway";
 
-/** @returns {Promise<Node>} */
+/**
+ * The node, started; or, with the gateway whose name a new one may take, yet to be started by whoever chooses.
+ * @returns {Promise<{node: Node, gateway?: string}>}
+ */
 export async function openNode() {
-  if (developmentHomeserver) return homeserverElsewhere(developmentHomeserver);
-  const { startNode } = await import("./inglenook.js");
-  return startNode({
+  if (developmentHomeserver) return { node: homeserverElsewhere(developmentHomeserver) };
+  const { installNode } = await import("./inglenook.js");
+  const node = await installNode({
     serviceWorker: await workerUrl(),
     shell: SHELL.map((path) => new URL(path, document.baseURI).href),
   });
+  const { gateway } = accounts().length ? {} : await node.naming();
+  if (!gateway) await node.start({ gateway: recall(GATEWAY) ?? undefined });
+  return { node, gateway };
+}
+
+/** Makes the server, with a name below the gateway's domain, or without for null. Kept first, for a start that is cut short. */
+export async function makeNode(node, gateway) {
+  remember(GATEWAY, gateway);
+  await node.start({ gateway });
+  if (gatewayOf(node.serverName) !== gateway) throw new Error("Your server was made in another tab meanwhile, with another choice. Go on with it, if you like.");
 }
 
 /** The worker's URL names the relays that a new node begins with; whoever chooses others later is heeded. */

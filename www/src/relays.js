@@ -4,7 +4,7 @@ import { ask, tell } from "./node.js";
 
 /**
  * @typedef {{url: string, state: "connecting"|"attached"|"waiting", since?: number, until?: number, reason?: string,
- *   limits?: {max_body: number, allow_list: boolean, mailbox: {entries: number, bytes: number}, retention_ms: number}}} Relay
+ *   limits?: {gateway: string|null, max_body: number, allow_list: boolean, mailbox: {entries: number, bytes: number}, retention_ms: number}}} Relay
  */
 
 /** Some browsers take more for a host than can be one. */

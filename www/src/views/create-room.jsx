@@ -33,7 +33,7 @@ export function CreateRoom() {
         <fieldset class="choice-cards">
           <legend>Who can join</legend>
           <Card checked={!isPublic} onChange={() => setPublic(false)} testid="room-private" title="Private" words="People you invite" />
-          <Card checked={isPublic} onChange={() => setPublic(true)} testid="room-public" title="Public" words="Anyone on this server, from the list of public rooms" />
+          <Card checked={isPublic} onChange={() => setPublic(true)} testid="room-public" title="Public" words="Anyone, from this server's list of public rooms or by its address" />
         </fieldset>
         {isPublic && (
           <label class="field">

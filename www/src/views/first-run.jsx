@@ -3,6 +3,8 @@ import { useState } from "preact/hooks";
 import { createAccount, signIn } from "../accounts.js";
 import { focused, useAction, useAnswer } from "../hooks.js";
 import { invitationIn } from "../invitation.js";
+import { makeNode } from "../node.js";
+import { GatewayChoice } from "./gateway.jsx";
 import { Hearth, IconButton } from "./icons.jsx";
 import { AccountChoice, DamagedInvitation, InvitationLead, acceptAs } from "./invited.jsx";
 import { ErrorLine } from "./states.jsx";
@@ -10,8 +12,8 @@ import { ErrorLine } from "./states.jsx";
 /** Longer names would not be shown in full anywhere. */
 const LONGEST_NAME = 64;
 
-/** `invitation` is what a link carries, still packed. */
-export function FirstRun({ node, invitation: packed, onDone, onClose }) {
+/** `invitation` is what a link carries, still packed; `gateway` may give a server its name that is yet to be made. */
+export function FirstRun({ node, gateway, invitation: packed, onDone, onClose }) {
   const [known, setKnown] = useState(false);
   const { value: invitation } = useAnswer(async () => packed && invitationIn(packed), packed);
   if (packed && invitation === undefined) return null;
@@ -22,13 +24,18 @@ export function FirstRun({ node, invitation: packed, onDone, onClose }) {
       {invitation ? <InvitationLead invitation={invitation} /> : <Lead another={onClose && !packed} />}
       {packed && !invitation && <DamagedInvitation />}
       {invitation && <AccountChoice node={node} invitation={invitation} onDone={onDone} />}
-      {known ? <KnownAccount node={node} invitation={invitation} onDone={onDone} /> : <NewAccount node={node} invitation={invitation} onDone={onDone} />}
-      <button type="button" class="link" onClick={() => setKnown(!known)}>
-        {known ? "Make a new account" : "I have an account on this server"}
-      </button>
+      {known ? <KnownAccount node={node} invitation={invitation} onDone={onDone} /> : <NewAccount node={node} gateway={gateway} invitation={invitation} onDone={onDone} />}
+      {isMade(node) && (
+        <button type="button" class="link" onClick={() => setKnown(!known)}>
+          {known ? "Make a new account" : "I have an account on this server"}
+        </button>
+      )}
     </section>
   );
 }
+
+/** A server that is yet to be made has no name, and no accounts. */
+const isMade = (node) => node.serverName !== undefined;
 
 function Lead({ another }) {
   return (
@@ -39,9 +46,12 @@ function Lead({ another }) {
   );
 }
 
-function NewAccount({ node, invitation, onDone }) {
+function NewAccount({ node, gateway, invitation, onDone }) {
   const [name, setName] = useState("");
+  const [wasMade] = useState(isMade(node));
+  const [taken, take] = useState(true);
   const [create, busy, error] = useAction(async () => {
+    if (!isMade(node)) await makeNode(node, taken ? gateway : null);
     const { account, roomId } = await createAccount(node, name.trim(), { invited: Boolean(invitation) });
     // Asked for now that there is something to keep; the answer is shown under "your server".
     node.requestPersistence().catch(() => false);
@@ -54,6 +64,7 @@ function NewAccount({ node, invitation, onDone }) {
         <span>What should people call you?</span>
         <input data-testid="name-field" value={name} onInput={({ target }) => setName(target.value)} maxLength={LONGEST_NAME} autoComplete="nickname" ref={focused} required pattern=".*\S.*" />
       </label>
+      {!wasMade && (busy || !isMade(node)) && <GatewayChoice domain={gateway} taken={taken} take={take} disabled={busy} />}
       <button class="button primary" data-testid="create-account" disabled={busy}>{busy ? "Making a place for you…" : invitation ? "Join the room" : "Start talking"}</button>
       <ErrorLine error={error} />
       <p class="quiet">

@@ -1,6 +1,7 @@
 // Bringing people into a room: anyone by a link, accounts of this browser by a press, others by their id.
 import { useState } from "preact/hooks";
 import { accounts } from "../accounts.js";
+import { gatewayOf } from "../gateway.js";
 import { useAction, useColumn } from "../hooks.js";
 import { may } from "../power.js";
 import { Avatar } from "./avatar.jsx";
@@ -30,8 +31,10 @@ export function InvitePanel() {
 }
 
 function ById({ invite, busy }) {
-  const { me } = useColumn();
+  const { me, node } = useColumn();
   const [typed, setTyped] = useState("");
+  // Through a gateway, people of every server can be invited; without one, a full id is rarely known.
+  const example = gatewayOf(node.serverName) ? "@name:example.org" : "@name";
   const send = async (event) => {
     event.preventDefault();
     if (await invite(fullId(typed.trim(), me))) setTyped("");
@@ -40,7 +43,7 @@ function ById({ invite, busy }) {
     <form class="stack" onSubmit={send}>
       <label class="field">
         <span>Username or full id</span>
-        <input data-testid="invite-id" value={typed} onInput={({ target }) => setTyped(target.value)} placeholder="@name" autoCapitalize="none" autoComplete="off" spellcheck={false} required />
+        <input data-testid="invite-id" value={typed} onInput={({ target }) => setTyped(target.value)} placeholder={example} autoCapitalize="none" autoComplete="off" spellcheck={false} required />
       </label>
       <button class="button primary" data-testid="invite-by-id" disabled={busy || typed.trim() === ""}>Invite</button>
     </form>
@@ -51,7 +54,7 @@ function ById({ invite, busy }) {
 async function mustExist(client, userId) {
   const isOwn = userId.endsWith(client.getUserId().slice(client.getUserId().indexOf(":")));
   const profile = await client.getProfileInfo(userId).catch((error) => (error.httpStatus === 404 ? null : isOwn ? Promise.reject(error) : {}));
-  if (!profile) throw new Error(`There is nobody called ${userId.split(":")[0]} here.`);
+  if (!profile) throw new Error(isOwn ? `There is nobody called ${userId.split(":")[0]} here.` : `There is nobody called ${userId}.`);
 }
 
 /** "ada" and "@ada" are on the own server. */

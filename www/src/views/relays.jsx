@@ -3,6 +3,7 @@ import { useState } from "preact/hooks";
 import { useAction, useAnswer, useColumn } from "../hooks.js";
 import { clock } from "../format.js";
 import { chooseRelays, limitsInWords, moved, relayUrl, relaysOf } from "../relays.js";
+import { LostGateway, gatewayInWords } from "./gateway.jsx";
 import { IconButton } from "./icons.jsx";
 import { ErrorLine, Skeleton } from "./states.jsx";
 
@@ -22,9 +23,10 @@ export function Relays() {
     <>
       <p class="muted">Nobody can call a browser, so your server keeps a line open to its relays: others reach it there, and what they send while it is away waits for it. Everything is signed; a relay cannot change it.</p>
       {value.length === 0 && <p class="muted" data-testid="no-relays">None is chosen. Everything works in this browser, and nobody elsewhere can reach you.</p>}
+      <LostGateway serverName={node.serverName} relays={value} />
       <ol class="plain relays">
         {value.map((relay, index) => (
-          <Relay key={relay.url} relay={relay} busy={busy} last={index === value.length - 1} first={index === 0} move={(by) => choose((urls) => moved(urls, index, by))} remove={() => choose((urls) => urls.toSpliced(index, 1))} />
+          <Relay key={relay.url} relay={relay} serverName={node.serverName} busy={busy} last={index === value.length - 1} first={index === 0} move={(by) => choose((urls) => moved(urls, index, by))} remove={() => choose((urls) => urls.toSpliced(index, 1))} />
         ))}
       </ol>
       <ErrorLine error={refusal ?? error} />
@@ -33,7 +35,7 @@ export function Relays() {
   );
 }
 
-function Relay({ relay, busy, first, last, move, remove }) {
+function Relay({ relay, serverName, busy, first, last, move, remove }) {
   const host = new URL(relay.url).host;
   return (
     <li class="relay" data-testid="relay" data-state={relay.state} data-url={relay.url}>
@@ -42,6 +44,7 @@ function Relay({ relay, busy, first, last, move, remove }) {
         <p class="breakable"><b>{host}</b></p>
         <p class="quiet" data-testid="relay-state">{standing(relay)}</p>
         {relay.limits && <p class="quiet">{limitsInWords(relay.limits)}</p>}
+        {relay.limits?.gateway && <p class="quiet breakable" data-testid="relay-gateway">{gatewayInWords(relay.limits.gateway, serverName)}</p>}
       </div>
       <div class="row tight">
         {!first && <IconButton icon="up" size={16} label={`Try ${host} earlier`} disabled={busy} data-testid="relay-up" onClick={() => move(-1)} />}

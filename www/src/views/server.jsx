@@ -5,6 +5,7 @@ import { bytes, count, fullTime } from "../format.js";
 import { localpartOf } from "../accounts.js";
 import { logEntries, recentRequests, status } from "../node.js";
 import { Console } from "./console.jsx";
+import { GatewayFact } from "./gateway.jsx";
 import { EventGraph } from "./graph.jsx";
 import { Panel } from "./panel.jsx";
 import { Relays } from "./relays.jsx";
@@ -58,6 +59,7 @@ function Overview() {
     <>
       <dl class="facts">
         <Fact name="Name"><code class="breakable">{node.serverName}</code></Fact>
+        <GatewayFact serverName={node.serverName} />
         <Fact name="State"><span class={`dot ${node.state}`} /> {node.state}</Fact>
         {value && (
           <>
