@@ -1,4 +1,5 @@
-//! Joins for which nobody is there now: kept, and tried again until somebody is.
+//! Joins for which nobody is there now: kept, and tried again until somebody is. Also those that are under way: another server may
+//! have let the user in before this one has heard of it, or has kept what it heard.
 
 use std::{
     cell::RefCell,
@@ -36,6 +37,12 @@ pub(crate) struct PendingJoin {
     /// Why it is tried no more.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub(crate) refused: Option<String>,
+}
+
+impl PendingJoin {
+    fn new(server: &Server, located: &Located, reason: Option<&str>) -> Self {
+        Self { servers: located.servers.clone(), reason: reason.map(str::to_owned), since: server.now(), refused: None }
+    }
 }
 
 type Id = (OwnedUserId, OwnedRoomId);
@@ -79,22 +86,51 @@ impl PendingJoins {
     }
 }
 
+/// Asks other servers to let a user in, so that what they have done is not lost here, whenever this server stops or its storage
+/// fails: then the join is tried again, which does no harm where it was made.
+pub(crate) async fn attempted<T>(
+    server: &Server,
+    user: &UserId,
+    located: &Located,
+    reason: Option<&str>,
+    join: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let id = (user.to_owned(), located.room_id.clone());
+    if server.pending_joins.waiting.borrow().contains_key(&id) {
+        return join.await;
+    }
+    write(server, &id, &PendingJoin::new(server, located, reason)).await?;
+    let joined = join.await;
+    // Where nobody was there, whoever asked for it decides whether it is kept.
+    let has_failed_here = matches!(joined, Err(Error::Storage(_) | Error::Bug(_)));
+    if has_failed_here || forget(server, &id).await.is_err() {
+        wait(server, id, located.servers.clone());
+    }
+    joined
+}
+
 /// Keeps a join that nobody was there for.
 pub(crate) async fn keep(server: &Server, user: &UserId, located: &Located, reason: Option<&str>) -> Result<(), Error> {
     let id = (user.to_owned(), located.room_id.clone());
-    let join = PendingJoin { servers: located.servers.clone(), reason: reason.map(str::to_owned), since: server.now(), refused: None };
-    write(server, &id, &join).await?;
-    let mut backoff = Backoff::default();
-    backoff.fail(server.now(), 0, u64::from_be_bytes(server.random()));
-    server.pending_joins.waiting.borrow_mut().insert(id, (join.servers, backoff));
-    server.pending_joins.wake();
+    write(server, &id, &PendingJoin::new(server, located, reason)).await?;
+    wait(server, id, located.servers.clone());
     Ok(())
 }
 
-/// The joins of a user that wait or were refused.
+fn wait(server: &Server, id: Id, servers: Vec<OwnedServerName>) {
+    let mut backoff = Backoff::default();
+    backoff.fail(server.now(), 0, u64::from_be_bytes(server.random()));
+    server.pending_joins.waiting.borrow_mut().insert(id, (servers, backoff));
+    server.pending_joins.wake();
+}
+
+/// The joins of a user that wait or were refused, without those that are under way.
 pub(crate) async fn of_user(server: &Server, user: &UserId) -> Result<Vec<(OwnedRoomId, PendingJoin)>, Error> {
     let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::PendingJoins).text(user.as_str()))).await?;
-    Ok(rows.iter().filter_map(|row| read(&row.key, &row.value)).map(|((_, room), join)| (room, join)).collect())
+    let waiting = server.pending_joins.waiting.borrow();
+    let is_shown = |(id, join): &(Id, PendingJoin)| join.refused.is_some() || waiting.contains_key(id);
+    let shown = rows.iter().filter_map(|row| read(&row.key, &row.value)).filter(is_shown);
+    Ok(shown.map(|((_, room), join)| (room, join)).collect())
 }
 
 /// Gives a join up, and says whether there was one.

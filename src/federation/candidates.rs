@@ -52,14 +52,14 @@ pub(super) fn is_own_fault(error: &Error) -> bool {
     matches!(error, Error::Storage(_) | Error::Media(_) | Error::Bug(_))
 }
 
-/// How little an error says about what was asked for.
+/// How little an error says about what was asked for. Who is away may know more than who knows of nothing.
 fn reticence(error: &Error) -> u8 {
     match (error, error.peer()) {
         (_, Some(PeerError::Refused { status: 403, .. })) => 0,
         (Error::Refused(_), _) => 1,
-        (_, Some(PeerError::Refused { status: 400..500, code, .. })) if code != "M_UNRECOGNIZED" => 2,
-        (_, Some(PeerError::Malformed(_))) => 3,
-        (_, Some(PeerError::Refused { .. })) => 4,
+        _ if is_away(error) => 3,
+        (_, Some(PeerError::Refused { status: 404, .. } | PeerError::Malformed(_))) => 4,
+        (_, Some(PeerError::Refused { code, .. })) if code != "M_UNRECOGNIZED" => 2,
         _ => 5,
     }
 }
@@ -107,10 +107,10 @@ mod tests {
     #[test]
     fn the_error_that_says_most_is_told() {
         let away = || Error::from(TransportError::NoRoute("a.example".into()));
-        let mut errors = [away(), refused(500, "M_UNKNOWN"), refused(404, "M_NOT_FOUND"), refused(403, "M_FORBIDDEN")];
+        let mut errors = [refused(404, "M_NOT_FOUND"), away(), refused(400, "M_INCOMPATIBLE_ROOM_VERSION"), refused(403, "M_FORBIDDEN")];
         errors.sort_by_key(reticence);
         let codes: Vec<_> = errors.iter().map(|error| error.response().status).collect();
-        assert_eq!(codes, [403, 404, 500, 502]);
+        assert_eq!(codes, [403, 400, 502, 404]);
     }
 
     #[test]

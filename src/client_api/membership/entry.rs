@@ -9,7 +9,7 @@ use crate::{
     arrange::Arrange,
     error::Error,
     federation::{self, Candidates, Located, OwnMembership, for_client},
-    parse,
+    parse, pending_joins,
     room_server::{
         Room,
         commit::{UserRoom, user_room_key},
@@ -35,7 +35,8 @@ pub(super) async fn enter(server: &Server, located: &Located, user: &UserId, rea
         return Err(nobody_known());
     }
     let own = OwnMembership { room: &located.room_id, user, membership: "join", reason };
-    Ok((federation::join(server, own, &candidates).await?, true))
+    let joining = federation::join(server, own, &candidates);
+    Ok((pending_joins::attempted(server, user, located, reason, joining).await?, true))
 }
 
 /// Knocks on a room.
