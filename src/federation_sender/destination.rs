@@ -51,6 +51,8 @@ pub(crate) struct Destination {
     is_current: bool,
     /// The positions of the items that are under way.
     under_way: Option<Vec<Position>>,
+    /// Whether the destination has acknowledged the transaction in flight, which a relay handed to it before the relay's answer came.
+    is_acknowledged_early: bool,
     /// How many items a transaction may have: few where something among them is not taken.
     most: Option<usize>,
     /// Since when the destination answers for itself without acknowledging what relays keep for it.
@@ -256,6 +258,7 @@ impl Destination {
     /// A transaction with these items is under way.
     pub(crate) fn begin(&mut self, in_flight: InFlight, positions: Vec<Position>) {
         if self.progress.in_flight.as_ref() != Some(&in_flight) {
+            self.is_acknowledged_early = false;
             self.progress.in_flight = Some(in_flight);
             self.progress.is_behind = true;
             self.has_changed = true;
@@ -273,6 +276,10 @@ impl Destination {
     pub(crate) fn finish(&mut self, now: u64, random: u64, outcome: Outcome) {
         let positions = self.under_way.take().unwrap_or_default();
         let Some(InFlight { stretch, .. }) = self.progress.in_flight.clone() else { return };
+        let outcome = match outcome {
+            Outcome::Failed(_) | Outcome::Kept(_) if self.is_acknowledged_early => Outcome::Delivered(Vec::new()),
+            outcome => outcome,
+        };
         match outcome {
             Outcome::Failed(at_least) => return self.fail(now, at_least, random),
             Outcome::Kept(keeping) => {
@@ -302,6 +309,7 @@ impl Destination {
             }
         }
         self.backoff.reset();
+        self.is_acknowledged_early = false;
         self.progress.in_flight = None;
         self.has_changed = true;
         self.settle();
@@ -366,6 +374,7 @@ impl Destination {
 
     /// The destination acknowledges what relays kept for it.
     pub(crate) fn acknowledge(&mut self, now: u64, stretch: &Stretch) -> bool {
+        self.is_acknowledged_early |= self.progress.in_flight.as_ref().is_some_and(|in_flight| in_flight.stretch == *stretch);
         let is_news = self.progress.acknowledge(stretch);
         if is_news {
             self.answering_since = self.answering_since.map(|_| now);

@@ -51,6 +51,23 @@ fn an_event_is_queued_then_at_the_relay_then_delivered() {
     assert_eq!(scene.with_inbox("b.example", |inbox| inbox.requests), requests, "nothing is left to send");
 }
 
+/// A relay hands over what it is given at once, and its own answer takes as long as it likes.
+#[test]
+fn what_is_acknowledged_before_the_relay_answers_is_delivered() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.set_mood("b.example", Mood::Kept);
+    scene.network.delay(1_000);
+    let event = scene.say(&room, "hello");
+    scene.network.advance(500);
+    let ids = deliver_mail(&scene, |_| true);
+    assert_eq!((ids.len(), state(&scene, &room, &event)), (1, "queued".to_owned()));
+    acknowledge(&scene, "b.example", &ids);
+    scene.network.advance(1_000);
+    assert_eq!(state(&scene, &room, &event), "delivered");
+}
+
 #[test]
 fn another_server_cannot_acknowledge() {
     let scene = Scene::new(&["b.example", "c.example"]);
