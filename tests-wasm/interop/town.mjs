@@ -61,10 +61,10 @@ export async function startTown(t, kinds = ["browser", "node", "synapse"]) {
     const { cert, key } = await authority.certify(NODE);
     const tls = ["--listen-tls", `127.0.0.1:${nodePort}`, "--tls-cert", cert, "--tls-key", key];
     const gateway = town.browser ? ["--federation-resolve", `${town.browser.name}=127.0.0.1:${gatewayPort}`] : [];
-    // The relay of the browser's node is on this machine.
     const listen = ["--listen", `127.0.0.1:${await freePort()}`, "--log", process.env.NODE_LOG ?? "info"];
     const host = new NodeHost(t, ["--server-name", NODE, "--data", await folder(t), ...listen, ...tls, ...trust, ...resolve, ...gateway]);
     await host.start();
+    if (process.env.NODE_LOG) t.after(() => console.log(host.running.stderr()));
     return host;
   };
 
