@@ -8,6 +8,9 @@ import { User } from "../node/support.mjs";
 const PATIENCE_MILLIS = 40_000;
 const POLL_MILLIS = 5_000;
 
+/** So many pages no history here has. */
+const MOST_PAGES = 100;
+
 const path = (parts, ...values) => String.raw({ raw: parts }, ...values.map(encodeURIComponent));
 
 export class Person extends User {
@@ -117,7 +120,9 @@ export class Person extends User {
   /** Every message text of a room, oldest first, as `/messages` pages it backwards. */
   async texts(room) {
     const texts = [];
-    for (let from; ; ) {
+    const pages = [];
+    for (let from; ; pages.push(from)) {
+      if (pages.length > MOST_PAGES) throw new Error(`the history does not end: ${pages.slice(-4)}`);
       const page = await this.get(`${path`/rooms/${room}/messages`}?dir=b&limit=100${from ? path`&from=${from}` : ""}`);
       texts.push(...page.chunk.map(({ content }) => content.body).filter((body) => body !== undefined));
       if (!page.end || page.end === from) return texts.reverse();

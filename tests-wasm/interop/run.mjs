@@ -14,7 +14,9 @@ import { startTown } from "./town.mjs";
 const VERSIONS = ["6", "10", "11", "12"];
 const PAIRS = [["browser", "synapse"], ["node", "synapse"], ["browser", "node"]];
 const NAMES = { browser: "browser", node: "Node", synapse: "Synapse" };
+/** The longest says a thousand things and fetches them, on two busy cores; those of the short part take seconds. */
 const SCENARIO_MILLIS = 180_000;
+const SHORT_MILLIS = 60_000;
 
 const { values: options } = parseArgs({
   options: { short: { type: "boolean" }, pair: { type: "string", multiple: true }, version: { type: "string", multiple: true }, only: { type: "string" }, times: { type: "boolean" } },
@@ -35,26 +37,34 @@ async function main() {
   const chosen = scenarios.filter(({ name, long }) => (!options.short || !long) && (!options.only || name.includes(options.only)));
   const town = await startTown(t);
   const results = new Map(chosen.map(({ name }) => [name, new Map()]));
-  let failures = 0;
+  let [failures, again] = [0, 0];
   for (const pair of pairs) {
     for (const version of versions) {
       const people = await Promise.all(pair.map((kind, index) => Person.register(town[kind], `${["alice", "bob"][index]}-${pair.join("-")}-${version}`)));
       const thirdKind = Object.keys(town).find((kind) => !pair.includes(kind));
       const third = await Person.register(town[thirdKind], `carol-${pair.join("-")}-${version}`);
       for (const scenario of chosen) {
-        const outcome = await play(scenario, people, third, version, town);
+        const scene = `${scenario.name} (${pair.map((kind) => NAMES[kind]).join("–")}, version ${version})`;
+        let outcome = await play(scenario, people, third, version, town);
+        if (outcome instanceof Error) {
+          // Other people's timers are at work here as well: what fails once and then not is told, and counted apart.
+          console.log(`? ${scene} failed, and is played again: ${outcome.stack}`);
+          again += 1;
+          outcome = await play(scenario, people, third, version, town);
+        }
         const cell = results.get(scenario.name);
         const column = pair.join();
         cell.set(column, [...(cell.get(column) ?? []), [version, outcome]]);
         if (outcome instanceof Error) {
           failures += 1;
-          console.log(`✗ ${scenario.name} (${pair.map((kind) => NAMES[kind]).join("–")}, version ${version}): ${outcome.stack}`);
+          console.log(`✗ ${scene}: ${outcome.stack}`);
         }
       }
     }
   }
   print(results, pairs);
   const played = [...results.values()].flatMap((cell) => [...cell.values()].flat()).filter(([, outcome]) => outcome !== undefined);
+  if (again > 0) console.log(`\n${again} were played twice`);
   console.log(`\n${played.length - failures} passed, ${failures} failed`);
   return failures === 0 ? 0 : 1;
 }
@@ -78,7 +88,8 @@ async function play({ name, since = "1", once, notBy, without, run }, [one, othe
 }
 
 function inTime(running) {
-  const late = new Promise((_, reject) => setTimeout(reject, SCENARIO_MILLIS, new Error(`not done after ${SCENARIO_MILLIS} ms`)).unref());
+  const millis = options.short ? SHORT_MILLIS : SCENARIO_MILLIS;
+  const late = new Promise((_, reject) => setTimeout(reject, millis, new Error(`not done after ${millis} ms`)).unref());
   return Promise.race([running, late]);
 }
 
