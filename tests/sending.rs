@@ -138,6 +138,25 @@ fn one_message_that_is_refused_holds_up_no_other() {
     assert_eq!(statuses, [200, 403].repeat(5));
 }
 
+/// More wait than go together, so that whoever was served by others comes to serve the rest, of which one is refused.
+#[test]
+fn what_others_have_sent_is_not_sent_again_where_the_next_fails() {
+    let host = Host::new();
+    let (room, users) = crowd(&host, 20);
+    let mut levels = host.state(&users[0], &room, "m.room.power_levels", "").ok().body;
+    levels["events_default"] = 1.into();
+    for user in &users[1..19] {
+        levels["users"][&user.id] = 100.into();
+    }
+    host.put_state(&users[0], &room, "m.room.power_levels", "", levels);
+    let answers = all_at_once(&host, &room, &users);
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses, [vec![200; 19], vec![403]].concat());
+    let page = host.get(&users[0], &room_path(&room, "messages?dir=b&limit=19")).ok().body;
+    let shown: BTreeSet<_> = page["chunk"].as_array().unwrap().iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(shown, event_ids(&answers[..19]), "each is there once, under the ID that its sender was told");
+}
+
 #[test]
 fn messages_whose_common_commit_failed_go_by_themselves() {
     let host = Host::new();

@@ -127,9 +127,13 @@ impl Outbox {
         self.0.borrow_mut().retain(|(_, other)| !Rc::ptr_eq(other, message));
     }
 
-    /// The first messages for a room.
-    fn take(&self, room: RoomNumber) -> Vec<Rc<Message>> {
+    /// The first messages for a room, as long as this one waits. What others have sent must not be sent again because of those
+    /// that came later.
+    fn take_with(&self, room: RoomNumber, message: &Rc<Message>) -> Vec<Rc<Message>> {
         let mut taken = Vec::new();
+        if !self.has(message) {
+            return taken;
+        }
         self.0.borrow_mut().retain(|(of, message)| {
             let is_taken = *of == room && taken.len() < MOST_TOGETHER;
             if is_taken {
@@ -147,12 +151,15 @@ async fn send_waiting(server: &Server, room: &Rc<Room>, message: &Rc<Message>) -
     loop {
         let mut together = None;
         let bodies = server.rooms.transact_in(room, |draft| {
-            let together = together.get_or_insert_with(|| server.outbox.take(room.number));
+            let together = together.get_or_insert_with(|| server.outbox.take_with(room.number, message));
             together.iter().map(|message| message.add_to(draft, None)).collect::<Result<Vec<_>, _>>()
         });
         let bodies = match bodies.await {
             Ok(bodies) => bodies,
             Err(error) => {
+                if let Some(body) = message.answer.take() {
+                    return Ok(Some(body));
+                }
                 server.outbox.remove(message);
                 // Where others were with it, the fault may be one of theirs.
                 let is_own = together.iter().flatten().all(|other| Rc::ptr_eq(other, message));
