@@ -70,7 +70,7 @@ fn a_large_file_neither_delays_messages_nor_fills_memory() {
 
 #[test]
 fn a_file_that_is_cut_off_or_stands_still_leaves_nothing_and_is_fetched_again() {
-    for deed in [Deed::CutOff(9), Deed::StandStill(9)] {
+    for deed in [Deed::CutOff(9), Deed::StandStill(9), Deed::StandStill(0)] {
         let (scene, file, target) = scene(2 * MB);
         scene.good.does(deed);
         let mut pending = download(&scene, &target);

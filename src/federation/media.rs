@@ -2,7 +2,7 @@
 
 mod second_part;
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{cell::RefCell, io, pin::pin, rc::Rc};
 
 use futures_util::{
     StreamExt,
@@ -113,7 +113,7 @@ async fn fetch(server: &Server, peer: &ServerName, what: &str, id: &str, query: 
             let query: Query = query.into_iter().chain([("allow_remote", "false".into())]).collect();
             ask(server, peer, &with(&target, &query)).await.map(whole)
         }
-        answered => of_two_parts(answered?).await,
+        answered => of_two_parts(server, answered?).await,
     }
 }
 
@@ -145,10 +145,13 @@ async fn ask(server: &Server, peer: &ServerName, target: &str) -> Result<Answere
     }
 }
 
-async fn of_two_parts(answered: Answered) -> Result<RemoteFile, Error> {
+async fn of_two_parts(server: &Server, answered: Answered) -> Result<RemoteFile, Error> {
     let boundary = answered.response.headers.get("content-type").and_then(|kind| boundary(kind));
     let boundary = boundary.ok_or_else(|| malformed("the file does not come as multipart/mixed"))?;
-    let parts = second_part(answered.content, &boundary).await;
+    let parts = match select(pin!(second_part(answered.content, &boundary)), server.ports.clock.sleep(PATIENCE_MILLIS)).await {
+        Either::Left((parts, _)) => parts,
+        Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),
+    };
     let (headers, content) = parts.map_err(|error| malformed(format!("the file does not come as one of two parts: {error}")))?;
     file(&headers, content).ok_or_else(|| malformed("the file is elsewhere"))
 }

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     inbound,
-    socket::{Binary, Message, Socket, Sockets},
+    socket::{Message, Socket, Sockets, binary},
 };
 use crate::server::Server;
 
@@ -73,7 +73,7 @@ pub(super) async fn attach(
     };
     let server = Rc::clone(server);
     let answer = move |request| inbound::answer(Rc::clone(&server), request);
-    let (tunnel, driver) = tunnel::start(ByteSocket::new(Binary(socket)), Side::Node, answer);
+    let (tunnel, driver) = tunnel::start(ByteSocket::new(binary(socket)), Side::Node, answer);
     Ok((tunnel, welcome, driver))
 }
 

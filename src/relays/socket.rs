@@ -1,12 +1,11 @@
 //! What the relays' transport asks of its host: WebSockets, and requests to relays that this server is not attached to.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::io;
 
-use futures_util::{Sink, Stream, future::LocalBoxFuture};
+use futures_util::{
+    Sink, SinkExt, Stream, StreamExt,
+    future::{LocalBoxFuture, ready},
+};
 
 use crate::http::Pieces;
 
@@ -34,37 +33,9 @@ pub trait Sockets {
 }
 
 /// A socket's binary messages, once its text messages have said who is there.
-pub(super) struct Binary(pub(super) Box<dyn Socket>);
-
-impl Stream for Binary {
-    type Item = io::Result<Vec<u8>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(match ready!(Pin::new(&mut self.0).poll_next(context)) {
-            Some(Ok(Message::Bytes(bytes))) => Some(Ok(bytes)),
-            Some(Ok(Message::Text(_))) => Some(Err(io::Error::new(io::ErrorKind::InvalidData, "a text message in a tunnel"))),
-            Some(Err(error)) => Some(Err(error)),
-            None => None,
-        })
-    }
-}
-
-impl Sink<Vec<u8>> for Binary {
-    type Error = io::Error;
-
-    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_ready(context)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, bytes: Vec<u8>) -> io::Result<()> {
-        Pin::new(&mut self.0).start_send(Message::Bytes(bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(context)
-    }
+pub(super) fn binary(socket: Box<dyn Socket>) -> impl Stream<Item = io::Result<Vec<u8>>> + Sink<Vec<u8>, Error = io::Error> + Unpin {
+    socket.with(|bytes| ready(Ok(Message::Bytes(bytes)))).map(|message| match message? {
+        Message::Bytes(bytes) => Ok(bytes),
+        Message::Text(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "a text message in a tunnel")),
+    })
 }

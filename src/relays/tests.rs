@@ -3,20 +3,18 @@
 
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
-use futures_util::{FutureExt, SinkExt, StreamExt, future::LocalBoxFuture};
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use inglenook_protocol::{
-    handshake::{Challenge, Verdict, Welcome},
-    limits::{AddressLimits, Limits, Quota, Software},
     message::{Headers, Request, Response, Whole, whole},
     path::{DEPOSIT, LIMITS, OUTCOME_HEADER, Outcome},
     socket::ByteSocket,
     tunnel::{self, Side, TunnelBody},
 };
 use ruma::server_name;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    socket::{Message, Socket, Sockets},
+    socket::{Socket, Sockets},
     transport::RelayTransport,
 };
 use crate::{
@@ -27,7 +25,7 @@ use crate::{
     storage::MemoryStore,
     support::{
         Host, SeededEntropy,
-        socket::{End, Frames, socket},
+        socket::{End, RETENTION, socket},
     },
 };
 
@@ -61,17 +59,12 @@ impl Relay {
     async fn serve(self, now: u64) {
         let mut socket = self.0.dialled.borrow_mut().pop().expect("the node has dialled");
         let identity = Identity::load_or_make(&MemoryStore::new(), &SeededEntropy::new(7), Name::OfKey).await.unwrap();
-        let challenge = Challenge::new(identity.server_name().to_owned(), [1; 32], now);
-        socket.send(Message::Text(json!(challenge).to_string())).await.unwrap();
-        let Some(Ok(Message::Text(proof))) = socket.next().await else { panic!("the node does not answer") };
-        let node = challenge.check(&serde_json::from_str(&proof).unwrap(), now, |host| host == "relay.example").unwrap();
-        let verdict: Verdict = Welcome::sign(&challenge, &node, limits(), false, &identity).unwrap();
-        socket.send(Message::Text(json!(verdict).to_string())).await.unwrap();
+        socket.admit(&identity, now, |host| host == "relay.example").await.expect("the node answers");
         let answer = move |request: Request<TunnelBody>| {
             let relay = self.clone();
             async move { relay.answer(request).await }
         };
-        let (_tunnel, driver) = tunnel::start(ByteSocket::new(Frames(socket)), Side::Relay, answer);
+        let (_tunnel, driver) = tunnel::start(ByteSocket::new(socket.frames()), Side::Relay, answer);
         driver.await;
     }
 
@@ -94,23 +87,6 @@ impl Relay {
 
     fn dialled(&self) -> usize {
         self.0.dialled.borrow().len()
-    }
-}
-
-fn limits() -> Limits {
-    let (software, quota) = (Software { name: "relay".into(), version: "1".into() }, Quota { entries: 1, bytes: 1 });
-    Limits {
-        software,
-        gateway: None,
-        allow_list: false,
-        max_body: 1,
-        max_stored_body: 1,
-        mailbox: quota,
-        origin: quota,
-        retention_ms: 77,
-        max_deposit: 1,
-        request_timeout_ms: 1,
-        address: AddressLimits::default(),
     }
 }
 
@@ -179,6 +155,6 @@ fn a_relay_with_a_tunnel_is_not_asked_what_it_has_said() {
     let to = Destination { name: server_name!("away.example").to_owned(), relays: vec![URL.into()] };
     let reply = host.block_on(transport.send(&to, crate::http::Request::new(Method::Put, "/_matrix/federation/v1/send/1"))).unwrap();
     let Reply::Kept { relays, retention } = reply else { panic!("the relay has stored it") };
-    assert_eq!((relays, retention), (vec![URL.to_owned()], Some(77)));
+    assert_eq!((relays, retention), (vec![URL.to_owned()], Some(RETENTION)));
     assert!(!relay.0.asked.borrow().iter().any(|uri| uri == LIMITS));
 }

@@ -22,6 +22,15 @@ export class Person extends User {
     return this.host.name;
   }
 
+  /** A request that is not answered in time fails, and says which it was. */
+  ask(method, path, ...more) {
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`${this.id} has no answer to ${method} ${path}`)), PATIENCE_MILLIS);
+    });
+    return Promise.race([super.ask(method, path, ...more), late]).finally(() => clearTimeout(timer));
+  }
+
   /** The room's ID. `options` are those of `createRoom`. */
   async create(options) {
     return (await this.post("/createRoom", { preset: "public_chat", ...options })).room_id;

@@ -11,19 +11,17 @@ use inglenook::{
     relays::{Message, Socket, Sockets},
 };
 use inglenook_protocol::{
-    handshake::{Challenge, Welcome},
-    limits::{AddressLimits, Limits, Quota, Software},
+    handshake::Challenge,
     message::{self, Headers, Response, collect, read_request, whole, write_response},
     node_record::host_of,
     path::{self, OUTCOME_HEADER, Outcome},
     socket::ByteSocket,
     tunnel::{self, Side, Tunnel},
 };
-use serde_json::json;
 
 use crate::support::{
     Life, ManualClock, SeededEntropy,
-    socket::{End, Frames, socket},
+    socket::{End, socket},
 };
 
 /// A request that was given to the relay, or that the relay makes of one.
@@ -109,7 +107,7 @@ impl Relay {
         self.tunnels.borrow().get(node).is_some_and(|tunnel| !tunnel.is_closed())
     }
 
-    /// A challenge of this relay's, as it sends one on a new socket.
+    /// A challenge of this relay's.
     pub(crate) fn challenge(&self) -> Challenge {
         Challenge::new(self.identity.server_name().to_owned(), [7; 32], self.clock.now())
     }
@@ -148,12 +146,7 @@ impl Relay {
     /// Lets a node in and serves its tunnel.
     async fn serve(self: Rc<Self>, mut socket: End) {
         *self.dialled.borrow_mut() += 1;
-        let challenge = self.challenge();
-        socket.send(Message::Text(json!(challenge).to_string())).await.unwrap();
-        let Some(Ok(Message::Text(proof))) = socket.next().await else { return };
-        let node = challenge.check(&serde_json::from_str(&proof).unwrap(), self.clock.now(), |host| self.is_own(host)).unwrap();
-        let verdict = Welcome::sign(&challenge, &node, limits(), false, &self.identity).unwrap();
-        socket.send(Message::Text(json!(verdict).to_string())).await.unwrap();
+        let Some(node) = socket.admit(&self.identity, self.clock.now(), |host| self.is_own(host)).await else { return };
         let garbage = self.garbage.borrow().clone();
         if let Some(garbage) = garbage {
             socket.send(Message::Bytes(garbage)).await.unwrap();
@@ -163,7 +156,7 @@ impl Relay {
             let relay = Rc::clone(&relay);
             async move { relay.answer(read(request).await).await }
         };
-        let (tunnel, driver) = tunnel::start(ByteSocket::new(Frames(socket)), Side::Relay, answer);
+        let (tunnel, driver) = tunnel::start(ByteSocket::new(socket.frames()), Side::Relay, answer);
         self.tunnels.borrow_mut().insert(node.to_string(), tunnel);
         driver.await;
     }
@@ -227,23 +220,6 @@ fn pour(poured: Rc<RefCell<usize>>) -> Response<Body> {
         Ok(vec![b' '; 1 << 20])
     });
     Response { body: body.boxed_local(), ..said(200, "", Outcome::Answered) }
-}
-
-fn limits() -> Limits {
-    let (software, quota) = (Software { name: "relay".into(), version: "1".into() }, Quota { entries: 1, bytes: 1 });
-    Limits {
-        software,
-        gateway: None,
-        allow_list: false,
-        max_body: 1,
-        max_stored_body: 1,
-        mailbox: quota,
-        origin: quota,
-        retention_ms: 24 * 3_600_000,
-        max_deposit: 1,
-        request_timeout_ms: 1,
-        address: AddressLimits::default(),
-    }
 }
 
 /// The sockets of a node: they lead to relays of the test.

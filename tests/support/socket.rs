@@ -7,8 +7,14 @@ use std::{
 };
 
 use futures_channel::mpsc;
-use futures_util::{Sink, Stream, StreamExt};
-use inglenook::relays::Message;
+use futures_util::{Sink, SinkExt, Stream, StreamExt, future::ready};
+use inglenook::{identity::Identity, relays::Message};
+use inglenook_protocol::{
+    handshake::{Challenge, Welcome},
+    limits::{AddressLimits, Limits, Quota, Software},
+};
+use ruma::OwnedServerName;
+use serde_json::json;
 
 /// One end of a socket.
 pub(crate) struct End {
@@ -52,37 +58,43 @@ impl Sink<Message> for End {
     }
 }
 
-/// A socket's binary messages, which carry a tunnel.
-pub(crate) struct Frames(pub(crate) End);
+impl End {
+    /// Lets in the node at the other end as a relay does that these hosts lead to; its name, if it says who it is.
+    pub(crate) async fn admit(&mut self, relay: &Identity, now: u64, is_own: impl Fn(&str) -> bool) -> Option<OwnedServerName> {
+        let challenge = Challenge::new(relay.server_name().to_owned(), [7; 32], now);
+        self.send(Message::Text(json!(challenge).to_string())).await.unwrap();
+        let Some(Ok(Message::Text(proof))) = self.next().await else { return None };
+        let node = challenge.check(&serde_json::from_str(&proof).unwrap(), now, is_own).unwrap();
+        let verdict = Welcome::sign(&challenge, &node, limits(), false, relay).unwrap();
+        self.send(Message::Text(json!(verdict).to_string())).await.unwrap();
+        Some(node)
+    }
 
-impl Stream for Frames {
-    type Item = io::Result<Vec<u8>>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context).map(|message| match message? {
-            Ok(Message::Bytes(bytes)) => Some(Ok(bytes)),
-            Ok(Message::Text(_)) => Some(Err(io::ErrorKind::InvalidData.into())),
-            Err(error) => Some(Err(error)),
+    /// The binary messages, which carry a tunnel.
+    pub(crate) fn frames(self) -> impl Stream<Item = io::Result<Vec<u8>>> + Sink<Vec<u8>, Error = io::Error> + Unpin {
+        self.with(|bytes| ready(Ok(Message::Bytes(bytes)))).map(|message| match message? {
+            Message::Bytes(bytes) => Ok(bytes),
+            Message::Text(_) => Err(io::ErrorKind::InvalidData.into()),
         })
     }
 }
 
-impl Sink<Vec<u8>> for Frames {
-    type Error = io::Error;
+/// For how long a relay of the tests keeps mail.
+pub(crate) const RETENTION: u64 = 24 * 3_600_000;
 
-    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_ready(context)
-    }
-
-    fn start_send(mut self: Pin<&mut Self>, bytes: Vec<u8>) -> io::Result<()> {
-        Pin::new(&mut self.0).start_send(Message::Bytes(bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(context)
+fn limits() -> Limits {
+    let (software, quota) = (Software { name: "relay".into(), version: "1".into() }, Quota { entries: 1, bytes: 1 });
+    Limits {
+        software,
+        gateway: None,
+        allow_list: false,
+        max_body: 1,
+        max_stored_body: 1,
+        mailbox: quota,
+        origin: quota,
+        retention_ms: RETENTION,
+        max_deposit: 1,
+        request_timeout_ms: 1,
+        address: AddressLimits::default(),
     }
 }
