@@ -230,11 +230,28 @@ fn nobody_vouches_who_may_not() {
     peer.make(host, "join", &old, &bob).refused(400, "M_UNABLE_TO_GRANT_JOIN");
 }
 
+/// State that makes a room a large one.
+fn filling() -> Value {
+    (0..100).map(|number| json!({ "type": "com.example.row", "state_key": number.to_string(), "content": {} })).collect()
+}
+
+#[test]
+fn a_small_room_is_told_whole() {
+    let (network, alice) = host();
+    let (host, peer) = (&network[0], Peer::new(7));
+    let room = public_room(host, &alice, "12");
+    let template = peer.make(host, "join", &room, &peer.user("bob")).ok().body["event"].clone();
+    let (id, event) = peer.sign(template, "12");
+    let answer = peer.put(host, &format!("/v2/send_join/{}/{}?omit_members=true", encode(&room), encode(&id)), &event).ok().body;
+    assert_eq!((&answer["members_omitted"], answer.get("servers_in_room")), (&json!(false), None));
+    assert!(answer["state"].as_array().unwrap().iter().any(|event| event["state_key"] == alice.id));
+}
+
 #[test]
 fn a_large_room_is_told_without_its_members() {
     let (network, alice) = host();
     let host = &network[0];
-    let room = public_room(host, &alice, "12");
+    let room = host.create_room(&alice, json!({ "preset": "public_chat", "name": "hall", "initial_state": filling() }));
     let others: Vec<_> = (10..13).map(Peer::new).collect();
     for other in &others {
         other.join(host, &room, &other.user("someone"));
@@ -260,10 +277,11 @@ fn a_large_room_is_told_without_its_members() {
 fn the_members_of_a_room_without_a_name_are_told() {
     let (network, alice) = host();
     let (host, peer) = (&network[0], Peer::new(7));
-    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat", "initial_state": filling() }));
     let template = peer.make(host, "join", &room, &peer.user("bob")).ok().body["event"].clone();
     let (id, event) = peer.sign(template, "12");
     let answer = peer.put(host, &format!("/v2/send_join/{}/{}?omit_members=true", encode(&room), encode(&id)), &event).ok().body;
+    assert_eq!(answer["members_omitted"], true);
     assert!(answer["state"].as_array().unwrap().iter().any(|event| event["state_key"] == alice.id));
 }
 

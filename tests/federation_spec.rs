@@ -64,7 +64,12 @@ impl Scene {
     fn new(document: &'static Document) -> Self {
         let network = Network::of_keys(1);
         let alice = network[0].register("alice");
-        let body = json!({ "preset": "public_chat", "visibility": "public", "name": "Hall", "topic": "Talk", "room_alias_name": "hall" });
+        // A room large enough for joins without its members.
+        let rows = (0..100).map(|number| json!({ "type": "com.example.row", "state_key": number.to_string(), "content": {} }));
+        let body = json!({
+            "preset": "public_chat", "visibility": "public", "name": "Hall", "topic": "Talk", "room_alias_name": "hall",
+            "initial_state": rows.collect::<Value>(),
+        });
         let room = network[0].create_room(&alice, body);
         Self { document, network, alice, peer: Peer::new(7), room, succeeded: RefCell::default() }
     }

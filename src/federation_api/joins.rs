@@ -17,7 +17,7 @@ use super::{
 use crate::{
     error::Error,
     http::{Method, Response},
-    room_server::{EventNumber, Room, snapshot::Entry, stored::StoredEvent},
+    room_server::{Room, snapshot::Entry, stored::StoredEvent},
     server::Server,
 };
 
@@ -46,6 +46,10 @@ pub(super) const ROUTES: &[Route] = &[
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_roomsummary>
 const HEROES: usize = 5;
+
+/// A state of so few events is told whole, also to who would do without most members: it is some dozen kB, and who was told all has
+/// nothing left to ask for. Until it has asked, a server can do little in the room; and it can ask no more once its user is banned.
+const SMALL_STATE: usize = 100;
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid>
 async fn make_join(call: Call) -> Result<Response, Error> {
@@ -80,24 +84,36 @@ async fn accept(call: &Call) -> Result<Vec<u8>, Error> {
     check_authorisation(&call.server, &room, event.pdu()).await?;
     let servers: Vec<_> = call.server.rooms.residents(&room).await?.keys().cloned().collect();
     let joined = handshake::admit(&call.server, &room, &event).await?;
-    let omits = call.query("omit_members") == Some("true");
+    let mut told = told(&call.server, &room, &joined).await?;
+    let omits = call.query("omit_members") == Some("true") && told.len() > SMALL_STATE;
+    if omits {
+        told = without_members(&call.server, &room, &joined, told).await?;
+    }
     let mut body = ObjectWriter::new();
     body.field("event", &joined.pdu.json)?;
     body.field("members_omitted", &omits)?;
     if omits {
         body.field("servers_in_room", &servers)?;
     }
-    write_state(&call.server, &room, &joined, omits, &mut body).await?;
+    write_state(&call.server, &room, &joined, &told, omits, &mut body).await?;
     Ok(body.finish())
 }
 
-/// Writes the state before the join, and what authorises it and the join.
-async fn write_state(server: &Server, room: &Rc<Room>, joined: &StoredEvent, omits: bool, body: &mut ObjectWriter) -> Result<(), Error> {
+/// Writes the state before the join as far as it is told, and what authorises it and the join.
+async fn write_state(
+    server: &Server,
+    room: &Rc<Room>,
+    joined: &StoredEvent,
+    told: &[Entry],
+    omits: bool,
+    body: &mut ObjectWriter,
+) -> Result<(), Error> {
     let mut chain = AuthChain::default();
     chain.follow(joined, room);
     body.begin_events("state");
-    for chunk in told(server, room, joined, omits).await?.chunks(CHUNK) {
-        for event in server.rooms.events(room, chunk).await? {
+    for chunk in told.chunks(CHUNK) {
+        let numbers: Vec<_> = chunk.iter().map(|entry| entry.event).collect();
+        for event in server.rooms.events(room, &numbers).await? {
             chain.follow(&event, room);
             if omits {
                 chain.leave_out(&event.pdu.event_id);
@@ -109,17 +125,18 @@ async fn write_state(server: &Server, room: &Rc<Room>, joined: &StoredEvent, omi
     chain.write_events(server, room, body).await
 }
 
-/// The events of the state that the joining server is told: all, or without most members.
-async fn told(server: &Server, room: &Rc<Room>, joined: &StoredEvent, omits: bool) -> Result<Vec<EventNumber>, Error> {
+/// The state before the join.
+async fn told(server: &Server, room: &Rc<Room>, joined: &StoredEvent) -> Result<Vec<Entry>, Error> {
     let state = joined.decided.before;
-    let entries = server.rooms.ask(room, |view| state.entries(view)).await?;
-    if !omits {
-        return Ok(entries.into_iter().map(|entry| entry.event).collect());
-    }
-    let mut members: BTreeSet<OwnedUserId> = heroes(server, room, &entries, &joined.pdu.sender).await?;
+    server.rooms.ask(room, |view| state.entries(view)).await
+}
+
+/// The same without most members.
+async fn without_members(server: &Server, room: &Rc<Room>, joined: &StoredEvent, mut state: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+    let mut members: BTreeSet<OwnedUserId> = heroes(server, room, &state, &joined.pdu.sender).await?;
     members.insert(joined.pdu.sender.clone());
-    let is_told = |entry: &Entry| entry.kind != StateEventType::RoomMember || members.iter().any(|member| *member == entry.state_key);
-    Ok(entries.into_iter().filter(is_told).map(|entry| entry.event).collect())
+    state.retain(|entry| entry.kind != StateEventType::RoomMember || members.iter().any(|member| *member == entry.state_key));
+    Ok(state)
 }
 
 /// The members by whom a room is shown that has no name.

@@ -11,7 +11,7 @@ use inglenook_protocol::{
     tunnel::{self, Side, TunnelBody},
 };
 use ruma::server_name;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     socket::{Socket, Sockets},
