@@ -27,8 +27,13 @@ use crate::{
     room_server::Position,
     rows,
     server::Server,
+    sharing::share_room,
     storage::{Batch, Key, Scan, Table},
 };
+
+/// An inbox that holds so many messages takes none of users with whom its own shares no room: anybody can make servers, and would
+/// fill the disk of whoever is away for long. Between those who talk there is no limit.
+const STRANGERS_INBOX: usize = 100;
 
 /// Contents by user and device, or by user and [`ALL_DEVICES`].
 pub(crate) type Messages = BTreeMap<OwnedUserId, BTreeMap<String, Map<String, Value>>>;
@@ -113,6 +118,18 @@ impl Recipients {
             }
         }
         Ok(Self { devices, _locks: locks })
+    }
+
+    /// Leaves out devices whose inboxes are full, where the sender and the device's user share no room.
+    async fn leave_out_full(&mut self, server: &Server, sender: &UserId) -> Result<(), Error> {
+        for place in (0..self.devices.len()).rev() {
+            let Some((user, device, _)) = self.devices.get(place) else { continue };
+            let kept = server.ports.store.scan(&Scan::prefix(inbox_prefix(user, device)).limited(STRANGERS_INBOX)).await?;
+            if kept.len() == STRANGERS_INBOX && !share_room(server, user, sender).await? {
+                self.devices.remove(place);
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, sender: &UserId, kind: &str, positions: &mut Positions, batch: &mut Batch) {

@@ -9,7 +9,7 @@ use inglenook::{
     storage::{Key, Scan, Table},
 };
 use serde_json::{Value, json};
-use support::{Answer, Fault, Host, User};
+use support::{Answer, Fault, Host, Network, User, peer::Peer};
 
 fn send_as(host: &Host, sender: &User, transaction: &str, messages: Value) -> Answer {
     host.put(sender, &target(transaction), json!({ "messages": messages }))
@@ -173,6 +173,34 @@ fn messages_to_another_server_are_one_entry_for_it() {
     assert_eq!((&first["sender"], &first["type"]), (&json!(alice.id), &json!("org.example.note")));
     assert_eq!(first["messages"]["@x:one.example"], json!({ "A": { "number": 1 }, "B": { "number": 2 } }));
     assert!(first["message_id"].as_str().unwrap().len() <= 32);
+}
+
+#[test]
+fn strangers_fill_an_inbox_so_far_and_friends_are_still_heard() {
+    let network = Network::of_keys(1);
+    let (host, bob) = (&network[0], network[0].register("bob"));
+    let bring = |peer: &Peer, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let messages = json!({ &bob.id: { "*": { "number": number } } });
+            let content =
+                json!({ "sender": peer.user("eve"), "type": "org.example.note", "message_id": number.to_string(), "messages": messages });
+            let edus = json!([{ "edu_type": "m.direct_to_device", "content": content }]);
+            let body = json!({ "origin": peer.name(), "origin_server_ts": 1, "pdus": [], "edus": edus });
+            peer.put(host, &format!("/v1/send/{number}"), &body).ok();
+        }
+    };
+    let (friend, stranger) = (Peer::new(7), Peer::new(8));
+    let room = host.create_room(&bob, json!({ "preset": "public_chat" }));
+    friend.join(host, &room, &friend.user("eve"));
+    bring(&stranger, 0..150);
+    assert_eq!(rows(host, Table::ToDevice), 100);
+    bring(&friend, 200..250);
+    let first = host.sync(&bob, None);
+    let second = next(host, &bob, &first);
+    assert_eq!([numbers(&first), numbers(&second)].concat(), (0..100).chain(200..250).collect::<Vec<_>>());
+    next(host, &bob, &second);
+    bring(&stranger, 300..301);
+    assert_eq!(numbers(&next(host, &bob, &second)), [300], "there is room again");
 }
 
 #[test]

@@ -47,7 +47,8 @@ pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value
         return Ok(false);
     }
     let (local, _) = by_server(server, messages);
-    let recipients = Recipients::of(server, local).await?;
+    let mut recipients = Recipients::of(server, local).await?;
+    recipients.leave_out_full(server, &sender).await?;
     if recipients.devices.is_empty() {
         return Ok(false);
     }
