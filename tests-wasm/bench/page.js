@@ -144,7 +144,7 @@ export class Bench {
     return timed(runs, () => this.people[0].call("GET", "/sync"));
   }
 
-  /** A room of so many members and events, and a send there. */
+  /** A room of so many members and events, and sends there and in a new room of the same server by turns. */
   async bigRoom(members, events, runs) {
     const { room_id: id } = await this.alice.call("POST", "/createRoom", { preset: "public_chat" });
     for (let member = 0; member < members; member += 1) {
@@ -153,6 +153,15 @@ export class Bench {
     for (let sent = members; sent < events; sent += 8) {
       await Promise.all(Array.from({ length: 8 }, () => this.alice.send(id, this.transaction())));
     }
-    return timed(runs, () => this.alice.send(id, this.transaction()));
+    const { room_id: other } = await this.alice.call("POST", "/createRoom", { preset: "public_chat" });
+    const [inBig, inNew] = [[], []];
+    for (let run = 0; run < runs; run += 1) {
+      for (const [room, times] of [[other, inNew], [id, inBig]]) {
+        const begun = performance.now();
+        await this.alice.send(room, this.transaction());
+        times.push(performance.now() - begun);
+      }
+    }
+    return { inBig: figures(inBig), inNew: figures(inNew) };
   }
 }
