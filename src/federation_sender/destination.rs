@@ -55,7 +55,8 @@ pub(crate) struct Destination {
     is_acknowledged_early: bool,
     /// How many items a transaction may have: few where something among them is not taken.
     most: Option<usize>,
-    /// Since when the destination answers for itself without acknowledging what relays keep for it.
+    /// Since when the destination answers for itself, or has acknowledged some of its mail, without acknowledging the rest of what
+    /// relays keep for it.
     answering_since: Option<u64>,
     /// The part under way that goes to relays which lack it while others keep it.
     spreading: Option<Stretch>,
@@ -377,7 +378,8 @@ impl Destination {
         self.is_acknowledged_early |= self.progress.in_flight.as_ref().is_some_and(|in_flight| in_flight.stretch == *stretch);
         let is_news = self.progress.acknowledge(stretch);
         if is_news {
-            self.answering_since = self.answering_since.map(|_| now);
+            // It empties its mailboxes; what it does not find there is lost.
+            self.answering_since = Some(now);
             self.has_changed = true;
             self.settle();
         }

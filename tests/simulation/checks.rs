@@ -27,8 +27,10 @@ struct Decided {
 
 /// Everything.
 pub(crate) fn all(world: &World) {
-    let joined = members(world);
-    same_members(world, &joined);
+    let mut joined = members(world);
+    let unaware = shut_out_unawares(world, &joined);
+    joined.retain(|node| !unaware.contains(node));
+    same_members(world, &joined, &unaware);
     same_state(world, &joined);
     same_verdicts(world, &joined);
     nothing_acknowledged_is_missing(world, &joined);
@@ -65,9 +67,26 @@ fn members(world: &World) -> Vec<usize> {
     (0..world.users.len()).filter(is_joined).collect()
 }
 
+/// The members who came back through a server that had not yet heard of their ban, or of another end to their membership, which all
+/// others know. From then on nobody tells their servers anything.
+fn shut_out_unawares(world: &World, joined: &[usize]) -> BTreeSet<usize> {
+    let is_ended = |node: usize, other: usize| {
+        let user = &world.users[node].id;
+        let below = format!("state/m.room.member/{}?format=event", encode(user));
+        let member = world.in_room(other, Method::Get, &below, json!({})).expect("an answer").ok();
+        let is_end = matches!(member.body["content"]["membership"].as_str(), Some("ban" | "leave")) && member.body["sender"] != *user;
+        is_end && !verdicts(world, node).contains_key(&member.text("event_id"))
+    };
+    let is_unaware = |node: &usize| {
+        let mut others = joined.iter().filter(|other| *other != node).peekable();
+        world.returned.contains(node) && others.peek().is_some() && others.all(|other| is_ended(*node, *other))
+    };
+    joined.iter().copied().filter(is_unaware).collect()
+}
+
 /// Each member's server agrees who is in the room. Whom the others count in though they themselves do not was put out by an event that
 /// the others know: one that lost against a change of power beside it, of which nobody tells who is out.
-fn same_members(world: &World, joined: &[usize]) {
+fn same_members(world: &World, joined: &[usize], unaware: &BTreeSet<usize>) {
     let mut expected: Option<BTreeSet<String>> = None;
     for node in joined {
         let answer = world.in_room(*node, Method::Get, "joined_members", json!({})).expect("an answer").ok();
@@ -76,7 +95,7 @@ fn same_members(world: &World, joined: &[usize]) {
     }
     let expected = expected.unwrap_or_default();
     for (node, user) in world.users.iter().enumerate() {
-        if joined.contains(&node) == expected.contains(&user.id) {
+        if joined.contains(&node) == expected.contains(&user.id) || unaware.contains(&node) {
             continue;
         }
         assert!(!joined.contains(&node), "nobody but node {node} counts its user in");

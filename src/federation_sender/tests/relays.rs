@@ -133,6 +133,22 @@ fn what_a_relay_has_lost_is_sent_again_once_the_destination_answers() {
 }
 
 #[test]
+fn what_a_relay_has_lost_is_sent_again_once_the_destination_acknowledges_other_mail() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.set_mood("b.example", Mood::Kept);
+    let (lost, kept) = (scene.say(&room, "lost"), scene.say(&room, "kept"));
+    let ids = deliver_mail(&scene, |number| number == 1);
+    acknowledge(&scene, "b.example", &ids);
+    scene.set_mood("b.example", Mood::Well);
+    assert_eq!([&lost, &kept].map(|event| state(&scene, &room, event)), ["at_relay", "delivered"]);
+    scene.tens_of_minutes(2);
+    assert_eq!(scene.received("b.example"), ["kept", "lost"]);
+    assert_eq!(state(&scene, &room, &lost), "delivered");
+}
+
+#[test]
 fn a_destination_that_empties_a_large_mailbox_is_not_sent_it_again() {
     let scene = Scene::new(&["b.example"]);
     let room = scene.room();
