@@ -55,8 +55,8 @@ pub(crate) struct Destination {
     is_acknowledged_early: bool,
     /// How many items a transaction may have: few where something among them is not taken.
     most: Option<usize>,
-    /// Since when the destination answers for itself, or has acknowledged some of its mail, without acknowledging the rest of what
-    /// relays keep for it.
+    /// Since when the destination answers or speaks for itself, or has acknowledged some of its mail, without acknowledging the rest of
+    /// what relays keep for it.
     answering_since: Option<u64>,
     /// The part under way that goes to relays which lack it while others keep it.
     spreading: Option<Stretch>,
@@ -350,7 +350,10 @@ impl Destination {
         if was_silent {
             self.greet(Greeting::WhatOthersSent);
         }
-        self.wake() || was_silent
+        // Whoever is there empties their mailboxes, too.
+        let may_have_lost = self.progress.has_kept() && self.answering_since.is_none();
+        self.answering_since = self.answering_since.or(may_have_lost.then_some(now));
+        self.wake() || was_silent || may_have_lost
     }
 
     /// The destination was heard of for the first time.

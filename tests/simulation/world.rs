@@ -22,6 +22,9 @@ const PATIENCE_MILLIS: u64 = 90_000;
 /// How long everything has to be mended by itself: some rounds of the longest back-off.
 const MENDING_MILLIS: u64 = 3 * 60 * 60 * 1000;
 
+/// How long who speaks may take to acknowledge what a relay keeps, and to be sent it again: `docs/delivery.md`.
+const GRACE_MILLIS: u64 = 30 * 60 * 1000;
+
 /// The world.
 pub(crate) struct World {
     pub(crate) network: Network,
@@ -178,10 +181,19 @@ impl World {
         self.settle(MENDING_MILLIS);
         if checks::any_softly_failed(self) || checks::any_said_beside_a_join(self) {
             self.tell("something is no part of what the last events of all build upon; all say one thing more".into());
-            for node in 0..self.users.len() {
-                self.say(node);
-                self.settle(60_000);
-            }
+            self.say_one_thing_more();
+        }
+        if checks::any_thought_at_relay(self) {
+            self.tell("an acknowledgement was lost; all say one thing more".into());
+            self.say_one_thing_more();
+            self.settle(GRACE_MILLIS);
+        }
+    }
+
+    fn say_one_thing_more(&mut self) {
+        for node in 0..self.users.len() {
+            self.say(node);
+            self.settle(60_000);
         }
     }
 

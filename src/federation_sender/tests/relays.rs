@@ -149,6 +149,27 @@ fn what_a_relay_has_lost_is_sent_again_once_the_destination_acknowledges_other_m
 }
 
 #[test]
+fn what_a_relay_has_lost_is_sent_again_once_the_destination_speaks() {
+    let scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    let speak = || {
+        let server = std::rc::Rc::clone(&scene.host().server());
+        server.federation_sender.heard_from(server.now(), &server_name("b.example"));
+        scene.network.run();
+    };
+    speak();
+    scene.set_mood("b.example", Mood::Kept);
+    let lost = scene.say(&room, "lost");
+    scene.set_mood("b.example", Mood::Well);
+    speak();
+    assert_eq!(state(&scene, &room, &lost), "at_relay");
+    scene.tens_of_minutes(2);
+    assert_eq!(scene.received("b.example"), ["lost"]);
+    assert_eq!(state(&scene, &room, &lost), "delivered");
+}
+
+#[test]
 fn a_destination_that_empties_a_large_mailbox_is_not_sent_it_again() {
     let scene = Scene::new(&["b.example"]);
     let room = scene.room();
