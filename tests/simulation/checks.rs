@@ -46,10 +46,16 @@ pub(crate) fn any_softly_failed(world: &World) -> bool {
     verdicts.iter().flatten().any(|(event, verdict)| verdict == "s" && is_disputed(event))
 }
 
-/// Whether somebody who came back to the room lacks what another said while nobody had told them of that: it was not sent to the one
-/// and is not behind the join, until somebody builds upon both.
+/// Whether somebody who came back to the room lacks what another said, or that another left, while nobody had told them of that: it was
+/// not sent to the one and is not behind the join, until somebody builds upon both.
 pub(crate) fn any_said_beside_a_join(world: &World) -> bool {
     let joined = members(world);
+    let counts_in =
+        |node: &usize| world.in_room(*node, Method::Get, "joined_members", json!({})).expect("an answer").ok().body["joined"].clone();
+    let back = joined.iter().any(|node| world.returned.contains(node));
+    if back && joined.iter().map(counts_in).collect::<Vec<_>>().windows(2).any(|pair| pair[0] != pair[1]) {
+        return true;
+    }
     let lacks = |node: &usize| {
         page_back(world, *node);
         let known = verdicts(world, *node);
@@ -67,15 +73,15 @@ fn members(world: &World) -> Vec<usize> {
     (0..world.users.len()).filter(is_joined).collect()
 }
 
-/// The members who came back through a server that had not yet heard of their ban, or of another end to their membership, which all
-/// others know. From then on nobody tells their servers anything.
+/// The members who came back through a server that had not yet heard of their ban, of another end to their membership, or of their own
+/// leave, and whom all others have out again by now. From then on nobody tells their servers anything.
 fn shut_out_unawares(world: &World, joined: &[usize]) -> BTreeSet<usize> {
     let is_ended = |node: usize, other: usize| {
         let user = &world.users[node].id;
         let below = format!("state/m.room.member/{}?format=event", encode(user));
         let member = world.in_room(other, Method::Get, &below, json!({})).expect("an answer").ok();
-        let is_end = matches!(member.body["content"]["membership"].as_str(), Some("ban" | "leave")) && member.body["sender"] != *user;
-        is_end && !verdicts(world, node).contains_key(&member.text("event_id"))
+        let is_end = matches!(member.body["content"]["membership"].as_str(), Some("ban" | "leave"));
+        is_end && (member.body["sender"] == *user || !verdicts(world, node).contains_key(&member.text("event_id")))
     };
     let is_unaware = |node: &usize| {
         let mut others = joined.iter().filter(|other| *other != node).peekable();
