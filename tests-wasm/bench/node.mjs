@@ -5,7 +5,8 @@
 import { parseArgs } from "node:util";
 
 import { hangUp } from "./node/client.mjs";
-import { Inglenook, residentMegabytes, synapse, workspace } from "./node/servers.mjs";
+import { Elsewhere } from "./node/elsewhere.mjs";
+import { memory, threeServers } from "./node/servers.mjs";
 import { median, Steps } from "./node/steps.mjs";
 
 const { values: given } = parseArgs({
@@ -19,6 +20,7 @@ const SIZES = {
   crowd: Number(given.users ?? (quick ? 20 : 200)),
   chatter: quick ? 2 : 5,
   runs: quick ? 80 : 200,
+  elsewhere: quick ? 100 : 1_000,
 };
 const ROUNDS = Number(given.rounds ?? (quick ? 2 : 5));
 
@@ -35,6 +37,8 @@ const MEASURED = [
   ["messages, 50 events", "ms", "messages"],
   [`initial sync of ${SIZES.rooms} rooms`, "ms", "initialSync"],
   [`${SIZES.crowd} users syncing and sending`, "messages/s", "crowdPerSecond"],
+  [`join of a room elsewhere with ${SIZES.elsewhere} members`, "ms", "joinElsewhere"],
+  ["the same, until its members are told", "ms", "meetElsewhere"],
 ];
 
 const note = (text) => process.stderr.write(`${text}\n`);
@@ -47,14 +51,14 @@ function report(name, unit, own, other, aim) {
   console.log(JSON.stringify({ ...figures, ratio: rounded(ratio), aim }));
 }
 
-const place = await workspace();
-const servers = [new Inglenook(place.dir), await synapse(place.dir)];
+const ends = [];
+const { compared: servers, elsewhere: third } = await threeServers({ after: (end) => ends.unshift(end) });
 try {
   await measure();
 } finally {
   hangUp();
-  for (const server of servers) await server.stop().catch(() => {});
-  await place.remove();
+  for (const server of [...servers, third]) await server.stop().catch(() => {});
+  for (const end of ends) await end();
 }
 
 async function measure() {
@@ -66,8 +70,12 @@ async function measure() {
     return performance.now() - began;
   });
   report("start", "ms", ...starts, AIM);
-  report("memory, idle", "MB", ...(await memory()), MEMORY_AIM);
-  const steps = servers.map(({ url }) => new Steps(url, SIZES));
+  await reportMemory("idle");
+  await third.start();
+  note(`making rooms on ${third.url}`);
+  const elsewhere = new Elsewhere(third, SIZES.elsewhere);
+  await elsewhere.begin(2 * servers.length * ROUNDS);
+  const steps = servers.map(({ url }) => new Steps(url, SIZES, elsewhere));
   for (const each of steps) {
     note(`making rooms on ${each.url}`);
     await each.begin();
@@ -79,7 +87,7 @@ async function measure() {
     }
     report(name, unit, ...figures, AIM);
   }
-  report("memory, after the load", "MB", ...(await memory()), MEMORY_AIM);
+  await reportMemory("after the load");
 }
 
 /** The figures of each server, over all rounds. */
@@ -91,8 +99,9 @@ async function perServer(step) {
   return figures;
 }
 
-async function memory() {
-  const figures = [];
-  for (const { pid } of servers) figures.push([await residentMegabytes(pid)]);
-  return figures;
+/** The files of a program count once however many run it, and are there for as long as the system has room. */
+async function reportMemory(when) {
+  const figures = await Promise.all(servers.map(({ pid }) => memory(pid)));
+  report(`memory, ${when}`, "MB", ...figures.map(({ resident }) => [resident]), MEMORY_AIM);
+  report(`memory, ${when}, without files`, "MB", ...figures.map(({ own }) => [own]), MEMORY_AIM);
 }

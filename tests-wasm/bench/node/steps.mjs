@@ -21,11 +21,12 @@ async function timed(runs, action) {
   return median(times);
 }
 
-/** The steps on one server, with the users and rooms that they need. */
+/** The steps on one server, with the users and rooms that they need, of which some are elsewhere. */
 export class Steps {
-  constructor(url, sizes) {
+  constructor(url, sizes, elsewhere) {
     this.url = url;
     this.sizes = sizes;
+    this.elsewhere = elsewhere;
   }
 
   async begin() {
@@ -104,5 +105,28 @@ export class Steps {
   /** Messages in a second that everybody has seen. */
   async crowdPerSecond() {
     return (await chatter(this.crowd, this.sizes.chatter)).perSecond;
+  }
+
+  /** Synapse answers before it knows a room's members, and fetches them while the next join is measured, unless they are waited for. */
+  async joinElsewhere() {
+    const { joined } = await this.#enterElsewhere();
+    return joined;
+  }
+
+  async meetElsewhere() {
+    const { met } = await this.#enterElsewhere();
+    return met;
+  }
+
+  /** The first one of this server who comes into a room of another: how long until this is so, and until everybody there is known. */
+  async #enterElsewhere() {
+    const room = this.elsewhere.nextRoom();
+    const began = performance.now();
+    await this.alice.post(`/join/${encodeURIComponent(room)}?via=${this.elsewhere.name}`);
+    const joined = performance.now() - began;
+    const { chunk } = await this.alice.get(inRoom(room, "members?membership=join"));
+    const met = performance.now() - began;
+    if (chunk.length !== this.sizes.elsewhere + 1) throw new Error(`${this.url} tells of ${chunk.length} members`);
+    return { joined, met };
   }
 }
