@@ -2,8 +2,7 @@
 
 import http from "node:http";
 import https from "node:https";
-
-import { WebSocket } from "ws";
+import { createRequire } from "node:module";
 
 import { hostOf, isPrivate, lookupFor } from "./addresses.mjs";
 
@@ -11,13 +10,16 @@ import { hostOf, isPrivate, lookupFor } from "./addresses.mjs";
 const RELAY_MS = 60_000;
 const MAX_RELAYED_BYTES = 64 << 20;
 
-/** A WebSocket that trusts the operator's authorities, and reports no error beside its end. */
+/** Loaded for the first relay, and as it is: what Node.js does to import it as a module would stay in memory, 4 MB of it. */
+const require = createRequire(import.meta.url);
+
+/** What `new` makes a WebSocket of that trusts the operator's authorities, and reports no error beside its end. */
 export function webSocket({ ca }) {
-  return class extends WebSocket {
-    constructor(url) {
-      super(url, { ca, perMessageDeflate: false });
-      this.on("error", () => {});
-    }
+  return function (url) {
+    const { WebSocket } = require("ws");
+    const socket = new WebSocket(url, { ca, perMessageDeflate: false });
+    socket.on("error", () => {});
+    return socket;
   };
 }
 
