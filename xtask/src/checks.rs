@@ -23,7 +23,7 @@ const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);
 
-const STEPS: [Step; 17] = [
+const STEPS: [Step; 18] = [
     ("fmt", "fmt", |_| format()),
     ("lint", "clippy", |_| clippy()),
     ("lint", "clippy for wasm", |machine| clippy_for_wasm(machine.tools()?)),
@@ -37,6 +37,7 @@ const STEPS: [Step; 17] = [
     ("node", "node host", |_| node_tests()),
     ("node", "node responses", |_| node_responses()),
     ("interop", "matrix-sdk", |machine| matrix_sdk::test(machine.tools()?)),
+    ("interop", "matrix-js-sdk", |machine| interop::talk(machine.tools()?)),
     ("browser", "sizes", |_| sizes::run(sizes::Report::Check)),
     ("browser", "demo", |_| package::build_demo()),
     ("browser", "playwright", Machine::playwright),

@@ -9,6 +9,7 @@ use crate::setup::{self, Tools};
 use crate::{package, process, relay, workspace};
 
 const SCRIPT: &str = "tests-wasm/interop/run.mjs";
+const SDK_TEST: &str = "tests-wasm/interop/sdk.test.mjs";
 
 /// Builds what takes part, and plays all scenarios, or those that the arguments choose.
 pub(crate) fn run(arguments: &[OsString]) -> Result<()> {
@@ -23,8 +24,18 @@ pub(crate) fn run_short(tools: &Tools) -> Result<()> {
     play(tools, &["--short".into()])
 }
 
+/// People with clients of the matrix-js-sdk on homeservers of each two kinds.
+pub(crate) fn talk(tools: &Tools) -> Result<()> {
+    process::run(node(tools)?.args(["--test", "--test-force-exit", SDK_TEST]))
+}
+
 fn play(tools: &Tools, arguments: &[OsString]) -> Result<()> {
-    let mut command: Command = tools.command("node");
+    process::run(node(tools)?.arg(SCRIPT).args(arguments))
+}
+
+/// Node.js, told where the homeservers are.
+fn node(tools: &Tools) -> Result<Command> {
+    let mut command = tools.command("node");
     command.current_dir(workspace::root()?).env("SYNAPSE_PYTHON", setup::synapse()?).env("CHROMIUM", setup::chromium()?);
-    process::run(command.arg(SCRIPT).args(arguments))
+    Ok(command)
 }
