@@ -71,6 +71,10 @@ impl Entry {
     fn key(&self) -> StateKey {
         (self.kind.clone(), self.state_key.clone())
     }
+
+    fn as_change(&self) -> PlacedChange<'_> {
+        (self.hash, (&self.kind, &self.state_key), Some(self.event))
+    }
 }
 
 fn place(kind: &StateEventType, state_key: &str) -> u32 {
@@ -206,11 +210,18 @@ impl Snapshot {
         if changes.is_empty() {
             return Ok(self);
         }
-        match self.node(view)?.as_deref() {
-            Some(Node::Branch(children, _)) => Self::branch(view, *children, changes, level),
-            Some(Node::Leaf(entries)) => Self::of_entries(view, apply(entries.clone(), changes), level),
-            None => Self::of_entries(view, apply(Vec::new(), changes), level),
+        let node = self.node(view)?;
+        let entries = match node.as_deref() {
+            Some(Node::Branch(children, _)) => return Self::branch(view, *children, changes, level),
+            Some(Node::Leaf(entries)) => entries.as_slice(),
+            None => &[],
+        };
+        if changes.len() <= LEAF_ENTRIES || child(0, level).is_none() {
+            return Self::of_entries(view, apply(entries.to_vec(), changes), level);
         }
+        // Many are parted first: each change is looked for among all entries of a leaf.
+        let all = entries.iter().map(Entry::as_change).chain(changes).collect();
+        Self::branch(view, [Self(None); FAN_OUT], all, level)
     }
 
     fn branch(view: &View<'_>, mut children: [Self; FAN_OUT], changes: Vec<PlacedChange<'_>>, level: u32) -> Result<Self, Need> {
