@@ -1,7 +1,7 @@
 // The service worker: runs the node, answers its requests, replaces it after a panic, and keeps the page for offline.
 //
 // A classic script, since module workers are not to be had everywhere. Settings come with its URL, as it must know them
-// when it is woken with no page at hand: ?database=…&serverName=…&gateway=gw.example&burst=…&perSecond=…&relay=https://relay.example&baseUrl=https://other.example
+// when it is woken with no page at hand: ?database=…&serverName=…&gateway=gw.example&burst=…&perSecond=…&relay=https://relay.example&notary=one.example&notary=two.example&baseUrl=https://other.example
 
 /* global inglenookNode -- from inglenook-node.js: makes a fresh copy of the wasm's JavaScript, with an instance of its own. */
 "use strict";
@@ -125,7 +125,8 @@
     const burst = Number(settings.get("burst"));
     const perSecond = Number(settings.get("perSecond"));
     const rateLimits = burst && perSecond ? { burst, perSecond } : undefined;
-    return { database, serverName: settings.get("serverName") ?? undefined, gateway, relays: settings.getAll("relay"), rateLimits };
+    const [relays, notaries] = ["relay", "notary"].map((name) => settings.getAll(name));
+    return { database, serverName: settings.get("serverName") ?? undefined, gateway, relays, notaries, rateLimits };
   }
 
   let module;

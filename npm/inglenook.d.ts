@@ -31,8 +31,9 @@ export interface InstallOptions {
   /**
    * Where `inglenook-sw.js` is. Its query holds the settings: `database`, `serverName`, `gateway` (a domain below which
    * a new node is named after its key, so that ordinary homeservers find it there), `burst` and `perSecond` (rate limits),
-   * `relay` (may be repeated) for the relays that a node uses until its owner chooses others, and `baseUrl` (may be repeated)
-   * for other base URLs under which the node is to answer.
+   * `relay` (may be repeated) for the relays that a node uses until its owner chooses others, `notary` (two at least, or none) for
+   * servers that are asked for the keys of others that are away, and `baseUrl` (may be repeated) for other base URLs under which
+   * the node is to answer.
    */
   serviceWorker: string | URL;
   /** The worker's scope; the folder of the script by default. */

@@ -34,7 +34,7 @@ use futures_util::future::{Either, select};
 use ruma::{OwnedEventId, OwnedServerName, RoomId};
 
 pub(crate) use self::{
-    check::{Unchecked, check},
+    check::{Unchecked, check, check_by, check_told, wanted_keys},
     edus::{Edu, receive_edus},
     fill::fill_before,
     intake::{Received, receive_pdus},

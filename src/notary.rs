@@ -9,8 +9,8 @@ use ruma::{CanonicalJsonObject, OwnedServerName, ServerName};
 
 use crate::{error::Error, identity::key_ring::valid_until, locks::Locks, parse, server::Server};
 
-/// So many servers' keys are kept. They are kept in memory: anybody may ask for anybody's, and whoever needs them for good has a
-/// key ring.
+/// So many servers' keys are kept. They are kept in memory: anybody may ask for anybody's, and those that this server needs itself are
+/// in its key ring.
 const KEPT: usize = 1_000;
 
 /// A server is not asked again for so long after it was, whoever wants its keys.
@@ -38,10 +38,10 @@ struct Published {
 }
 
 impl Published {
-    /// Whether the server need not be asked: half of the time is left for which the keys are valid, and as much as is wanted.
+    /// Whether the server need not be asked: the keys are valid as long as is wanted and, where that is not over, for half of their time.
     fn is_fresh(&self, now: u64, wanted_until: u64) -> bool {
         let half_life = self.fetched + self.valid_until.saturating_sub(self.fetched) / 2;
-        self.keys.is_some() && now < half_life && wanted_until <= self.valid_until
+        self.keys.is_some() && wanted_until <= self.valid_until && (wanted_until < now || now < half_life)
     }
 
     fn may_ask(&self, now: u64) -> bool {
@@ -53,6 +53,11 @@ impl Published {
 pub(crate) async fn published(server: &Server, name: &ServerName, wanted_until: u64) -> Option<CanonicalJsonObject> {
     let _asking = server.notary.asking.lock(&name.to_owned()).await;
     let mut known = server.notary.published.borrow().get(name).cloned().unwrap_or_default();
+    if known.keys.is_none()
+        && let Some((keys, valid_until)) = server.keys.published(name).await
+    {
+        known = Published { keys: Some(keys), valid_until, ..known };
+    }
     let now = server.now();
     if known.is_fresh(now, wanted_until) || !known.may_ask(now) {
         return known.keys;

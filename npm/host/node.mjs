@@ -33,6 +33,7 @@ export async function startNode(options, { store, blobs, federation }) {
     registrationToken: options.registrationToken,
     rateLimits: options.rateLimits ? RATE_LIMITS : undefined,
     relays: options.relays,
+    notaries: options.notaries,
   });
 }
 

@@ -22,6 +22,7 @@ const OPTIONS = {
   "base-url": { value: "URL", help: ["where clients reach this server, if not where they ask"] },
   relay: { value: "URL", list: relay, help: ["attach to this relay; for servers that nobody can connect to"] },
   gateway: { value: "DOMAIN", help: ["with --relay, and no name of its own: be named below the domain of", "a relay that is a gateway, where ordinary servers find it.", "Chosen once, like the name"] },
+  notary: { value: "NAME", list: serverName, help: ["ask this server for the keys of servers that are away; a key is", "believed where two notaries say the same, so name two at least [none]"] },
   "federation-resolve": { value: "NAME=HOST:PORT", list: resolution, help: ["connect there for the server NAME, without looking it up"] },
   "private-addresses": {
     value: "on|off",
@@ -143,6 +144,12 @@ function relay(name, given) {
   return given;
 }
 
+/** By its characters only; the server reads it strictly when it starts. */
+function serverName(name, given) {
+  if (!/^[0-9A-Za-z.:[\]-]+$/.test(given)) throw new WrongOptions(`--${name} must be a server's name, not ${JSON.stringify(given)}`);
+  return given;
+}
+
 function resolution(name, given) {
   const at = given.indexOf("=");
   if (at < 1) throw new WrongOptions(`--${name} must be NAME=HOST:PORT, not ${JSON.stringify(given)}`);
@@ -156,6 +163,7 @@ function complete(raw) {
   const registration = raw.registration ?? (raw["registration-token"] ? "token" : "closed");
   if ((registration === "token") !== Boolean(raw["registration-token"])) throw new WrongOptions("--registration token and --registration-token TOKEN go together");
   if (raw.gateway && raw["server-name"]) throw new WrongOptions("--gateway makes a name of the server's key, and --server-name gives it another: choose one");
+  if (new Set(raw.notary).size === 1) throw new WrongOptions("one --notary is no use: a key is believed where two of them say the same");
   if (raw.gateway && !raw.relay) throw new WrongOptions("--gateway needs the --relay that is the gateway");
   return {
     serverName: raw["server-name"],
@@ -170,6 +178,7 @@ function complete(raw) {
     rateLimits: raw["rate-limits"] !== "off",
     baseUrl: raw["base-url"],
     relays: raw.relay ?? [],
+    notaries: [...new Set(raw.notary)],
     resolve: new Map((raw["federation-resolve"] ?? []).map(({ name, host, port }) => [name, { host, port }])),
     privateAddresses: raw["private-addresses"] === "on",
     ca: raw.ca,

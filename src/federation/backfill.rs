@@ -20,7 +20,7 @@ use crate::{
     arrange::Arrange,
     error::Error,
     event::{CheckedPdu, RawPdu},
-    federation_receiver::{check, in_order, told_state},
+    federation_receiver::{check_told, in_order, told_state},
     gather::Gather,
     history::place,
     room_server::{
@@ -115,7 +115,7 @@ async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, pee
     let target = with_query(&path("v1/backfill", &[room.id.as_str()]), query);
     let answer: Transaction = read(&server.federation_client.get(peer, &target).await?)?;
     let raw = answer.pdus.iter().take(MAX_EVENTS).filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok());
-    let checked = check(server, &room.version, raw.collect()).await.into_iter().flatten();
+    let checked = check_told(server, (&room.id, &room.version), raw.collect(), Some(peer)).await.into_iter().flatten();
     let of_room = checked.filter(|event| event.pdu().room_id == room.id);
     let mut offered: BTreeMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).gather();
     let mut wanted: Vec<_> = missing.iter().cloned().collect();

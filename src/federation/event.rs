@@ -34,7 +34,7 @@ pub(crate) async fn find_event(server: &Server, room: &Rc<Room>, id: &EventId) -
 
 async fn fetch(server: &Server, room: &Rc<Room>, id: &EventId, peer: &ServerName) -> Result<(), Error> {
     let told = fetch_single(server, room, peer, &BTreeSet::from([id.to_owned()])).await;
-    let checked = check(server, &room.version, told).await.into_iter().flatten();
+    let checked = check(server, (&room.id, &room.version), told).await.into_iter().flatten();
     let of_room: Vec<CheckedPdu> = checked.filter(|event| event.pdu().room_id == room.id).collect();
     match place_all(server, room, of_room, InputKind::Found, peer).await? {
         0 => Err(Error::not_found("The other server does not have the event.")),

@@ -122,10 +122,10 @@ async fn enter(server: &Server, event: CheckedPdu, version: RoomVersion, helper:
         let whole: StateAt<'_> = read(&answer)?;
         told.add_auth_chain(&whole.auth_chain);
         told.add_state(&whole.pdus);
-        return told.enter(server, &event).await;
+        return told.enter(server, &event, helper).await;
     }
     told.add_state(&entry.state);
-    told.enter(server, &event).await
+    told.enter(server, &event, helper).await
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid>

@@ -12,9 +12,9 @@ use super::malformed;
 use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu, RoomVersion},
-    federation_receiver::check,
+    federation_receiver::{check, check_by, wanted_keys},
     gather::Gather,
-    identity::key_ring::WantedKey,
+    identity::key_ring::{FoundKeys, WantedKey},
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
     server::Server,
 };
@@ -73,13 +73,13 @@ impl<'a> ToldRoom<'a> {
         Some(id)
     }
 
-    /// Stores what was told, and enters the room by `event`, or by several commits changes nothing that anybody sees.
-    pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu) -> Result<Rc<Room>, Error> {
+    /// Stores what `teller` has told, and enters the room by `event`, or by several commits changes nothing that anybody sees.
+    pub(super) async fn enter(&self, server: &Server, event: &CheckedPdu, teller: &ServerName) -> Result<Rc<Room>, Error> {
         let create = self.create.as_ref().filter(|create| self.state.contains(*create));
         let create = create.ok_or_else(|| malformed("the room has no create event"))?;
-        // All keys are looked for together; the checks find them in the key ring then.
-        server.keys.find_for_events(&self.events.values().flat_map(|told| told.keys.iter().cloned()).gather()).await;
-        let create = self.check(server, std::slice::from_ref(create)).await;
+        let keys = self.events.values().flat_map(|told| told.keys.iter().cloned()).gather();
+        let keys = server.keys.find_for_events(&keys, &self.id, Some(teller)).await;
+        let create = self.check(&keys, std::slice::from_ref(create));
         if !create.first().is_some_and(|create| states_version(create, &self.version)) {
             return Err(malformed("the create event is not of the version that was told"));
         }
@@ -92,7 +92,7 @@ impl<'a> ToldRoom<'a> {
         let mut state = vec![found.await?];
         let others: Vec<_> = self.in_order().into_iter().filter(|id| self.create.as_ref() != Some(id)).collect();
         for chunk in others.chunks(CHUNK) {
-            let checked = self.check(server, chunk).await;
+            let checked = self.check(&keys, chunk);
             state.extend(self.take_in(server, &room, checked).await?);
         }
         let is_resident = server.rooms.is_resident(&room, server.identity.server_name()).await?;
@@ -100,6 +100,8 @@ impl<'a> ToldRoom<'a> {
             .rooms
             .transact_in(&room, |draft| if is_resident { receive(draft, event, &self.state) } else { Ok(draft.enter(event, &state)?) });
         entered.await?.map_err(malformed)?;
+        // Whoever told a room that could not be entered must not stand in the way of those who are asked next.
+        server.keys.keep_vouched(&self.id, &keys).await;
         Ok(room)
     }
 
@@ -111,9 +113,9 @@ impl<'a> ToldRoom<'a> {
     }
 
     /// Those of the events that are what they seem.
-    async fn check(&self, server: &Server, ids: &[OwnedEventId]) -> Vec<CheckedPdu> {
+    fn check(&self, keys: &FoundKeys, ids: &[OwnedEventId]) -> Vec<CheckedPdu> {
         let raw = ids.iter().filter_map(|id| RawPdu::parse(self.events.get(id)?.json.get().as_bytes()).ok());
-        let checked = check(server, &self.version, raw.collect()).await;
+        let checked = check_by(keys, &self.version, raw.collect());
         checked.into_iter().flatten().filter(|event| event.pdu().room_id == self.id).collect()
     }
 
@@ -151,7 +153,7 @@ pub(super) async fn signed_by_others(
     signed: &RawValue,
 ) -> Result<CheckedPdu, Error> {
     let raw = RawPdu::parse(signed.get().as_bytes()).map_err(malformed)?;
-    let checked = check(server, version, vec![raw]).await.pop().and_then(Result::ok);
+    let checked = check(server, (&own.pdu().room_id, version), vec![raw]).await.pop().and_then(Result::ok);
     let signed = checked.ok_or_else(|| malformed("the event came back without the signatures that it needs"))?;
     if unsigned(own.pdu())? == unsigned(signed.pdu())? { Ok(signed) } else { Err(malformed("the event came back as another")) }
 }
@@ -171,17 +173,6 @@ fn receive(draft: &mut Draft<'_>, event: &CheckedPdu, state: &BTreeSet<OwnedEven
         Verdict::Stored(crate::room_server::stored::Status::Rejected) => Ok(Err("the room's state does not allow the event".into())),
         Verdict::Stored(_) | Verdict::Known => Ok(Ok(())),
     }
-}
-
-/// The keys by which the event says that it was signed, of the servers that have to.
-fn wanted_keys(raw: &RawPdu, version: &RoomVersion) -> Vec<WantedKey> {
-    let mut wanted = Vec::new();
-    for name in raw.signers(version).unwrap_or_default() {
-        if let Ok(server) = ServerName::parse(&name) {
-            wanted.extend(raw.key_ids(&name).map(|key_id| WantedKey { server: server.clone(), key_id: key_id.to_owned() }));
-        }
-    }
-    wanted
 }
 
 /// Whether a create event says that its room is of this version. One that says nothing says the first.

@@ -4,7 +4,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
-use ruma::{CanonicalJsonObject, UserId, events::StateEventType};
+use ruma::{CanonicalJsonObject, RoomId, UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use super::Call;
@@ -77,7 +77,7 @@ pub(super) async fn handed_in(call: &Call, room: &Room, wish: Wish) -> Result<Ch
         return Err(Error::invalid_param("The event has another ID than the path says."));
     }
     sign_as_authorising_server(&call.server, &mut event, &room.version)?;
-    let event = checked(&call.server, event, &room.version).await?;
+    let event = checked(&call.server, event, (&room.id, &room.version)).await?;
     check_member_event(call, room, &event, wish)?;
     Ok(event)
 }
@@ -92,9 +92,9 @@ fn sign_as_authorising_server(server: &Server, event: &mut RawPdu, version: &Roo
 }
 
 /// The event with its signatures and hashes checked.
-pub(super) async fn checked(server: &Server, event: RawPdu, version: &RoomVersion) -> Result<CheckedPdu, Error> {
+pub(super) async fn checked(server: &Server, event: RawPdu, room: (&RoomId, &RoomVersion)) -> Result<CheckedPdu, Error> {
     let no_key = || Error::invalid_param("This event cannot be accepted: a key that it was signed by cannot be had.");
-    match check(server, version, vec![event]).await.pop() {
+    match check(server, room, vec![event]).await.pop() {
         Some(Ok(event)) => Ok(event),
         Some(Err(Unchecked::Unfit(why))) => Err(unfit(why)),
         Some(Err(Unchecked::NoKey)) | None => Err(no_key()),

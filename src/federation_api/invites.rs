@@ -94,7 +94,7 @@ async fn accept(call: &Call, invitation: Invitation) -> Result<Box<RawValue>, Er
         return Err(Error::invalid_param("The event has another ID than the path says."));
     }
     event.sign(version, &server.identity).map_err(unfit)?;
-    let event = checked(server, event, version).await?;
+    let event = checked(server, event, (&call.room_id(0)?, version)).await?;
     let user = invited_user(call, event.pdu())?;
     check_invited(server, &user, &event.pdu().sender).await?;
     let told = described(server, &call.room_id(0)?, version, &invitation.told).await?;
@@ -160,7 +160,7 @@ async fn described(server: &Server, room: &OwnedRoomId, version: &RoomVersion, t
 }
 
 async fn event_of(server: &Server, room: &OwnedRoomId, version: &RoomVersion, value: CanonicalJsonValue) -> Result<CheckedPdu, Error> {
-    let event = checked(server, RawPdu::of(value).map_err(unfit)?, version).await?;
+    let event = checked(server, RawPdu::of(value).map_err(unfit)?, (room, version)).await?;
     if event.pdu().room_id == *room && event.pdu().state_key.is_some() {
         return Ok(event);
     }

@@ -1,11 +1,11 @@
 //! From what other servers send to events that may be judged: format, signatures and hashes, with the keys that this takes.
 
-use ruma::ServerName;
+use ruma::{RoomId, ServerName};
 
 use crate::{
     event::{CheckedPdu, RawPdu, RoomVersion, Unfit},
     gather::Gather,
-    identity::key_ring::WantedKey,
+    identity::key_ring::{FoundKeys, WantedKey},
     server::Server,
 };
 
@@ -23,15 +23,34 @@ pub(crate) enum Unchecked {
 }
 
 /// Checks events of a room of that version, in their order; their keys are looked for together.
-pub(crate) async fn check(server: &Server, version: &RoomVersion, events: Vec<RawPdu>) -> Vec<Result<CheckedPdu, Unchecked>> {
-    let wanted: Vec<_> = events.iter().map(|raw| wanted_keys(raw, version)).collect();
-    let found = server.keys.find_for_events(&wanted.iter().flatten().map(|(key, _)| key.clone()).gather()).await;
-    let checks = events.into_iter().zip(wanted).map(|(raw, wanted)| {
+pub(crate) fn check<'a>(
+    server: &'a Server,
+    room: (&'a RoomId, &'a RoomVersion),
+    events: Vec<RawPdu>,
+) -> impl Future<Output = Vec<Result<CheckedPdu, Unchecked>>> + 'a {
+    check_told(server, room, events, None)
+}
+
+/// The same for events that this server has asked another one for, which may vouch for the keys of servers that are away.
+pub(crate) async fn check_told(
+    server: &Server,
+    (room, version): (&RoomId, &RoomVersion),
+    events: Vec<RawPdu>,
+    teller: Option<&ServerName>,
+) -> Vec<Result<CheckedPdu, Unchecked>> {
+    let keys = events.iter().flat_map(|raw| wanted_keys(raw, version)).gather();
+    let found = server.keys.find_for_events(&keys, room, teller).await;
+    server.keys.keep_vouched(room, &found).await;
+    check_by(&found, version, events)
+}
+
+/// The same by keys that were found.
+pub(crate) fn check_by(found: &FoundKeys, version: &RoomVersion, events: Vec<RawPdu>) -> Vec<Result<CheckedPdu, Unchecked>> {
+    let checks = events.into_iter().map(|raw| {
         let at = raw.field("origin_server_ts").and_then(|at| at.as_integer()).and_then(|at| u64::try_from(i64::from(at)).ok());
         let keys = found.valid_at(at.unwrap_or_default(), version);
-        let signers = raw.signers(version).map_err(Unchecked::Unfit)?;
-        let lacks_key = |signer: &String| wanted.iter().any(|(_, name)| name == signer) && !found.has_any(signer);
-        if signers.iter().any(lacks_key) {
+        raw.signers(version).map_err(Unchecked::Unfit)?;
+        if wanted_keys(&raw, version).iter().any(|key| !found.has_any(key.server.as_str())) {
             return Err(Unchecked::NoKey);
         }
         raw.check(version, &keys).map_err(Unchecked::Unfit)
@@ -40,12 +59,12 @@ pub(crate) async fn check(server: &Server, version: &RoomVersion, events: Vec<Ra
 }
 
 /// The keys by which the event says that it was signed, of the servers that have to.
-fn wanted_keys(raw: &RawPdu, version: &RoomVersion) -> Vec<(WantedKey, String)> {
+pub(crate) fn wanted_keys(raw: &RawPdu, version: &RoomVersion) -> Vec<WantedKey> {
     let mut wanted = Vec::new();
     for name in raw.signers(version).unwrap_or_default() {
         let Ok(server) = ServerName::parse(&name) else { continue };
         let keys = raw.key_ids(&name).take(MAX_KEYS_OF_SERVER);
-        wanted.extend(keys.map(|key_id| (WantedKey { server: server.clone(), key_id: key_id.to_owned() }, name.clone())));
+        wanted.extend(keys.map(|key_id| WantedKey { server: server.clone(), key_id: key_id.to_owned() }));
     }
     wanted
 }

@@ -93,7 +93,7 @@ impl Filling<'_> {
         let (events, rows): (Vec<_>, Vec<Key>) = self.server.receiver.waiting.read(self.id).await?.into_iter().unzip();
         let ids: Vec<_> = events.iter().map(|raw| raw.event_id(&self.room.version)).collect();
         let mut unfit = Vec::new();
-        for ((checked, id), row) in check(self.server, &self.room.version, events).await.into_iter().zip(ids).zip(rows) {
+        for ((checked, id), row) in check(self.server, (&self.room.id, &self.room.version), events).await.into_iter().zip(ids).zip(rows) {
             match checked {
                 Ok(event) if event.pdu().room_id == self.room.id => self.gap.insert(Arrival { event, row: Some(row) }),
                 Err(Unchecked::NoKey) => {}
@@ -113,7 +113,7 @@ impl Filling<'_> {
                 break;
             }
             let told = fetch_single(self.server, self.room, &peer, &wanted).await;
-            for event in check(self.server, &self.room.version, told).await.into_iter().flatten() {
+            for event in check(self.server, (&self.room.id, &self.room.version), told).await.into_iter().flatten() {
                 if event.pdu().room_id == self.room.id && wanted.remove(&event.pdu().event_id) {
                     self.gap.insert(Arrival { event, row: None });
                 }
@@ -142,7 +142,7 @@ impl Filling<'_> {
         for peer in self.helpers.present() {
             let answer = ask::missing_events(self.server, &peer, &self.room.id, &earliest, &latest, min_depth).await;
             let Some(events) = self.helpers.heard(&peer, answer)? else { continue };
-            let checked = check(self.server, &self.room.version, events).await.into_iter().flatten();
+            let checked = check(self.server, (&self.room.id, &self.room.version), events).await.into_iter().flatten();
             let of_room = checked.filter(|event| event.pdu().room_id == self.room.id).collect();
             let added = self.gap.add_missing(of_room, missing, min_depth);
             if added > 0 {

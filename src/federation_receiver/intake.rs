@@ -87,7 +87,7 @@ async fn receive_open(
     }
     let (ids, raw): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let (mut arrivals, mut waiting) = (Vec::new(), Vec::new());
-    for ((checked, id), raw) in check(server, &room.version, raw.clone()).await.into_iter().zip(ids).zip(raw) {
+    for ((checked, id), raw) in check(server, (&room.id, &room.version), raw.clone()).await.into_iter().zip(ids).zip(raw) {
         match checked {
             Ok(event) if event.pdu().room_id == room.id => arrivals.push(Arrival { event, row: None }),
             Ok(_) => drop(received.insert(id, Err("This is no event of that room.".into()))),

@@ -29,7 +29,7 @@ pub(super) async fn receive_outside(
 ) -> Result<Received, Error> {
     let (ids, raw): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let mut received = Received::new();
-    for (id, checked) in ids.into_iter().zip(check(server, &room.version, raw).await) {
+    for (id, checked) in ids.into_iter().zip(check(server, (&room.id, &room.version), raw).await) {
         let ends = match &checked {
             Ok(event) => note_end(server, origin, room, event).await?,
             Err(_) => false,

@@ -96,7 +96,7 @@ pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName
 
 /// Checks events and stores them as outliers. What is none is left out.
 pub(super) async fn store(server: &Server, room: &Rc<Room>, events: Vec<RawPdu>) -> Result<(), Error> {
-    let checked = check(server, &room.version, events).await.into_iter().flatten();
+    let checked = check(server, (&room.id, &room.version), events).await.into_iter().flatten();
     let checked = checked.filter(|event| event.pdu().room_id == room.id).map(|event| (event.pdu().event_id.clone(), event));
     let mut checked: BTreeMap<OwnedEventId, CheckedPdu> = checked.gather();
     let ordered: Vec<_> = in_order(checked.values()).into_iter().filter_map(|id| checked.remove(&id)).collect();

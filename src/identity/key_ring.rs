@@ -4,6 +4,7 @@
 
 mod found;
 mod server_keys;
+mod vouching;
 
 use std::{
     cell::RefCell,
@@ -13,16 +14,15 @@ use std::{
 
 use futures_util::{
     StreamExt,
-    future::{Either, select},
+    future::{Either, LocalBoxFuture, select},
     stream,
 };
 use inglenook_protocol::key_name::{KEY_ID, verify_key_of};
-use ruma::{OwnedServerName, ServerName, serde::Base64};
-use serde_json::json;
+use ruma::{CanonicalJsonObject, OwnedServerName, RoomId, ServerName, serde::Base64};
 
 use self::{
     found::FoundKey,
-    server_keys::{KnownKeys, read_answer, read_notary},
+    server_keys::{KnownKeys, read_answer},
 };
 pub(crate) use self::{found::FoundKeys, server_keys::valid_until};
 use crate::{
@@ -42,14 +42,17 @@ const PATIENCE_MILLIS: u64 = 10_000;
 /// After an attempt a server is not asked again for so long, whatever is signed in its name.
 const PAUSE_MILLIS: u64 = 60_000;
 
+/// The same where a request is: whoever sends one is there again, or somebody says so.
+const SHORT_PAUSE_MILLIS: u64 = 10_000;
+
 /// So many servers are asked at a time.
 const AT_A_TIME: usize = 8;
 
 /// So many servers' keys are kept in memory; the others are read again.
 const KEPT: usize = 1_000;
 
-/// So many notaries have to say the same of a server that cannot be asked itself: one alone, or a relay on the way, might lie.
-const AGREEING_NOTARIES: usize = 2;
+/// A server, and the IDs of those of its keys that are wanted.
+type Wanted<'a> = (&'a ServerName, &'a BTreeSet<&'a str>);
 
 /// A key that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,52 +89,75 @@ impl KeyRing {
         Self { client, identity, store, clock, notaries, known, asked, asking }
     }
 
-    /// What is known of the servers of these keys, from which the keys that were valid at some time can be had.
-    pub(crate) async fn find_for_events(&self, wanted: &BTreeSet<WantedKey>) -> FoundKeys {
+    /// What is known of the servers of these keys, from which the keys that were valid at some time can be had. For servers that were
+    /// never met and are away, the one that told a room's events may vouch.
+    pub(crate) async fn find_for_events(&self, wanted: &BTreeSet<WantedKey>, room: &RoomId, teller: Option<&ServerName>) -> FoundKeys {
         let mut by_server: BTreeMap<&ServerName, BTreeSet<&str>> = BTreeMap::new();
         for WantedKey { server, key_id } in wanted {
             by_server.entry(server).or_default().insert(key_id);
         }
-        let found =
-            stream::iter(by_server).map(async |(server, key_ids)| Some((server.to_string(), self.keys_of(server, &key_ids).await?)));
+        let found = stream::iter(&by_server)
+            .map(async |(server, key_ids)| Some((server.to_string(), self.keys_of(server, key_ids, PAUSE_MILLIS).await?)));
         let found: Vec<_> = found.buffer_unordered(AT_A_TIME).collect().await;
-        FoundKeys::new(found.into_iter().flatten().gather())
+        let mut found = FoundKeys { keys: found.into_iter().flatten().gather(), ..FoundKeys::default() };
+        let unknown: Vec<Wanted<'_>> =
+            by_server.iter().filter(|(server, _)| !found.has_any(server.as_str())).map(|(server, ids)| (*server, ids)).collect();
+        if !unknown.is_empty() {
+            self.find_vouched(&mut found, unknown, room, teller).await;
+        }
+        found
     }
 
     /// One key, if it is valid now.
     pub(crate) async fn key(&self, server: &ServerName, key_id: &str) -> Option<Base64> {
-        let keys = self.keys_of(server, &[key_id].into()).await?;
+        let keys = self.keys_of(server, &[key_id].into(), SHORT_PAUSE_MILLIS).await?;
         let key = keys.get(key_id).filter(|key| key.valid_until >= self.clock.now())?;
         Some(key.key.clone())
     }
 
-    /// The keys of a server; `None` where they cannot be had. A name that is made of a key needs no look-up, and has no other.
-    async fn keys_of(&self, server: &ServerName, key_ids: &BTreeSet<&str>) -> Option<BTreeMap<String, FoundKey>> {
-        let only = |id: &str, key| Some(BTreeMap::from([(id.to_owned(), FoundKey { key, valid_until: u64::MAX })]));
-        if server == self.identity.server_name() {
-            return only(self.identity.key_id(), Base64::new(self.identity.public_key().to_vec()));
-        }
-        if let Some(key) = verify_key_of(server) {
-            return only(KEY_ID, key);
+    /// The key of this server, or the one that a server's name is made of: that needs no look-up, and there is no other.
+    fn keys_by_name(&self, server: &ServerName) -> Option<BTreeMap<String, FoundKey>> {
+        let (id, key) = if server == self.identity.server_name() {
+            (self.identity.key_id(), Base64::new(self.identity.public_key().to_vec()))
+        } else {
+            (KEY_ID, verify_key_of(server)?)
+        };
+        Some([(id.to_owned(), FoundKey { key, valid_until: u64::MAX })].into_iter().gather())
+    }
+
+    /// The keys of a server; `None` where they cannot be had.
+    async fn keys_of(&self, server: &ServerName, key_ids: &BTreeSet<&str>, pause: u64) -> Option<BTreeMap<String, FoundKey>> {
+        if let Some(keys) = self.keys_by_name(server) {
+            return Some(keys);
         }
         let _asking = self.asking.lock(&server.to_owned()).await;
         let now = self.clock.now();
         let known = self.known(server).await;
         let is_enough = |known: &KnownKeys| known.valid_until > now && key_ids.iter().all(|id| known.keys.contains_key(*id));
-        if known.as_ref().is_some_and(is_enough) || !self.may_ask(server, now) {
+        if known.as_ref().is_some_and(is_enough) || !self.may_ask(server, now, pause) {
             return known.map(|known| known.keys);
         }
-        let known = match self.ask(server, now).await {
+        let fresh = match self.own_word(server, now).await {
+            None => self.ask_notaries(server, key_ids, now).await,
+            own_word => own_word,
+        };
+        let known = match fresh {
             Some(fresh) => Some(self.learn(server, known, fresh).await),
             None => known,
         };
         known.map(|known| known.keys)
     }
 
-    fn may_ask(&self, server: &ServerName, now: u64) -> bool {
+    /// What a server has published of its keys, as it signed it, if that was ever heard; and until when it is valid.
+    pub(crate) async fn published(&self, server: &ServerName) -> Option<(CanonicalJsonObject, u64)> {
+        let known = self.known(server).await?;
+        Some((parse::json(known.published?.as_bytes()).ok()?, known.valid_until))
+    }
+
+    fn may_ask(&self, server: &ServerName, now: u64, pause: u64) -> bool {
         let mut asked = self.asked.borrow_mut();
         asked.retain(|_, at| *at <= now && now - *at < PAUSE_MILLIS);
-        let may = !asked.contains_key(server);
+        let may = asked.get(server).is_none_or(|at| now - *at >= pause);
         if may {
             asked.insert(server.to_owned(), now);
         }
@@ -152,8 +178,8 @@ impl KeyRing {
 
     /// Keeps what a server says of its keys. Keys that it does not speak of any more were valid as long as was known.
     async fn learn(&self, server: &ServerName, known: Option<KnownKeys>, mut fresh: KnownKeys) -> KnownKeys {
-        for (id, key) in known.into_iter().flat_map(|known| known.keys) {
-            fresh.keys.entry(id).or_insert(key);
+        if let Some(known) = known {
+            fresh.add(known.keys);
         }
         let mut batch = Batch::relaxed();
         batch.put_json(row_key(server), &fresh);
@@ -171,38 +197,18 @@ impl KeyRing {
         all.insert(server.to_owned(), known.clone());
     }
 
-    /// Asks the server itself, or else the notaries.
-    async fn ask(&self, server: &ServerName, now: u64) -> Option<KnownKeys> {
-        let asking = Box::pin(async {
-            let own_word = self.client.get(server, "/_matrix/key/v2/server").await;
-            match own_word.and_then(|answer| read_answer(server, &answer, now)) {
-                Ok(keys) => Some(keys),
-                Err(_) => self.ask_notaries(server, now).await,
-            }
-        });
-        match select(asking, self.clock.sleep(PATIENCE_MILLIS)).await {
-            Either::Left((keys, _)) => keys,
-            Either::Right(_) => None,
-        }
+    /// Asks the server itself.
+    async fn own_word(&self, server: &ServerName, now: u64) -> Option<KnownKeys> {
+        let asking = Box::pin(self.client.get(server, "/_matrix/key/v2/server"));
+        read_answer(server, &self.in_time(asking, PATIENCE_MILLIS).await?, now).ok()
     }
 
-    /// <https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server>
-    async fn ask_notaries(&self, server: &ServerName, now: u64) -> Option<KnownKeys> {
-        let body = json!({ "server_keys": { server.as_str(): {} } });
-        let mut answers: Vec<KnownKeys> = Vec::new();
-        for notary in self.notaries.iter().filter(|notary| *notary != server) {
-            let answer = self.client.post(notary, "/_matrix/key/v2/query", &body).await;
-            let read = answer.and_then(|answer| read_notary(server, &answer, now));
-            if let Ok(keys) = read.map_err(|_: Error| ()) {
-                answers.push(keys);
-            }
+    /// What was asked for, if it comes in time.
+    async fn in_time(&self, asking: LocalBoxFuture<'_, Result<Vec<u8>, Error>>, millis: u64) -> Option<Vec<u8>> {
+        match select(asking, self.clock.sleep(millis)).await {
+            Either::Left((answer, _)) => answer.ok(),
+            Either::Right(_) => None,
         }
-        let mut keys = answers.first()?.clone();
-        keys.keys.retain(|id, key| {
-            answers.iter().filter(|other| other.keys.get(id).is_some_and(|theirs| theirs.key == key.key)).count() >= AGREEING_NOTARIES
-        });
-        keys.valid_until = answers.iter().map(|other| other.valid_until).min()?;
-        (!keys.keys.is_empty()).then_some(keys)
     }
 }
 

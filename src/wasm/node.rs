@@ -60,6 +60,7 @@ impl Node {
         report_panics();
         let host = host::among(&options);
         let options = Options::read(options).map_err(|message| error(&message))?;
+        let config = options.config().map_err(|message| error(&message))?;
         let clock = Rc::new(BrowserClock);
         let relays = RelayTransport::new(Box::new(BrowserSockets::new(clock.clone())));
         let bodies = Rc::new(Bodies::default());
@@ -67,7 +68,7 @@ impl Node {
             Some(host) => (Home::Host, ports_of(&host, &relays, &bodies, clock)),
             None => in_browser(&options, &relays, &bodies, clock).await?,
         };
-        let server = Server::start(ports, options.config()).await.map_err(|failure| error(&failure.to_string()))?;
+        let server = Server::start(ports, config).await.map_err(|failure| error(&failure.to_string()))?;
         spawn_local(Rc::clone(&server).run());
         spawn_local(Rc::clone(&relays).run(Rc::clone(&server)));
         Ok(Self { inner: Rc::new(Inner { server, relays, home, bodies }) })

@@ -1,5 +1,6 @@
 //! What the host chooses when it starts a node, as a plain JavaScript object.
 
+use ruma::ServerName;
 use serde::Deserialize;
 use wasm_bindgen::JsValue;
 
@@ -24,6 +25,9 @@ pub(super) struct Options {
     /// The base URLs of the relays that it uses until its owner chooses others.
     #[serde(default)]
     relays: Vec<String>,
+    /// Servers that are asked about the keys of others that are away.
+    #[serde(default)]
+    notaries: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +42,9 @@ impl Options {
         serde_wasm_bindgen::from_value(options).map_err(|error| format!("the options do not fit: {error}"))
     }
 
-    pub(super) fn config(&self) -> Config {
+    pub(super) fn config(&self) -> Result<Config, String> {
+        let notary = |name: &String| ServerName::parse(name).map_err(|_| format!("the notary {name:?} is no server name"));
+        let notaries = self.notaries.iter().map(notary).collect::<Result<_, _>>()?;
         let rate_limits = self.rate_limits.as_ref().map(|limits| RateLimits {
             burst: limits.burst,
             per_second: limits.per_second,
@@ -49,14 +55,14 @@ impl Options {
             Some(token) => Registration::WithToken(token.clone()),
             None => Registration::Open,
         };
-        Config {
+        Ok(Config {
             server_name: self.server_name.clone(),
             gateway: self.gateway.clone(),
             base_url: self.base_url.clone(),
             relays: self.relays.clone(),
+            notaries,
             registration,
             rate_limits,
-            ..Config::default()
-        }
+        })
     }
 }

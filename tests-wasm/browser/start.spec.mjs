@@ -29,6 +29,19 @@ test("a chosen name is the server's name", async ({ tab, site }) => {
   expect(node.serverName).toBe("hearth.example");
 });
 
+test("notaries are other servers' names", async ({ tab, site }) => {
+  expect((await startNode(tab, site, "?notary=one.example&notary=two.example")).state).toBe("running");
+});
+
+test("a notary that is no server's name is said", async ({ tab, site }) => {
+  await tab.goto(site.url);
+  const said = await tab.evaluate(async () => {
+    const { startNode } = await import("./inglenook.js");
+    return startNode({ serviceWorker: "inglenook-sw.js?notary=one.example&notary=no%20name" }).catch((error) => error.message);
+  });
+  expect(said).toContain('the notary "no name" is no server name');
+});
+
 test("requests that come while the node starts wait for it", async ({ tab, site }) => {
   // The lock is taken, as by an instance in another tab: the node cannot start before it is free.
   site.preface = `

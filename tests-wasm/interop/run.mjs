@@ -72,7 +72,7 @@ async function play({ name, since = "1", once, notBy, without, run }, [one, othe
   const started = Date.now();
   const parts = (once ? [[one, other]] : [[one, other], [other, one]]).filter(([, there]) => !notBy || there.host !== town[notBy]);
   try {
-    for (const [here, there] of parts) await inTime(run({ here, there, third, version }));
+    for (const [here, there] of parts) await inTime(run({ here, there, third, version, town }));
   } catch (error) {
     return error;
   }

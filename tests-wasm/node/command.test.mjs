@@ -10,7 +10,7 @@ import { User, call, folder, run, startHost } from "./support.mjs";
 test("--help names every option and --version the version", async () => {
   const help = await run(["--help"]);
   assert.equal(help.code, 0);
-  for (const option of ["server-name", "listen", "listen-tls", "tls-cert", "tls-key", "data", "registration", "rate-limits", "relay", "gateway", "federation-resolve", "ca", "config", "log"]) {
+  for (const option of ["server-name", "listen", "listen-tls", "tls-cert", "tls-key", "data", "registration", "rate-limits", "relay", "gateway", "notary", "federation-resolve", "ca", "config", "log"]) {
     assert.match(help.stdout, new RegExp(`--${option} `));
   }
   assert.match((await run(["--version"])).stdout, /^\d+\.\d+\.\d+\n$/);
@@ -35,6 +35,8 @@ test("wrong options are named, with exit code 2 and nothing on stdout", async (t
     [["serve", "--relay", "relay.example"], /http or https URL/],
     [["serve", "--gateway", "gw.example"], /--gateway needs the --relay/],
     [["serve", "--gateway", "gw.example", "--relay", "https://relay.example", "--server-name", "a.example"], /choose one/],
+    [["serve", "--notary", "one.example/two"], /--notary must be a server's name/],
+    [["serve", "--notary", "one.example", "--notary", "one.example"], /two of them/],
     [["serve", "--federation-resolve", "a.example"], /NAME=HOST:PORT/],
     [["serve", "--data", ""], /--data/],
     [["serve", "--log", "loud"], /--log/],
@@ -73,6 +75,9 @@ test("what is in the way of a start is said, with exit code 1", async (t) => {
   const noDomain = await run(["serve", "--data", ":memory:", "--relay", "https://relay.example", "--gateway", "gw.example:443", "--listen", "127.0.0.1:0"]);
   assert.equal(noDomain.code, 1);
   assert.match(noDomain.stderr, /a gateway's domain is a host/);
+  const noNotary = await run(["serve", "--data", ":memory:", "--notary", "one.example:port", "--notary", "two.example", "--listen", "127.0.0.1:0"]);
+  assert.equal(noNotary.code, 1);
+  assert.match(noNotary.stderr, /the notary "one\.example:port" is no server name/);
   const noFile = await run(["serve", "--data", ":memory:", "--ca", join(dir, "none.pem")]);
   assert.equal(noFile.code, 1);
   assert.match(noFile.stderr, /none\.pem cannot be read/);

@@ -57,6 +57,15 @@ fn keys_that_are_another_servers_or_not_signed_are_none() {
     assert!(!find(&scene, B));
 }
 
+#[test]
+fn keys_without_any_signature_are_none() {
+    let scene = Scene::of_strangers("12");
+    let mut keys = server_keys(&scene.world.identity(A), u64::MAX >> 12);
+    keys["signatures"] = json!({});
+    scene.lie(A, "key/v2/server", keys);
+    assert!(!find(&scene, A));
+}
+
 /// Events that relayed servers have signed wait for the keys.
 #[test]
 fn events_wait_for_keys_that_cannot_be_had() {

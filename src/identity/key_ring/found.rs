@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ruma::serde::Base64;
+use ruma::{OwnedServerName, serde::Base64};
 use serde::{Deserialize, Serialize};
 
+use super::server_keys::KnownKeys;
 use crate::{
     event::{PublicKeys, RoomVersion},
     gather::Gather,
@@ -22,16 +23,16 @@ pub(super) struct FoundKey {
 
 /// The keys of servers whose keys could be had.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FoundKeys(BTreeMap<String, BTreeMap<String, FoundKey>>);
+pub(crate) struct FoundKeys {
+    pub(super) keys: BTreeMap<String, BTreeMap<String, FoundKey>>,
+    /// What somebody has newly vouched for; [`super::KeyRing::keep_vouched`] keeps it.
+    pub(super) vouched: Vec<(OwnedServerName, KnownKeys)>,
+}
 
 impl FoundKeys {
-    pub(super) fn new(keys: BTreeMap<String, BTreeMap<String, FoundKey>>) -> Self {
-        Self(keys)
-    }
-
     /// Whether the server's keys could be had.
     pub(crate) fn has_any(&self, server: &str) -> bool {
-        self.0.contains_key(server)
+        self.keys.contains_key(server)
     }
 
     /// The keys that count for an event of that time, in a room of that version.
@@ -43,6 +44,6 @@ impl FoundKeys {
         let of_server = |keys: &BTreeMap<String, FoundKey>| {
             keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).gather()
         };
-        self.0.iter().map(|(server, keys)| (server.clone(), of_server(keys))).gather()
+        self.keys.iter().map(|(server, keys)| (server.clone(), of_server(keys))).gather()
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64, signatures};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName, serde::Base64, signatures};
 use serde::{Deserialize, Serialize};
 
-use super::found::FoundKey;
+use super::{Wanted, found::FoundKey};
 use crate::{error::Error, federation_client::PeerError, gather::Gather, parse};
 
 /// Keys are relied on for so long at most, whatever their server says.
@@ -18,6 +18,9 @@ const MAX_VALIDITY_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// A server has so many keys at most, those of its past among them.
 const MAX_KEYS: usize = 100;
 
+/// What a server publishes is kept as it signed it up to this size: so much a hundred keys take, each with a signature.
+const MAX_PUBLISHED_BYTES: usize = 32 << 10;
+
 /// What is known of a server's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownKeys {
@@ -26,6 +29,19 @@ pub(super) struct KnownKeys {
     /// Until when it need not be asked again.
     #[serde(rename = "u")]
     pub(super) valid_until: u64,
+    /// What the server published last, as JSON that it signed. Rows of the first versions are without, and what others vouched for in
+    /// a room.
+    #[serde(rename = "p", default)]
+    pub(super) published: Option<String>,
+}
+
+impl KnownKeys {
+    /// Adds keys that it does not speak of itself.
+    pub(super) fn add(&mut self, keys: BTreeMap<String, FoundKey>) {
+        for (id, key) in keys {
+            self.keys.entry(id).or_insert(key);
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -56,7 +72,8 @@ struct NotaryAnswer {
 /// What a server says of its own keys.
 pub(super) fn read_answer(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
     let object = parse::json(answer).map_err(malformed)?;
-    read(server, &object, now)
+    let (name, keys) = read(object, BTreeMap::new(), now)?;
+    if name == server { Ok(keys) } else { Err(malformed("they are another server's")) }
 }
 
 /// Until when what a server says of its own keys can be relied on, if it has signed it.
@@ -64,30 +81,56 @@ pub(crate) fn valid_until(server: &ServerName, answer: &[u8], now: u64) -> Resul
     Ok(read_answer(server, answer, now)?.valid_until)
 }
 
-/// What a notary says of a server's keys. That the notary signed it as well does not matter: it was asked itself.
-pub(super) fn read_notary(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
+/// What a notary says of these servers' keys, as far as both they and the notary have signed it: a relay on the way might lie as well.
+pub(super) fn read_notary(
+    notary: &ServerName,
+    notary_keys: BTreeMap<String, FoundKey>,
+    wanted: &[Wanted<'_>],
+    answer: &[u8],
+    now: u64,
+) -> Result<Vec<(OwnedServerName, KnownKeys)>, Error> {
     let answer: NotaryAnswer = parse::json(answer).map_err(malformed)?;
-    let mut read = answer.server_keys.iter().filter_map(|object| read(server, object, now).ok());
-    read.next().ok_or_else(|| malformed("it does not have the keys"))
+    let signer: signatures::PublicKeyMap =
+        [(notary.to_string(), notary_keys.into_iter().map(|(id, key)| (id, key.key)).gather())].into_iter().gather();
+    let mut told: Vec<(OwnedServerName, KnownKeys)> = Vec::new();
+    for object in answer.server_keys {
+        let Ok((server, keys)) = read(object, signer.clone(), now) else { continue };
+        if let Some((_, known)) = told.iter_mut().find(|(name, _)| *name == server) {
+            known.valid_until = known.valid_until.max(keys.valid_until);
+            known.add(keys.keys);
+        } else if wanted.iter().any(|(name, _)| *name == server) {
+            told.push((server, keys));
+        }
+    }
+    Ok(told)
 }
 
-fn read(server: &ServerName, object: &CanonicalJsonObject, now: u64) -> Result<KnownKeys, Error> {
-    let value = serde_json::to_value(object).map_err(malformed)?;
+/// Whose keys these are, and what they are: signed by themselves and by all these others.
+fn read(mut object: CanonicalJsonObject, mut signers: signatures::PublicKeyMap, now: u64) -> Result<(OwnedServerName, KnownKeys), Error> {
+    let value = serde_json::to_value(&object).map_err(malformed)?;
     let keys: ServerKeys = serde_json::from_value(value).map_err(malformed)?;
-    if keys.server_name != server {
-        return Err(malformed("they are another server's"));
-    }
     if keys.verify_keys.len() + keys.old_verify_keys.len() > MAX_KEYS {
         return Err(malformed("there are too many"));
     }
+    let server = keys.server_name;
     let verify_keys: BTreeMap<String, Base64> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).gather();
-    let trusted = BTreeMap::from([(server.to_string(), verify_keys.clone())]);
-    signatures::verify_json(&trusted, object).map_err(malformed)?;
+    if signers.insert(server.to_string(), verify_keys.clone()).is_some() {
+        return Err(malformed("a notary cannot vouch for itself"));
+    }
+    // The check goes through the signatures that are there: those of others would fail it, and with none it would pass.
+    let mut by_signers = CanonicalJsonObject::new();
+    for name in signers.keys() {
+        let by = object.get("signatures").and_then(|all| all.as_object()?.get(name)).ok_or_else(|| malformed("a signature is missing"))?;
+        by_signers.insert(name.clone(), by.clone());
+    }
+    object.insert("signatures".into(), CanonicalJsonValue::Object(by_signers));
+    signatures::verify_json(&signers, &object).map_err(malformed)?;
     let valid_until = keys.valid_until_ts.min(now.saturating_add(MAX_VALIDITY_MILLIS));
     let old = keys.old_verify_keys.into_iter().map(|(id, old)| (id, FoundKey { key: old.key, valid_until: old.expired_ts }));
     let mut all: BTreeMap<String, FoundKey> = old.gather();
     all.extend(verify_keys.into_iter().map(|(id, key)| (id, FoundKey { key, valid_until })));
-    Ok(KnownKeys { keys: all, valid_until })
+    let published = serde_json::to_string(&object).ok().filter(|json| json.len() <= MAX_PUBLISHED_BYTES);
+    Ok((server, KnownKeys { keys: all, valid_until, published }))
 }
 
 fn malformed(why: impl ToString) -> Error {
