@@ -1,4 +1,4 @@
-// Rooms that a link has led to: entered as soon as somebody there can let this account in.
+// Rooms that a link or an address has led to: entered as soon as somebody there can let this account in.
 //
 // A join for which nobody is there is kept by the node, which tries it by itself, also after the page was closed. What is kept
 // here is what the person should know of it, and what else may be tried: to knock, or to be let in after knocking.
@@ -12,14 +12,17 @@ const KEY = "joining";
 const FIRST_PAUSE_MILLIS = 2000;
 const LONGEST_PAUSE_MILLIS = 60_000;
 /** The node's own error field: it keeps the join. */
-const PENDING = "inglenook.pending";
+export const PENDING = "inglenook.pending";
 
 /** @type {Map<string, Joining>} */
 const running = new Map();
 const keyOf = (session, roomId) => `${session.userId} ${roomId}`;
 const kept = () => recall(KEY, []);
 
-/** Goes for the room of an invitation, also after a reload. */
+/**
+ * Goes for the room of an invitation, also after a reload; or for that of an address, `{roomId, roomName, via}`, for which nobody knocks
+ * without being told to.
+ */
 export function beginJoining(session, invitation) {
   const { userId } = session;
   remember(KEY, [...kept().filter((one) => !isSame(one, userId, invitation.roomId)), { by: userId, invitation }]);
@@ -82,14 +85,15 @@ class Joining {
 
   async #enter() {
     const { session, invitation } = this;
-    await learnRecord(session.node, session.client.getAccessToken(), invitation.record);
-    if (this.membership !== "join") await session.client.joinRoom(invitation.roomId, { viaServers: [serverOf(invitation.userId)] });
+    if (invitation.record) await learnRecord(session.node, session.client.getAccessToken(), invitation.record);
+    if (this.membership !== "join") await session.client.joinRoom(invitation.roomId, { viaServers: invitation.via ?? [serverOf(invitation.userId)] });
   }
 
   /** The door is closed, but one may knock. */
   async #ask(refusal) {
     if (this.membership === "knock") return this.#turn("asked");
     const { roomId, userId } = this.invitation;
+    if (!userId) return this.#turn("refused", inWords(refusal));
     try {
       await this.session.client.knockRoom(roomId, { viaServers: [serverOf(userId)] });
       this.#turn("asked");

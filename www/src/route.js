@@ -2,9 +2,9 @@
 import { INVITED } from "./invitation.js";
 
 /**
- * `#/@ada/room/!id/members` is a place; two places are joined by `&`. `#/invited/…` is what a link of invitation opens.
+ * `#/@ada/room/!id/members` is a place, and so is `#/@ada/explore/#alias:server`; two places are joined by `&`. `#/invited/…` is what a link of invitation opens.
  * @typedef {{account: string|null, view: "home"|"room"|"explore"|"create"|"profile"|"join", roomId?: string,
- *   invitation?: string, panel?: "members"|"settings"|"invite"|"server"}} Place
+ *   address?: string, invitation?: string, panel?: "members"|"settings"|"invite"|"server"}} Place
  */
 
 /** Two conversations fit beside each other; a third would only be narrow. */
@@ -20,7 +20,8 @@ function placeOf(path) {
   if (account === INVITED && view) return { account: null, view: "join", invitation: view };
   if (!account?.startsWith("@")) return { account: null, view: "join" };
   const roomId = view === "room" ? rest.shift() : undefined;
-  return { account: account.slice(1), view: view ?? "home", roomId, panel: rest[0] };
+  const address = view === "explore" && /^[#!]/.test(rest[0]) ? rest.shift() : undefined;
+  return { account: account.slice(1), view: view ?? "home", roomId, address, panel: rest[0] };
 }
 
 /** @param {Place[]} places */
@@ -28,9 +29,9 @@ export function hashOf(places) {
   return `#${places.map(pathOf).join("&")}`;
 }
 
-function pathOf({ account, view, roomId, invitation, panel }) {
+function pathOf({ account, view, roomId, address, invitation, panel }) {
   if (!account) return invitation ? `/${INVITED}/${invitation}` : "/join";
-  return "/" + [`@${account}`, view, roomId, panel].filter(Boolean).map(encodeURIComponent).join("/").replace("%40", "@");
+  return "/" + [`@${account}`, view, roomId, view === "explore" && address, panel].filter(Boolean).map(encodeURIComponent).join("/").replace("%40", "@");
 }
 
 const DEPTHS = ["rooms", "main", "panel"];

@@ -3,13 +3,25 @@ import { useColumn } from "../hooks.js";
 import { Empty } from "./states.jsx";
 
 /** What a person reads for each state of a joining. */
-function wordsFor({ state, reason, invitation: { name } }) {
+function wordsFor({ state, reason, invitation: { name, roomName } }) {
+  if (!name) return wordsForAddress({ state, reason, roomName });
   if (state === "trying") return { title: `Looking for ${name}…`, words: "Their server is asked to let you in." };
   if (state === "asked") return { title: "You asked to join", words: `As soon as ${name}, or somebody else who may, lets you in, the room opens here by itself.` };
   if (state === "refused") return { title: "The door is closed", words: `The room lets in only whom it has invited. Ask ${name} for an invitation. (${reason})` };
   return {
     title: `${name} cannot be reached just now`,
     words: `The room is kept by the browsers of those who are in it, and none of them answers. You will be let in when ${name} is back; until then your server keeps trying by itself.`,
+    reason,
+  };
+}
+
+/** The same for a room that was found by its address: nobody has invited. */
+function wordsForAddress({ state, reason, roomName }) {
+  if (state === "trying") return { title: `Looking for ${roomName}…`, words: "Those who are in it are asked to let you in." };
+  if (state === "refused") return { title: "The door is closed", words: `The room lets in only whom it has invited. (${reason})` };
+  return {
+    title: `${roomName} cannot be reached just now`,
+    words: "None of the servers that are named for the room answers. You will be let in when one of them is back; until then your server keeps trying by itself.",
     reason,
   };
 }
@@ -23,7 +35,7 @@ export function JoiningRoom({ joining }) {
   };
   return (
     <Empty icon={joining.state === "waiting" ? "clock" : "invite"} title={title}>
-      <p class="quiet">{joining.invitation.roomName}</p>
+      {joining.invitation.name && <p class="quiet">{joining.invitation.roomName}</p>}
       <p class="muted measure" role="status" data-testid="joining" data-state={joining.state}>{words}</p>
       {reason && <p class="quiet measure">{reason}</p>}
       <div class="row">

@@ -22,7 +22,7 @@ export function RoomList({ onSwitch }) {
         <button type="button" class="search-button" onClick={onSwitch}>
           <Icon name="search" size={16} /> <span>Find</span> <kbd>Ctrl K</kbd>
         </button>
-        <IconButton icon="compass" label="Public rooms" data-testid="explore" aria-pressed={place.view === "explore"} onClick={() => go({ view: "explore", roomId: undefined, panel: undefined })} />
+        <IconButton icon="compass" label="Find a room" data-testid="explore" aria-pressed={place.view === "explore"} onClick={() => go({ view: "explore", roomId: undefined, address: undefined, panel: undefined })} />
         <IconButton icon="plus" label="New room" data-testid="new-room" aria-pressed={place.view === "create"} onClick={() => go({ view: "create", roomId: undefined, panel: undefined })} />
       </div>
       <div class="rooms-scroll">
@@ -60,7 +60,7 @@ function OnTheWay() {
               <Avatar session={session} id={roomId} name={roomName} size={42} square />
               <span class="room-item-words">
                 <span class="room-item-name">{roomName}</span>
-                <span class="room-item-last">{state === "waiting" ? `${name} cannot be reached just now` : `Invited by ${name}`}</span>
+                <span class="room-item-last">{onTheWayInWords(state, name)}</span>
               </span>
             </button>
           </li>
@@ -68,6 +68,11 @@ function OnTheWay() {
       </ul>
     </section>
   );
+}
+
+function onTheWayInWords(state, name) {
+  if (state === "waiting") return name ? `${name} cannot be reached just now` : "Nobody there can be reached just now";
+  return name ? `Invited by ${name}` : "Asking to be let in";
 }
 
 function RoomItem({ room }) {

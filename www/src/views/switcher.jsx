@@ -1,6 +1,7 @@
 // Ctrl+K: everywhere one can go, found by a few letters.
 import { useState } from "preact/hooks";
 import { accounts } from "../accounts.js";
+import { addressIn, textOf } from "../address.js";
 import { useColumn } from "../hooks.js";
 import { avatarOf, roomSections } from "../rooms.js";
 import { Avatar } from "./avatar.jsx";
@@ -13,7 +14,8 @@ export function Switcher({ onClose }) {
   const { go } = useColumn();
   const [typed, setTyped] = useState("");
   const [at, setAt] = useState(0);
-  const found = useDestinations().filter(({ name }) => name.toLowerCase().includes(typed.trim().toLowerCase())).slice(0, MOST_SHOWN);
+  const destinations = useDestinations().filter(({ name }) => name.toLowerCase().includes(typed.trim().toLowerCase()));
+  const found = [...destinationsByAddress(typed), ...destinations].slice(0, MOST_SHOWN);
   const choose = (destination) => {
     onClose();
     if (destination) go(destination.change);
@@ -43,11 +45,18 @@ export function Switcher({ onClose }) {
   );
 }
 
+const clear = { roomId: undefined, address: undefined, panel: undefined };
+const page = (icon, name, change) => ({ id: name, name, kind: "Page", picture: <Icon name={icon} size={22} />, change });
+
+/** What was typed or pasted may be the address of a room elsewhere. */
+function destinationsByAddress(typed) {
+  const address = addressIn(typed);
+  return address ? [{ ...page("compass", address.room, { ...clear, view: "explore", address: textOf(address) }), kind: "Look for it" }] : [];
+}
+
 function useDestinations() {
   const { session, client, elsewhere } = useColumn();
-  const clear = { roomId: undefined, panel: undefined };
   const rooms = roomSections(client).flatMap((section) => section.rooms);
-  const page = (icon, name, change) => ({ id: name, name, kind: "Page", picture: <Icon name={icon} size={22} />, change });
   return [
     ...rooms.map((room) => ({
       id: room.roomId, name: room.name, kind: room.getMyMembership() === "invite" ? "Invitation" : "Room", change: { view: "room", roomId: room.roomId, panel: undefined },
@@ -57,7 +66,7 @@ function useDestinations() {
       id: userId, name, kind: "Account", change: { account: localpart, view: "home", ...clear }, picture: <Avatar session={session} id={userId} name={name} mxc={avatar} size={26} />,
     })),
     page("plus", "New room", { view: "create", ...clear }),
-    page("compass", "Public rooms", { view: "explore", ...clear }),
+    page("compass", "Find a room by name, address or link", { view: "explore", ...clear }),
     page("edit", "Your profile", { view: "profile", ...clear }),
     page("server", "Your server", { panel: "server" }),
   ];
