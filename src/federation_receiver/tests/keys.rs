@@ -1,5 +1,6 @@
 //! Keys of servers whose names are not made of them.
 
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, signatures};
 use serde_json::json;
 
 use super::scene::{A, B, Scene, server_keys};
@@ -55,6 +56,18 @@ fn keys_that_are_another_servers_or_not_signed_are_none() {
     keys["valid_until_ts"] = json!(1);
     scene.lie(B, "key/v2/server", keys);
     assert!(!find(&scene, B));
+}
+
+#[test]
+fn keys_that_would_fill_the_memory_are_none() {
+    let scene = Scene::of_strangers("12");
+    let identity = scene.world.identity(A);
+    let mut keys: CanonicalJsonObject = serde_json::from_value(server_keys(&identity, u64::MAX >> 12)).unwrap();
+    keys.remove("signatures");
+    keys.insert("filling".into(), CanonicalJsonValue::String("x".repeat(64 << 10)));
+    signatures::sign_json(A, &*identity, &mut keys).unwrap();
+    scene.lie(A, "key/v2/server", json!(keys));
+    assert!(!find(&scene, A));
 }
 
 #[test]

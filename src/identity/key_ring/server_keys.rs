@@ -21,6 +21,10 @@ const MAX_KEYS: usize = 100;
 /// What a server publishes is kept as it signed it up to this size: so much a hundred keys take, each with a signature.
 const MAX_PUBLISHED_BYTES: usize = 32 << 10;
 
+/// What a server says of its keys has so many bytes at most: as many keys as it may have, and the signatures of some notaries. Anybody can
+/// have this server ask theirs.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
 /// What is known of a server's keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownKeys {
@@ -71,6 +75,9 @@ struct NotaryAnswer {
 
 /// What a server says of its own keys.
 pub(super) fn read_answer(server: &ServerName, answer: &[u8], now: u64) -> Result<KnownKeys, Error> {
+    if answer.len() > MAX_ANSWER_BYTES {
+        return Err(malformed("they are too large"));
+    }
     let object = parse::json(answer).map_err(malformed)?;
     let (name, keys) = read(object, BTreeMap::new(), now)?;
     if name == server { Ok(keys) } else { Err(malformed("they are another server's")) }
