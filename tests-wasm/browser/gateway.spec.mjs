@@ -138,8 +138,8 @@ test.describe("where a gateway is offered", () => {
     await (await tab.workerKiller()).kill();
     await (await tab.page.context().newCDPSession(tab.page)).send("Storage.clearDataForOrigin", { origin: new URL(site.url).origin, storageTypes: "indexeddb" });
     await tab.goto(site.url);
-    // The first request makes the server, and has to be the page's.
-    await until(() => tab.evaluate((selector) => document.querySelector(selector) !== null, at("your-server")), Boolean);
+    // The first request makes the server, and has to be the page's, which then finds that the new one does not know the account.
+    await until(() => tab.evaluate(() => document.body.textContent), (words) => words.includes("This account is not on the server any more"));
     const { serverName } = await tab.evaluate(() => fetch("_inglenook/worker").then((response) => response.json()));
     expect(serverName).toMatch(BELOW);
     expect(serverName).not.toBe(name);
