@@ -30,6 +30,8 @@ mod version;
 
 use std::rc::Rc;
 
+use inglenook_protocol::path::MAILBOX_HEADER;
+
 pub(crate) use self::{
     call::{Access, Call},
     keys::signed_keys,
@@ -84,7 +86,8 @@ async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Err
     let (route, params) = route::find(ROUTES, request.method, &request.path)?;
     let call = Call::new(Rc::clone(server), request, params)?.authenticate(route.access).await?;
     if let Ok(origin) = call.origin() {
-        server.federation_sender.heard_from(server.now(), origin);
+        let is_there = call.request.header(MAILBOX_HEADER).is_none();
+        server.federation_sender.heard_from(server.now(), origin, is_there);
     }
     (route.handler)(call).await
 }

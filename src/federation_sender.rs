@@ -137,9 +137,10 @@ impl FederationSender {
         })
     }
 
-    /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back.
-    pub(crate) fn heard_from(&self, now: u64, name: &ServerName) {
-        let is_news = self.with(name, |destination| destination.hear(now));
+    /// There is reason to think that this server can be reached: it has sent something, or a relay says that it is back. `is_there` is
+    /// false where a mailbox kept it, or somebody else has said where the server is.
+    pub(crate) fn heard_from(&self, now: u64, name: &ServerName, is_there: bool) {
+        let is_news = self.with(name, |destination| destination.hear(now, is_there));
         let mut strangers = self.strangers.borrow_mut();
         let is_stranger = is_news.is_none() && strangers.len() < MAX_STRANGERS && strangers.insert(name.to_owned());
         if is_stranger || is_news == Some(true) {

@@ -59,7 +59,7 @@ async fn learn(call: Call) -> Result<Response, Error> {
     let record: BTreeMap<_, _> = call.body::<CanonicalJsonObject>()?;
     let is_news = call.server.records.learn(&server, &record, false).await?;
     if is_news {
-        call.server.federation_sender.heard_from(call.server.now(), &server);
+        call.server.federation_sender.heard_from(call.server.now(), &server, false);
     }
     Ok(Response::ok(&json!({ "updated": is_news })))
 }

@@ -55,8 +55,7 @@ pub(crate) struct Destination {
     is_acknowledged_early: bool,
     /// How many items a transaction may have: few where something among them is not taken.
     most: Option<usize>,
-    /// Since when the destination answers or speaks for itself, or has acknowledged some of its mail, without acknowledging the rest of
-    /// what relays keep for it.
+    /// Since when the destination answers or speaks for itself without acknowledging what relays keep for it.
     answering_since: Option<u64>,
     /// The part under way that goes to relays which lack it while others keep it.
     spreading: Option<Stretch>,
@@ -343,15 +342,16 @@ impl Destination {
         }
     }
 
-    /// The destination has sent something: it is tried at once. Returns whether that changes anything.
-    pub(crate) fn hear(&mut self, now: u64) -> bool {
+    /// The destination has sent something: it is tried at once. What comes out of a mailbox does not say that it `is_there` now. Returns
+    /// whether that changes anything.
+    pub(crate) fn hear(&mut self, now: u64, is_there: bool) -> bool {
         let was_silent = self.heard_at.max(self.progress.answered_at) + SILENCE_MILLIS <= now;
         self.heard_at = now;
         if was_silent {
             self.greet(Greeting::WhatOthersSent);
         }
         // Whoever is there empties their mailboxes, too.
-        let may_have_lost = self.progress.has_kept() && self.answering_since.is_none();
+        let may_have_lost = is_there && self.progress.has_kept() && self.answering_since.is_none();
         self.answering_since = self.answering_since.or(may_have_lost.then_some(now));
         self.wake() || was_silent || may_have_lost
     }
@@ -381,8 +381,7 @@ impl Destination {
         self.is_acknowledged_early |= self.progress.in_flight.as_ref().is_some_and(|in_flight| in_flight.stretch == *stretch);
         let is_news = self.progress.acknowledge(stretch);
         if is_news {
-            // It empties its mailboxes; what it does not find there is lost.
-            self.answering_since = Some(now);
+            self.answering_since = self.answering_since.map(|_| now);
             self.has_changed = true;
             self.settle();
         }

@@ -27,7 +27,7 @@ async fn respond(server: &Rc<Server>, request: Request) -> Response {
     match request.path.strip_prefix(path::ONLINE) {
         Some(name) => {
             if let Ok(name) = ServerName::parse(name) {
-                server.federation_sender.heard_from(server.now(), &name);
+                server.federation_sender.heard_from(server.now(), &name, true);
             }
             Response::empty()
         }

@@ -71,7 +71,9 @@ fn a_sign_of_life_or_of_the_network_ends_the_wait() {
         scene.seconds(1);
         assert_eq!(scene.received("b.example"), texts(0..number), "it waits");
         match sign {
-            0 => scene.host().server().federation_sender.heard_from(scene.host().server().ports.clock.now(), &server_name("b.example")),
+            0 => {
+                scene.host().server().federation_sender.heard_from(scene.host().server().ports.clock.now(), &server_name("b.example"), true)
+            }
             _ => scene.host().server().federation_sender.network_is_back(),
         }
         scene.network.run();
