@@ -10,9 +10,22 @@ use web_sys::{Request, Response};
 use super::{fresh_name, script};
 
 async fn node() -> Node {
+    node_on(&fresh_name()).await
+}
+
+/// A node over the database of that name.
+pub(super) async fn node_on(database: &str) -> Node {
     let options = script("({})");
-    Reflect::set(&options, &"database".into(), &fresh_name().into()).expect("sets");
+    Reflect::set(&options, &"database".into(), &database.into()).expect("sets");
     Node::start(options).await.expect("starts")
+}
+
+/// What a request is answered.
+pub(super) async fn call(node: &Node, method: &str, target: &str, body: &str) -> serde_json::Value {
+    let body = Some(body.as_bytes()).filter(|body| !body.is_empty());
+    let response = answer(node, request(method), target, body).await;
+    let text = JsFuture::from(response.text().expect("has a body")).await.expect("reads");
+    serde_json::from_str(&text.as_string().expect("is text")).expect("is JSON")
 }
 
 fn request(method: &str) -> Request {
