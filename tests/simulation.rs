@@ -70,12 +70,11 @@ fn all_members_agree_in_the_end() {
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
 }
 
-/// A network that says it has delivered what it has dropped breaks every promise; the checks must see it.
-#[test]
-fn a_network_that_lies_is_caught() {
+/// Of so many seeds each, everything that is broken on purpose must be seen by the checks.
+fn is_caught_each_time(breaking: impl Fn(&mut World)) {
     let caught = (1..=5).filter(|seed| {
         let mut world = World::new(*seed);
-        world.swallow_transactions();
+        breaking(&mut world);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             for _ in 0..ACTIONS {
                 world.act();
@@ -86,4 +85,16 @@ fn a_network_that_lies_is_caught() {
         outcome.is_err()
     });
     assert_eq!(caught.count(), 5);
+}
+
+/// A network that says it has delivered what it has dropped breaks every promise.
+#[test]
+fn a_network_that_lies_is_caught() {
+    is_caught_each_time(World::swallow_transactions);
+}
+
+/// So does a disk that says it has written what it has not.
+#[test]
+fn a_disk_that_lies_is_caught() {
+    is_caught_each_time(World::lose_commits);
 }

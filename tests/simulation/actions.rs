@@ -12,7 +12,8 @@ impl World {
         let up = self.up();
         let Some(node) = up.get(self.chance.index(up.len())).copied() else { return self.restart_one() };
         match self.chance.below(100) {
-            0..40 => self.say(node),
+            0..35 => self.say(node),
+            35..40 => self.whisper(node),
             40..52 => self.set_topic(node),
             52..57 => self.leave_or_join(node),
             57..62 => self.kick(node),
@@ -52,6 +53,17 @@ impl World {
         let body = json!({ "msgtype": "m.text", "body": format!("message {transaction}") });
         let answer = self.in_room(node, Method::Put, &format!("send/m.room.message/{transaction}"), body);
         self.note(node, &format!("says {transaction}"), answer);
+    }
+
+    /// Sends somebody a message from device to device, who may be in the room or not.
+    fn whisper(&mut self, node: usize) {
+        let (other, number) = (self.chance.index(self.users.len()), self.transaction());
+        let body = json!({ "messages": { &self.users[other].id: { "*": { "number": number } } } });
+        let answer = self.request(node, Method::Put, &format!("/_matrix/client/v3/sendToDevice/m.whisper/{number}"), body);
+        if answer.as_ref().is_some_and(|answer| answer.status == 200) {
+            self.whispers.push((other, number));
+        }
+        self.note(node, &format!("whispers {number} to {other}"), answer);
     }
 
     fn set_topic(&mut self, node: usize) {

@@ -34,6 +34,8 @@ pub(crate) fn all(world: &World) {
     same_state(world, &joined);
     same_verdicts(world, &joined);
     nothing_acknowledged_is_missing(world, &joined);
+    same_timelines(world, &joined);
+    each_whisper_came_once(world);
     what_is_there_is_said_to_be_delivered(world, &joined);
 }
 
@@ -57,7 +59,7 @@ pub(crate) fn any_said_beside_a_join(world: &World) -> bool {
         return true;
     }
     let lacks = |node: &usize| {
-        page_back(world, *node);
+        drop(page_back(world, *node));
         let known = verdicts(world, *node);
         world.acknowledged.iter().any(|(sender, event)| joined.contains(sender) && !known.contains_key(event))
     };
@@ -155,18 +157,60 @@ fn verdicts(world: &World, node: usize) -> BTreeMap<String, String> {
 
 /// Reads the room back to its beginning, as a client does that wants all of it: who was out of the room gets what was said
 /// meanwhile by asking for it.
-fn page_back(world: &World, node: usize) {
-    let mut from = String::new();
+fn page_back(world: &World, node: usize) -> Vec<String> {
+    let (mut from, mut timeline) = (String::new(), Vec::new());
     loop {
         let below = format!("messages?dir=b&limit=100{from}");
         let answer = world.in_room(node, Method::Get, &below, json!({})).expect("an answer").ok();
-        let Some(end) = answer.body["end"].as_str() else { return };
+        timeline.extend(answer.body["chunk"].as_array().into_iter().flatten().filter_map(|event| Some(event["event_id"].as_str()?.to_owned())));
+        let Some(end) = answer.body["end"].as_str() else { return timeline };
         let next = format!("&from={}", encode(end));
         // What is missing cannot be had now.
         if next == from {
-            return;
+            return timeline;
         }
         from = next;
+    }
+}
+
+/// Members page back through the same events, each once, but for those that have soft-failed at somebody's server.
+fn same_timelines(world: &World, joined: &[usize]) {
+    let softly_failed: BTreeSet<_> =
+        joined.iter().flat_map(|node| verdicts(world, *node)).filter(|(_, verdict)| verdict == "s").map(|(event, _)| event).collect();
+    let timelines = joined.iter().map(|node| {
+        let told = page_back(world, *node);
+        let timeline: BTreeSet<_> = told.iter().cloned().collect();
+        assert_eq!(timeline.len(), told.len(), "node {node} tells an event twice");
+        (*node, &timeline - &softly_failed)
+    });
+    for pair in timelines.collect::<Vec<_>>().windows(2) {
+        let apart: Vec<_> = pair[0].1.symmetric_difference(&pair[1].1).collect();
+        assert!(apart.is_empty(), "the timelines at nodes {} and {} differ in {apart:?}", pair[0].0, pair[1].0);
+    }
+}
+
+/// A message from device to device that was acknowledged comes once, and one that was not at most once.
+fn each_whisper_came_once(world: &World) {
+    let heard: Vec<_> = (0..world.users.len()).map(|node| whispers_heard(world, node)).collect();
+    for (node, heard) in heard.iter().enumerate() {
+        let different: BTreeSet<_> = heard.iter().collect();
+        assert_eq!(different.len(), heard.len(), "node {node} was told a message to its device twice: {heard:?}");
+    }
+    for (node, number) in &world.whispers {
+        assert!(heard[*node].contains(number), "node {node} was not told message {number} to its device");
+    }
+}
+
+fn whispers_heard(world: &World, node: usize) -> Vec<u64> {
+    let (mut heard, mut since) = (Vec::new(), String::new());
+    loop {
+        let answer = world.request(node, Method::Get, &format!("/_matrix/client/v3/sync?timeout=0{since}"), json!({})).expect("an answer").ok();
+        let news: Vec<_> = answer.body["to_device"]["events"].as_array().into_iter().flatten().cloned().collect();
+        if news.is_empty() {
+            return heard;
+        }
+        heard.extend(news.iter().filter_map(|message| message["content"]["number"].as_u64()));
+        since = format!("&since={}", encode(&answer.text("next_batch")));
     }
 }
 
@@ -184,7 +228,7 @@ pub(crate) fn any_thought_at_relay(world: &World) -> bool {
 /// What a client was told is sent, every member has.
 fn nothing_acknowledged_is_missing(world: &World, joined: &[usize]) {
     for node in joined {
-        page_back(world, *node);
+        drop(page_back(world, *node));
         let known = verdicts(world, *node);
         for (sender, event) in world.acknowledged.iter().filter(|(sender, _)| joined.contains(sender)) {
             assert!(known.contains_key(event), "{event} of node {sender} is missing at node {node}");

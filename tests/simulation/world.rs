@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) room: String,
     /// The events that were acknowledged to a client, and whose.
     pub(crate) acknowledged: Vec<(usize, String)>,
+    /// The messages from device to device that were acknowledged to a client: to whom, and what they say.
+    pub(crate) whispers: Vec<(usize, u64)>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
     pub(crate) relays: Vec<Rc<Relay>>,
@@ -60,6 +62,7 @@ impl World {
             users,
             room: String::new(),
             acknowledged: Vec::new(),
+            whispers: Vec::new(),
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             relays,
@@ -84,9 +87,10 @@ impl World {
         self.settle(60_000);
     }
 
-    /// From now on the network is slow, loses and repeats.
+    /// From now on the network is slow, each time as much as it likes, loses and repeats.
     fn unsettle(&mut self) {
-        self.network.delay(5 + self.chance.below(300));
+        let (slowest, chance) = (5 + self.chance.below(600), Chance::new(self.chance.below(u64::MAX)));
+        self.network.delay_by(move || 1 + chance.below(slowest));
         let (lost, repeated, broken) = (self.chance.below(15), self.chance.below(15), self.chance.below(15));
         // What breaks off matters where there is something to be broken off.
         let is_slow = self.chance.percent(30);
@@ -110,6 +114,11 @@ impl World {
             if is_transaction(carried) { Treatment::Answer(Response::ok(&json!({ "pdus": {} }))) } else { Treatment::Carry }
         });
         self.network.delay(0);
+    }
+
+    /// From now on the disks lose some of what they say they have written.
+    pub(crate) fn lose_commits(&mut self) {
+        (0..self.network.len()).for_each(|node| self.network[node].store.lie_every(11));
     }
 
     /// Notes what was done.

@@ -33,6 +33,7 @@ struct State {
     relaxed: Cell<u64>,
     stopped: Cell<bool>,
     slow: Cell<bool>,
+    lies: Cell<Option<u64>>,
     work: Cell<Work>,
 }
 
@@ -78,6 +79,11 @@ impl FailingStore {
         self.state.slow.set(slow);
     }
 
+    /// From now on every so manieth commit is said to be written, and is not.
+    pub(crate) fn lie_every(&self, commits: u64) {
+        self.state.lies.set(Some(commits));
+    }
+
     /// What was done since this was last asked.
     pub(crate) fn take_work(&self) -> Work {
         self.state.work.take()
@@ -120,6 +126,9 @@ impl FailingStore {
         self.state.commits.set(number);
         if batch.durability != Durability::Strict {
             self.state.relaxed.set(self.state.relaxed.get() + 1);
+        }
+        if self.state.lies.get().is_some_and(|commits| number.is_multiple_of(commits)) {
+            return Ok(());
         }
         match self.state.fault.get() {
             Some(Fault::FailAt(at)) if at == number => Err(StoreError::Failed("as the test wants it".into())),

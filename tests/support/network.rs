@@ -1,7 +1,7 @@
 //! Several hosts on one executor and one clock, and the simulated network between them.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     ops::{Index, IndexMut},
@@ -76,13 +76,16 @@ pub(crate) type Door = mpsc::UnboundedSender<(Request, oneshot::Sender<Response>
 
 type Rule = Box<dyn FnMut(&Carried) -> Treatment>;
 
+/// How many milliseconds the next request, or the next answer, takes.
+type Latency = Box<dyn FnMut() -> u64>;
+
 /// What lies between the hosts.
 pub(crate) struct Wires {
     pub(super) clock: Rc<ManualClock>,
     relays: RefCell<BTreeMap<String, Rc<Relay>>>,
     doors: RefCell<BTreeMap<String, Door>>,
     cut: RefCell<BTreeSet<(String, String)>>,
-    latency: Cell<u64>,
+    latency: RefCell<Latency>,
     carried: RefCell<Vec<Carried>>,
     /// What a relay keeps: origin, destination, request.
     mail: RefCell<Vec<(String, String, Request)>>,
@@ -159,7 +162,12 @@ impl Network {
 
     /// Carries each request after so many milliseconds, and its answer after as many.
     pub(crate) fn delay(&self, millis: u64) {
-        self.wires.latency.set(millis);
+        self.delay_by(move || millis);
+    }
+
+    /// Carries each request and each answer after as many milliseconds as it is told then: what is sent later may come first.
+    pub(crate) fn delay_by(&self, latency: impl FnMut() -> u64 + 'static) {
+        *self.wires.latency.borrow_mut() = Box::new(latency);
     }
 
     /// Treats requests by a rule from now on.
@@ -233,7 +241,7 @@ impl Wires {
             relays: RefCell::default(),
             doors: RefCell::default(),
             cut: RefCell::default(),
-            latency: Cell::new(0),
+            latency: RefCell::new(Box::new(|| 0)),
             carried: RefCell::default(),
             mail: RefCell::default(),
             rule: RefCell::default(),
@@ -319,7 +327,8 @@ impl Wires {
     }
 
     async fn wait(&self) {
-        match self.latency.get() {
+        let millis = (self.latency.borrow_mut())();
+        match millis {
             0 => {}
             millis => self.clock.sleep(millis).await,
         }
