@@ -219,20 +219,16 @@ pub(crate) async fn run(server: Rc<Server>) {
     }
 }
 
-/// Reads what is new, begins what is due, writes how far everybody has come, and only then sends.
+/// Reads what is new, sends what is due, and writes meanwhile how far everybody has come.
 async fn turn(server: &Rc<Server>) -> Result<(), Error> {
     while reader::read_on(server).await? {}
     meet(server).await?;
     typing::note(server).await?;
     let begun = sending::begin_all(server).await?;
-    if let Err(error) = write(server).await {
-        begun.into_iter().for_each(|transaction| transaction.abandon(server));
-        return Err(error);
-    }
     for transaction in begun {
         server.spawn(transaction.send(Rc::clone(server)));
     }
-    Ok(())
+    write(server).await
 }
 
 /// Messages to devices go when their server has them.

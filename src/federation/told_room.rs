@@ -19,8 +19,9 @@ use crate::{
     server::Server,
 };
 
-/// So many events are parsed, checked and committed at once: about 1 MB of them in memory.
-const CHUNK: usize = 100;
+/// So many bytes of events are parsed, checked and committed at once: few commits, each of which waits for the disk, and some MB
+/// of memory.
+const CHUNK_BYTES: usize = 512 * 1024;
 
 /// The events of a room that were told, as they were told.
 pub(super) struct ToldRoom<'a> {
@@ -91,9 +92,11 @@ impl<'a> ToldRoom<'a> {
         });
         let mut state = vec![found.await?];
         let others: Vec<_> = self.in_order().into_iter().filter(|id| self.create.as_ref() != Some(id)).collect();
-        for chunk in others.chunks(CHUNK) {
-            let checked = self.check(&keys, chunk);
-            state.extend(self.take_in(server, &room, checked).await?);
+        let mut others = others.as_slice();
+        while !others.is_empty() {
+            let (chunk, rest) = others.split_at(self.chunk(others));
+            state.extend(self.take_in(server, &room, self.check(&keys, chunk)).await?);
+            others = rest;
         }
         let is_resident = server.rooms.is_resident(&room, server.identity.server_name()).await?;
         let entered = server
@@ -103,6 +106,16 @@ impl<'a> ToldRoom<'a> {
         // Whoever told a room that could not be entered must not stand in the way of those who are asked next.
         server.keys.keep_vouched(&self.id, &keys).await;
         Ok(room)
+    }
+
+    /// How many of these events are taken in together: one at least.
+    fn chunk(&self, ids: &[OwnedEventId]) -> usize {
+        let sizes = ids.iter().map(|id| self.events.get(id).map_or(0, |told| told.json.get().len()));
+        let bytes = sizes.scan(0, |sum, size| {
+            *sum += size;
+            Some(*sum)
+        });
+        bytes.take_while(|bytes| *bytes <= CHUNK_BYTES).count().max(1)
     }
 
     /// Stores events, and returns those that may stand in the told state and do.

@@ -239,11 +239,6 @@ impl Plan {
 }
 
 impl Ready {
-    /// It will not be sent now.
-    pub(super) fn abandon(self, server: &Server) {
-        server.federation_sender.with(&self.to, Destination::abandon);
-    }
-
     /// Sends it and takes note of what becomes of it.
     pub(super) async fn send(self, server: Rc<Server>) {
         let outcome = self.outcome(&server).await;
