@@ -163,7 +163,9 @@ fn deactivated_users_are_not_found() {
 #[test]
 fn the_server_shows_what_it_holds_and_does() {
     let host = Host::new();
+    host.store.take_work();
     assert_eq!(get(&host, "/_inglenook/health").ok().body, json!({ "ok": true }));
+    assert_eq!(host.store.take_work().reads, 1, "health is that of what the server keeps");
     get(&host, "/_inglenook/status").refused(401, "M_MISSING_TOKEN");
     let ada = host.register("ada");
     host.put(&ada, "/_matrix/client/v3/user/@ada:example.org/account_data/org.example", json!({})).ok();

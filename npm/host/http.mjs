@@ -19,6 +19,7 @@ const CORS = [
 ];
 
 const METRICS = "/_inglenook/metrics";
+const HEALTH = "/_inglenook/health";
 
 /** The largest bodies that are read into memory; the node refuses what is larger with the same limits. */
 const MAX_CLIENT_BODY = 1 << 20;
@@ -36,6 +37,7 @@ const REQUEST_MS = 30 * 60_000;
 /** Serves a node over HTTP and HTTPS. */
 export class Front {
   #node;
+  #store;
   #blobs;
   #metrics;
   #log;
@@ -43,8 +45,9 @@ export class Front {
   #servers = [];
   #pending = new Set();
 
-  constructor({ node, blobs, metrics, log, inspection }) {
+  constructor({ node, store, blobs, metrics, log, inspection }) {
     this.#node = node;
+    this.#store = store;
     this.#blobs = blobs;
     this.#metrics = metrics;
     this.#log = log;
@@ -109,6 +112,8 @@ export class Front {
   async #respond(request, response, path, api) {
     if (path === METRICS) return this.#send(response, await this.#metrics.page());
     if (!this.#inspection && INSPECTION.test(path)) return this.#refuse(request, response, 403, "M_FORBIDDEN", "This server shows its inside to nobody.");
+    const illness = path === HEALTH ? await this.#illness() : undefined;
+    if (illness) return this.#refuse(request, response, 503, "M_UNKNOWN", illness);
     const head = { method: request.method, headers: headers(request), stream: request };
     // A poll whose client is gone need not wait any longer.
     if (isPoll(request.url)) head.gone = new Promise((resolve) => response.once("close", resolve));
@@ -120,6 +125,16 @@ export class Front {
     const answer = api === "federation" ? this.#node.federation(head, request.url, body) : this.#node.handle(head, request.url, body);
     await this.#send(response, await answer);
     discard(request);
+  }
+
+  /** What is wrong with what the node stands on. */
+  async #illness() {
+    try {
+      await this.#store.check();
+      return undefined;
+    } catch (error) {
+      return error.message;
+    }
   }
 
   async #send(response, { status, headers, body }) {
