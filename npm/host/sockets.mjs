@@ -28,8 +28,8 @@ export function relayFetch({ ca, relays, privateAddresses }) {
   const own = new Set(relays.map((url) => new URL(url).origin));
   return async (request) => {
     const url = new URL(request.url);
-    const isAllowed = (address) => privateAddresses || own.has(url.origin) || !isPrivate(address);
-    const lookup = lookupFor(hostOf(url), isAllowed);
+    // The operator's own are found as the system finds them.
+    const lookup = own.has(url.origin) ? undefined : lookupFor(hostOf(url), (address) => privateAddresses || !isPrivate(address));
     const body = new Uint8Array(await request.arrayBuffer());
     return new Promise((resolve, reject) => {
       const settings = { method: request.method, headers: Object.fromEntries(request.headers), ca, lookup };
