@@ -39,13 +39,13 @@ export class Federation {
   /** How many requests were answered and how many were not, for the metrics. */
   counts = { answered: 0, failed: 0 };
 
-  /** `resolve` says where some names lead; `ca` are certificates of authorities to trust. */
-  constructor({ resolve, ca, privateAddresses }) {
+  /** `resolve` says where some names lead; `ca` are certificates of authorities to trust. `discovery` stands for the network in tests. */
+  constructor({ resolve, ca, privateAddresses, discovery }) {
     this.#resolve = resolve;
     // Made once: reading all authorities takes more time than anything else about a connection.
     this.#secureContext = ca && tls.createSecureContext({ ca });
     this.#isAllowed = (address) => privateAddresses || !isPrivate(address);
-    this.#discovery = new Discovery({ ca, isAllowed: this.#isAllowed });
+    this.#discovery = discovery ?? new Discovery({ ca, isAllowed: this.#isAllowed });
   }
 
   /** Whether a server of that name can be looked up. */

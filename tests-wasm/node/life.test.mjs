@@ -6,7 +6,7 @@ import { random } from "../random.mjs";
 import { User, call, folder, startHost } from "./support.mjs";
 
 /** So many times the process is killed; a failing run is repeated with the seed that it prints. */
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 100);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 300);
 const SEED = Number(process.env.KILL_SEED ?? 1);
 
 /** How long a round lasts at most, in milliseconds, from the first acknowledged message on. */
