@@ -79,6 +79,7 @@ for (const pages of [0, 1, 2, 3]) {
     const filler = await fill(disk, pages);
     const refused = await sayUntilRefused(alice, room, acknowledged);
     assert.deepEqual([refused.status, refused.body.errcode], [507, "M_RESOURCE_LIMIT_EXCEEDED"]);
+    assert.match(refused.body.error, /^The server's storage is full/);
     await assert.rejects(alice.say(room, "refused as well"), { status: 507 });
     assert.equal(await health(host), 503);
     assert.deepEqual(await said(alice, room), acknowledged, "what is there can be read meanwhile");

@@ -17,7 +17,7 @@ const BROWSER_CRATE: &str = "tests-wasm";
 const RUNNER_LIMIT_SECONDS: &str = "300";
 const DRIVER_LIMIT_SECONDS: &str = "60";
 
-/// How long one test of the Node host may take: the longest kills its process a hundred times.
+/// How long one test of the Node host may take: the longest kills its process three hundred times.
 const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
 
 /// A step: the parts it belongs to, its own name, and what it does.
