@@ -33,6 +33,7 @@ struct State {
     relaxed: Cell<u64>,
     stopped: Cell<bool>,
     slow: Cell<bool>,
+    unreadable: Cell<bool>,
     work: Cell<Work>,
 }
 
@@ -76,6 +77,11 @@ impl FailingStore {
     /// Makes every operation let others run first, so that requests sent together overlap.
     pub(crate) fn set_slow(&self, slow: bool) {
         self.state.slow.set(slow);
+    }
+
+    /// Makes look-ups of rows fail.
+    pub(crate) fn set_unreadable(&self, unreadable: bool) {
+        self.state.unreadable.set(unreadable);
     }
 
     /// What was done since this was last asked.
@@ -138,6 +144,9 @@ impl Store for FailingStore {
         async move {
             self.take_time().await;
             self.note_read(keys.len());
+            if self.state.unreadable.get() {
+                return Err(StoreError::Failed("as the test wants it".into()));
+            }
             self.inner.get_many(keys).await
         }
         .boxed_local()
