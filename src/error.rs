@@ -185,5 +185,5 @@ fn refusal(status: u16, code: &'static str, message: &dyn ToString) -> Refusal {
 }
 
 fn quota_exceeded() -> Refusal {
-    refusal(507, "M_RESOURCE_LIMIT_EXCEEDED", &"The storage that the browser allows is used up; free some and try again.")
+    refusal(507, "M_RESOURCE_LIMIT_EXCEEDED", &"The server's storage is full; free some and try again.")
 }

@@ -161,6 +161,15 @@ fn deactivated_users_are_not_found() {
 }
 
 #[test]
+fn a_server_that_cannot_read_what_it_keeps_is_not_healthy() {
+    let host = Host::new();
+    host.store.set_unreadable(true);
+    get(&host, "/_inglenook/health").refused(500, "M_UNKNOWN");
+    host.store.set_unreadable(false);
+    assert_eq!(get(&host, "/_inglenook/health").ok().body, json!({ "ok": true }));
+}
+
+#[test]
 fn the_server_shows_what_it_holds_and_does() {
     let host = Host::new();
     assert_eq!(get(&host, "/_inglenook/health").ok().body, json!({ "ok": true }));

@@ -58,6 +58,8 @@ function fault(error) {
   fail(EXIT.fault, `a fault: ${error?.stack ?? error}`);
 }
 
+// Whoever reads what is said may go away: that ends nothing.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 process.on("uncaughtException", fault);
 process.on("unhandledRejection", fault);
 main().catch((error) => fail(EXIT.failed, error.message));

@@ -16,19 +16,29 @@ const PATIENCE_MS = 10_000;
 const MAX_REDIRECTS = 5;
 const MAX_BYTES = 50 << 10;
 
-/** How long what was found is kept: a day where the server does not say, two days at most, and an hour after a failure. */
+/** How long what was found is kept: a day where the server does not say, two days at most, and an hour where there is nothing. */
 const HOUR = 60 * 60 * 1000;
 const USUAL_LIFE = 24 * HOUR;
 const LONGEST_LIFE = 48 * HOUR;
-const LIFE_OF_FAILURE = HOUR;
-/** What one failed look-up does not prove for long: the network here may be the reason. */
+const LIFE_OF_NOTHING = HOUR;
+/**
+ * What one failed look-up does not prove for long: the network here may be the reason, or a web server that is just being changed.
+ * Each further failure in a row counts for twice as long, up to an hour. What was found before holds meanwhile, for two days.
+ */
 const LIFE_OF_SILENCE = 60_000;
+const LIFE_OF_BAD_ANSWER = 2 * 60_000;
+
+/** What says that there is nothing, rather than that something is wrong. */
+const NOTHING = new Set([404, 410]);
 
 /** Records are kept for a few minutes: a look-up tells nothing of how long they hold, and each request would make two. */
 const LIFE_OF_RECORDS = 5 * 60_000;
 
 /** So many names are remembered. */
 const KEPT = 10_000;
+
+/** So many of the places that records name are tried: each may take as long as a connection may. */
+const MAX_PLACES = 8;
 
 /** Finds servers, and remembers what their `.well-known` said. */
 export class Discovery {
@@ -79,7 +89,9 @@ export class Discovery {
   async #lookUp(host) {
     for (const service of ["_matrix-fed._tcp", "_matrix._tcp"]) {
       const records = await this.#srv(`${service}.${host}`).catch(() => []);
-      if (records.length > 0) return records;
+      // A target without a name means that there is no such service.
+      const named = records.filter(({ name }) => name !== "" && name !== ".");
+      if (named.length > 0) return named;
     }
     return [];
   }
@@ -89,21 +101,31 @@ export class Discovery {
     const kept = this.#wellKnown.get(host);
     if (kept && (!kept.until || kept.until > this.#now())) return kept.delegate;
     if (this.#wellKnown.size >= KEPT) this.#wellKnown.clear();
-    const asking = { delegate: this.#ask(host, (until) => (asking.until = until)) };
+    const asking = {};
+    asking.delegate = this.#ask(host, asking, kept);
     this.#wellKnown.set(host, asking);
     return asking.delegate;
   }
 
-  async #ask(host, keepUntil) {
+  /** Asks, and notes until when that counts. `before` is what counted until now. */
+  async #ask(host, asking, before) {
+    const last = before?.last;
     try {
       const { status, headers, body } = await this.#fetch(`https://${host}/.well-known/matrix/server`);
+      if (NOTHING.has(status)) {
+        asking.until = this.#now() + (last ? LIFE_OF_BAD_ANSWER : LIFE_OF_NOTHING);
+        return undefined;
+      }
       const delegate = status === 200 ? JSON.parse(body)?.["m.server"] : undefined;
       if (typeof delegate !== "string" || !parse(delegate)) throw new Error("it names no server");
-      keepUntil(this.#now() + life(headers));
+      asking.until = this.#now() + life(headers);
+      asking.last = { delegate, until: this.#now() + LONGEST_LIFE };
       return delegate;
     } catch (error) {
-      keepUntil(this.#now() + (error.code ? LIFE_OF_SILENCE : LIFE_OF_FAILURE));
-      return undefined;
+      const failures = before?.failures ?? 0;
+      const life = (error.code ? LIFE_OF_SILENCE : LIFE_OF_BAD_ANSWER) * 2 ** failures;
+      Object.assign(asking, { failures: failures + 1, last, until: this.#now() + Math.min(life, LIFE_OF_NOTHING) });
+      return last?.until > this.#now() ? last.delegate : undefined;
     }
   }
 
@@ -148,7 +170,7 @@ function direct({ host, port }, header) {
 
 function inPlaces(host, records) {
   if (records.length === 0) return [{ host, port: DEFAULT_PORT, header: host, certificate: host }];
-  return inOrder(records).map(({ name, port }) => ({ host: name, port, header: host, certificate: host }));
+  return inOrder(records).slice(0, MAX_PLACES).map(({ name, port }) => ({ host: name, port, header: host, certificate: host }));
 }
 
 /** The lowest priority first; within one, chance by weight. */

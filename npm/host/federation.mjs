@@ -15,33 +15,37 @@ const CONNECT_MS = 10_000;
 const WHOLE_MS = 60_000;
 /** The largest answer: what the server above takes, which is the state of a room with tens of thousands of members. */
 const MAX_ANSWER_BYTES = 64 << 20;
-/** So many connections to one server at a time. */
+/** So many connections to one server at a time, each of which is kept for so long when nothing is to be sent. */
 const MAX_SOCKETS = 16;
+const KEPT_MS = 60_000;
 
 /** A server's name that is nothing but its key: found by its relays, and not in the DNS. */
 const BARE_KEY = /^[a-z2-7]{52}$/;
 
-/** Failures after which the next place is tried: nobody has received the request. */
-const NOT_CONNECTED = new Set(["ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "EAI_AGAIN", "CONNECT_TIMEOUT", "PRIVATE_ADDRESS"]);
+/** Failures after which the next place is tried, beside those of connecting itself: nobody has received the request. */
+const NOT_CONNECTED = new Set(["NO_ADDRESS", "CONNECT_TIMEOUT", "PRIVATE_ADDRESS"]);
+
+/** How a connection fails that the other end has closed. */
+const CLOSED = new Set(["ECONNRESET", "EPIPE"]);
 
 /** Sends requests to other servers. */
 export class Federation {
   #resolve;
   #secureContext;
   #isAllowed;
-  #agent = new https.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
+  #agent = new https.Agent({ keepAlive: true, maxSockets: MAX_SOCKETS, timeout: KEPT_MS });
   #discovery;
 
   /** How many requests were answered and how many were not, for the metrics. */
   counts = { answered: 0, failed: 0 };
 
-  /** `resolve` says where some names lead; `ca` are certificates of authorities to trust. */
-  constructor({ resolve, ca, privateAddresses }) {
+  /** `resolve` says where some names lead; `ca` are certificates of authorities to trust. `discovery` stands for the network in tests. */
+  constructor({ resolve, ca, privateAddresses, discovery }) {
     this.#resolve = resolve;
     // Made once: reading all authorities takes more time than anything else about a connection.
     this.#secureContext = ca && tls.createSecureContext({ ca });
     this.#isAllowed = (address) => privateAddresses || !isPrivate(address);
-    this.#discovery = new Discovery({ ca, isAllowed: this.#isAllowed });
+    this.#discovery = discovery ?? new Discovery({ ca, isAllowed: this.#isAllowed });
   }
 
   /** Whether a server of that name can be looked up. */
@@ -86,7 +90,7 @@ export class Federation {
         return await this.#request(place, request);
       } catch (error) {
         failure = error;
-        if (!NOT_CONNECTED.has(error.code)) throw error;
+        if (!isNotConnected(error)) throw error;
       }
     }
     throw failure;
@@ -97,7 +101,7 @@ export class Federation {
     try {
       return await this.#once(place, request);
     } catch (error) {
-      if (error.onKept && error.code === "ECONNRESET" && request.method !== "POST") return this.#once(place, request);
+      if (error.onKept && CLOSED.has(error.code) && request.method !== "POST") return this.#once(place, request);
       throw error;
     }
   }
@@ -125,6 +129,11 @@ export class Federation {
       request.end(body);
     });
   }
+}
+
+/** Where a host has several addresses, the error holds one for each of them. */
+function isNotConnected(error) {
+  return error instanceof AggregateError || error.syscall === "connect" || NOT_CONNECTED.has(error.code);
 }
 
 /** Gives a new connection up that is not there in time; while a request waits for one of the connections, no time counts. */

@@ -19,6 +19,7 @@ const CORS = [
 ];
 
 const METRICS = "/_inglenook/metrics";
+const HEALTH = "/_inglenook/health";
 
 /** The largest bodies that are read into memory; the node refuses what is larger with the same limits. */
 const MAX_CLIENT_BODY = 1 << 20;
@@ -29,33 +30,54 @@ const MAX_DISCARDED = 64 << 20;
 
 /** How long an idle connection is kept: longer than proxies keep theirs, so that they do not write into a closed one. */
 const KEEP_ALIVE_MS = 75_000;
-/** How long a client may take for a request's head, and for all of it: a large file over a slow line. */
+/** How long a client may take for TLS and for a request's head, and for all of it: a large file over a slow line. */
 const HEAD_MS = 30_000;
 const REQUEST_MS = 30 * 60_000;
+/** How long a body may take that is gathered in memory, and how long a reader may take nothing of an answer. */
+const PATIENCE = { bodyMs: 60_000, stallMs: 60_000 };
+
+/** So many connections a listener has at most, a few kilobytes each: a host is for thousands of polls. */
+const MAX_CONNECTIONS = 20_000;
+
+/** What is counted where the client did not wait for the answer, as nginx does. */
+const CLIENT_LEFT = 499;
+
+/** Why a body was not gathered, and what its sender is told. */
+const TOO_LARGE = [413, "M_TOO_LARGE", "The body is too large."];
+const TOO_SLOW = [408, "M_UNKNOWN", "The body did not come in time."];
+const NO_ROOM = [503, "M_LIMIT_EXCEEDED", "The server has too much to do at once; try again."];
 
 /** Serves a node over HTTP and HTTPS. */
 export class Front {
   #node;
+  #store;
   #blobs;
   #metrics;
   #log;
   #inspection;
+  #callers;
+  #patience;
   #servers = [];
   #pending = new Set();
 
-  constructor({ node, blobs, metrics, log, inspection }) {
+  constructor({ node, store, blobs, metrics, log, inspection, callers, patience = PATIENCE }) {
     this.#node = node;
+    this.#store = store;
     this.#blobs = blobs;
     this.#metrics = metrics;
     this.#log = log;
     this.#inspection = inspection;
+    this.#callers = callers;
+    this.#patience = patience;
   }
 
   /** Listens; over TLS with a certificate and its key. Returns the URL, with the port that was given. */
   async listen({ host, port }, identity) {
-    const settings = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEAD_MS, requestTimeout: REQUEST_MS, noDelay: true };
+    const settings = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEAD_MS, requestTimeout: REQUEST_MS, handshakeTimeout: HEAD_MS, noDelay: true };
     const listener = (request, response) => this.#track(this.#receive(request, response));
     const server = identity ? https.createServer({ ...settings, ...identity }, listener) : http.createServer(settings, listener);
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on("connection", (socket) => this.#callers.connect(socket) || socket.destroy());
     // A handshake that fails, or bytes that are no HTTP, are the other end's affair.
     server.on("tlsClientError", (error) => this.#log.debug(`TLS: ${error.message}`));
     await new Promise((resolve, reject) => {
@@ -102,34 +124,75 @@ export class Front {
       this.#failed(response, error);
     }
     const seconds = (performance.now() - began) / 1000;
-    this.#metrics.answered({ api, method: request.method, status: response.statusCode, seconds, isPoll: isPoll(request.url) });
-    this.#log.debug(`${request.method} ${path} ${response.statusCode} ${(seconds * 1000).toFixed(1)} ms`);
+    const status = response.destroyed && !response.writableEnded ? CLIENT_LEFT : response.statusCode;
+    this.#metrics.answered({ api, method: request.method, status, seconds, isPoll: isPoll(request.url) });
+    this.#log.debug(`${request.method} ${path} ${status} ${(seconds * 1000).toFixed(1)} ms`);
   }
 
   async #respond(request, response, path, api) {
+    if (!this.#callers.ask(request, response)) return this.#refuse(request, response, 429, "M_LIMIT_EXCEEDED", "Too many requests of your address are being answered.");
     if (path === METRICS) return this.#send(response, await this.#metrics.page());
     if (!this.#inspection && INSPECTION.test(path)) return this.#refuse(request, response, 403, "M_FORBIDDEN", "This server shows its inside to nobody.");
+    const illness = path === HEALTH ? await this.#illness() : undefined;
+    if (illness) return this.#refuse(request, response, 503, "M_UNKNOWN", illness);
     const head = { method: request.method, headers: headers(request), stream: request };
     // A poll whose client is gone need not wait any longer.
     if (isPoll(request.url)) head.gone = new Promise((resolve) => response.once("close", resolve));
     const isUpload = UPLOAD.test(path) && (request.method === "POST" || request.method === "PUT");
-    const limit = api === "federation" ? MAX_FEDERATION_BODY : MAX_CLIENT_BODY;
-    const body = isUpload ? undefined : await bodyOf(request, limit);
-    if (body === null) return this.#refuse(request, response, 413, "M_TOO_LARGE", "The body is too large.");
-    if (request.errored || response.destroyed) return;
-    const answer = api === "federation" ? this.#node.federation(head, request.url, body) : this.#node.handle(head, request.url, body);
-    await this.#send(response, await answer);
+    const answer = isUpload ? await this.#node.handle(head, request.url) : await this.#answer(request, response, head, api);
+    if (Array.isArray(answer)) return this.#refuse(request, response, ...answer);
+    if (!answer) return;
+    await this.#send(response, answer);
     discard(request);
+  }
+
+  /** The node's answer to a request whose body is gathered first, or why it was not; nothing where the client has gone. */
+  async #answer(request, response, head, api) {
+    const held = this.#callers.hold();
+    try {
+      const body = await this.#bodyOf(request, api, held);
+      if (Array.isArray(body)) return body;
+      if (request.errored || response.destroyed) return undefined;
+      return await (api === "federation" ? this.#node.federation(head, request.url, body) : this.#node.handle(head, request.url, body));
+    } finally {
+      held.release();
+    }
+  }
+
+  /** The whole body, or why it is not taken. */
+  async #bodyOf(request, api, held) {
+    let timer;
+    const tooLate = new Promise((resolve) => (timer = setTimeout(() => resolve(TOO_SLOW), this.#patience.bodyMs)));
+    const gathering = gathered(request, api === "federation" ? MAX_FEDERATION_BODY : MAX_CLIENT_BODY, held);
+    // After the time is over nobody waits for it any more.
+    gathering.catch(() => {});
+    try {
+      return await Promise.race([gathering, tooLate]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What is wrong with what the node stands on. */
+  async #illness() {
+    try {
+      await this.#store.check();
+      return undefined;
+    } catch (error) {
+      return error.message;
+    }
   }
 
   async #send(response, { status, headers, body }) {
     if (response.destroyed) return;
+    // Time counts where nothing is taken, and not where it is taken slowly.
+    response.setTimeout(this.#patience.stallMs, () => response.destroy());
     response.writeHead(status, headers.flat());
     for (const part of body) {
       if (part instanceof Uint8Array) await this.#write(response, part);
       else await pipeline(this.#blobs.stream(...part), response, { end: false });
     }
-    response.end();
+    if (!response.destroyed) response.end();
   }
 
   /** Waits where the other end does not take it as fast as it comes. */
@@ -144,6 +207,8 @@ export class Front {
   async #refuse(request, response, status, errcode, error) {
     const body = Buffer.from(JSON.stringify({ errcode, error }));
     const headers = [["content-type", "application/json"], ["content-length", String(body.length)], ...CORS];
+    // Who does not send what was announced need not keep a connection.
+    if (status === TOO_SLOW[0]) headers.push(["connection", "close"]);
     await this.#send(response, { status, headers, body: [body] });
     discard(request);
   }
@@ -165,14 +230,15 @@ function headers(request) {
   return new Map(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
 }
 
-/** The whole body, or null where it is larger than it may be. */
-async function bodyOf(request, limit) {
-  if (Number(request.headers["content-length"]) > limit) return null;
+/** The whole body, or why it is not taken. */
+async function gathered(request, limit, held) {
+  if (Number(request.headers["content-length"]) > limit) return TOO_LARGE;
   const pieces = [];
   let size = 0;
   for await (const piece of request.iterator({ destroyOnReturn: false })) {
     size += piece.length;
-    if (size > limit) return null;
+    if (size > limit) return TOO_LARGE;
+    if (!held.take(piece.length)) return NO_ROOM;
     pieces.push(piece);
   }
   return pieces.length === 1 ? pieces[0] : Buffer.concat(pieces);
@@ -191,5 +257,5 @@ function discard(request) {
 }
 
 function isPoll(url) {
-  return /^\/_matrix\/client\/[^?]*\/(sync|events)\?/.test(url);
+  return /^\/(_matrix\/client\/[^?]*\/(sync|events)|_inglenook\/rooms\/[^/?]+\/delivery)\?/.test(url);
 }

@@ -8,31 +8,40 @@ export class WrongOptions extends Error {}
 
 const DATA = "inglenook-data";
 
-/** Each option: how it is read, what stands for its value in the help, and what it is for. */
-const OPTIONS = {
+/** Connections of one address: those of dozens of people behind one router, each with a client that polls. */
+const ADDRESS_CONNECTIONS = 200;
+
+/** Each option: how one value or each of a list is read, what stands for its value in the help, and what it is for. */
+export const OPTIONS = {
   "server-name": { value: "NAME", help: ["the server's name, as in @user:NAME; made of its key when left out.", "Chosen once: a data folder belongs to one name"] },
   listen: { value: "HOST:PORT", list: address, help: ["serve HTTP there [127.0.0.1:8008]"] },
   "listen-tls": { value: "HOST:PORT", list: address, help: ["serve HTTPS there; other servers come to port 8448", "unless they are told otherwise"] },
   "tls-cert": { value: "FILE", help: ["the certificate and its chain (PEM)"] },
   "tls-key": { value: "FILE", help: ["its private key (PEM); both are read again on SIGHUP"] },
   data: { value: "DIR", help: [`where everything is kept, or :memory: [${DATA}]`] },
-  registration: { value: "WHO", one: ["open", "token", "closed"], help: ["who may make an account: open, token or closed [closed]"] },
+  registration: { value: "WHO", one: choice("open", "token", "closed"), help: ["who may make an account: open, token or closed [closed]"] },
   "registration-token": { value: "TOKEN", help: ["what one must know with --registration token"] },
-  "rate-limits": { value: "on|off", one: ["on", "off"], help: ["slow down who asks too often [on]"] },
-  "base-url": { value: "URL", help: ["where clients reach this server, if not where they ask"] },
-  relay: { value: "URL", list: relay, help: ["attach to this relay; for servers that nobody can connect to"] },
+  "rate-limits": { value: "on|off", one: choice("on", "off"), help: ["slow down who asks too often [on]"] },
+  "address-connections": {
+    value: "NUMBER",
+    one: number,
+    help: ["how many connections a public address may have at a time;", `0 for any number [${ADDRESS_CONNECTIONS}]`],
+  },
+  "forwarded-header": { value: "NAME", one: headerName, help: ["the header in which the proxy in front says whom it calls for, which", "is counted instead of the proxy, as X-Forwarded-For [none]"] },
+  "base-url": { value: "URL", one: httpUrl, help: ["where clients reach this server, if not where they ask"] },
+  relay: { value: "URL", list: httpUrl, help: ["attach to this relay; for servers that nobody can connect to"] },
   gateway: { value: "DOMAIN", help: ["with --relay, and no name of its own: be named below the domain of", "a relay that is a gateway, where ordinary servers find it.", "Chosen once, like the name"] },
   notary: { value: "NAME", list: serverName, help: ["ask this server for the keys of servers that are away; a key is", "believed where two notaries say the same, so name two at least [none]"] },
   "federation-resolve": { value: "NAME=HOST:PORT", list: resolution, help: ["connect there for the server NAME, without looking it up"] },
   "private-addresses": {
     value: "on|off",
-    one: ["on", "off"],
+    one: choice("on", "off"),
     help: ["connect to servers whose names lead into private networks [off]"],
   },
   ca: { value: "FILE", help: ["trust this authority's certificates as well (PEM)"] },
-  inspection: { value: "on|off", one: ["on", "off"], help: ["let every user look into the server: its log, requests and", "relays; for development [off]"] },
+  inspection: { value: "on|off", one: choice("on", "off"), help: ["let every user look into the server: its log, requests and", "relays; for development [off]"] },
   config: { value: "FILE", help: ["read options from this JSON file, under the same names"] },
-  log: { value: "LEVEL", one: ["error", "warn", "info", "debug"], help: ["say on stderr: error, warn, info or debug [info]"] },
+  log: { value: "LEVEL", one: choice("error", "warn", "info", "debug"), help: ["say on stderr: error, warn, info or debug [info]"] },
 };
 
 const HELP_COLUMN = 36;
@@ -88,15 +97,27 @@ function parsed(argv) {
 /** The value of each option, from the first place that has one. */
 function layered(values, environment) {
   const file = values.config ?? environment.INGLENOOK_CONFIG;
-  const fromFile = file === undefined ? {} : readConfig(file);
+  const places = [values, fromEnvironment(environment), file === undefined ? {} : readConfig(file)];
+  const place = (name) => places.findIndex((values) => values[name] !== undefined);
+  // Who says by whom accounts are made, and who says by which token, may be two: what was said nearer counts.
+  const [isTold, ofToken] = [place("registration"), place("registration-token")];
+  if (isTold >= 0 && ofToken > isTold && places[isTold].registration !== "token") for (const values of places) delete values["registration-token"];
+  if (ofToken >= 0 && isTold > ofToken) for (const values of places) delete values.registration;
   const raw = {};
   for (const [name, option] of Object.entries(OPTIONS)) {
-    const variable = environment[`INGLENOOK_${name.toUpperCase().replaceAll("-", "_")}`];
-    const fromEnvironment = variable === undefined || variable === "" ? undefined : option.list ? variable.split(",") : variable;
-    const value = values[name] ?? fromEnvironment ?? fromFile[name];
+    const value = places[place(name)]?.[name];
     if (value !== undefined) raw[name] = read(name, option, value);
   }
   return raw;
+}
+
+function fromEnvironment(environment) {
+  const values = {};
+  for (const [name, { list }] of Object.entries(OPTIONS)) {
+    const variable = environment[`INGLENOOK_${name.toUpperCase().replaceAll("-", "_")}`];
+    if (variable) values[name] = list ? variable.split(",").map((item) => item.trim()) : variable;
+  }
+  return values;
 }
 
 function readConfig(path) {
@@ -115,8 +136,7 @@ function readConfig(path) {
 function read(name, { list, one }, value) {
   if (list) return several(name, value).map((item) => list(name, text(name, item)));
   const given = text(name, value);
-  if (one && !one.includes(given)) throw new WrongOptions(`--${name} must be ${one.slice(0, -1).join(", ")} or ${one.at(-1)}, not ${JSON.stringify(given)}`);
-  return given;
+  return one ? one(name, given) : given;
 }
 
 function several(name, value) {
@@ -126,8 +146,27 @@ function several(name, value) {
 }
 
 function text(name, value) {
+  if (typeof value === "number") return String(value);
   if (typeof value !== "string" || value === "") throw new WrongOptions(`--${name} needs a value that is not empty`);
   return value;
+}
+
+/** One of some words. */
+function choice(...words) {
+  return (name, given) => {
+    if (words.includes(given)) return given;
+    throw new WrongOptions(`--${name} must be ${words.slice(0, -1).join(", ")} or ${words.at(-1)}, not ${JSON.stringify(given)}`);
+  };
+}
+
+function number(name, given) {
+  if (!/^\d{1,9}$/.test(given)) throw new WrongOptions(`--${name} must be a whole number, not ${JSON.stringify(given)}`);
+  return Number(given);
+}
+
+function headerName(name, given) {
+  if (!/^[0-9A-Za-z-]+$/.test(given)) throw new WrongOptions(`--${name} must be a header's name, not ${JSON.stringify(given)}`);
+  return given;
 }
 
 /** `HOST:PORT`, with brackets around an IPv6 address. */
@@ -138,7 +177,7 @@ function address(name, given) {
   return { host: found[1] ?? found[2], port };
 }
 
-function relay(name, given) {
+function httpUrl(name, given) {
   const url = URL.canParse(given) ? new URL(given) : undefined;
   if (!/^https?:$/.test(url?.protocol)) throw new WrongOptions(`--${name} must be an http or https URL, not ${JSON.stringify(given)}`);
   return given;
@@ -159,7 +198,7 @@ function resolution(name, given) {
 /** What the server works with: every option with its default, and none that contradicts another. */
 function complete(raw) {
   const listenTls = raw["listen-tls"] ?? [];
-  if (listenTls.length > 0 !== Boolean(raw["tls-cert"] && raw["tls-key"])) throw new WrongOptions("--listen-tls, --tls-cert and --tls-key go together");
+  if (new Set([listenTls.length > 0, "tls-cert" in raw, "tls-key" in raw]).size > 1) throw new WrongOptions("--listen-tls, --tls-cert and --tls-key go together");
   const registration = raw.registration ?? (raw["registration-token"] ? "token" : "closed");
   if ((registration === "token") !== Boolean(raw["registration-token"])) throw new WrongOptions("--registration token and --registration-token TOKEN go together");
   if (raw.gateway && raw["server-name"]) throw new WrongOptions("--gateway makes a name of the server's key, and --server-name gives it another: choose one");
@@ -176,6 +215,7 @@ function complete(raw) {
     registration,
     registrationToken: raw["registration-token"],
     rateLimits: raw["rate-limits"] !== "off",
+    callers: { connections: raw["address-connections"] ?? ADDRESS_CONNECTIONS, forwarded: raw["forwarded-header"] },
     baseUrl: raw["base-url"],
     relays: raw.relay ?? [],
     notaries: [...new Set(raw.notary)],

@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import tls from "node:tls";
 
 import { openBlobs } from "./blobs.mjs";
+import { Callers } from "./callers.mjs";
 import { Federation } from "./federation.mjs";
 import { Front } from "./http.mjs";
 import { openLog } from "./log.mjs";
@@ -55,13 +56,13 @@ class Host {
     const options = { ...this.#options, ca: await authorities(this.#options.ca) };
     // Read before anything is opened: what is wrong with them is said at once.
     const identity = await tlsIdentity(options);
-    this.#store = await openStore(options.data);
+    this.#store = await openStore(options.data, this.#log);
     const blobs = await openBlobs(options.data);
     this.#federation = new Federation(options);
     this.#node = await startNode(options, { store: this.#store, blobs, federation: this.#federation });
     this.#checkName();
     const metrics = new Metrics({ store: this.#store, federation: this.#federation });
-    this.#front = new Front({ node: this.#node, blobs, metrics, log: this.#log, inspection: options.inspection });
+    this.#front = new Front({ node: this.#node, store: this.#store, blobs, metrics, log: this.#log, inspection: options.inspection, callers: new Callers(options.callers) });
     for (const address of options.listen) this.urls.push(await this.#front.listen(address));
     for (const address of options.listenTls) this.urls.push(await this.#front.listen(address, identity));
     this.#log.info(`${this.name} serves on ${this.urls.join(" and ")}; its data is in ${options.data}`);

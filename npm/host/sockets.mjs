@@ -3,12 +3,12 @@
 import http from "node:http";
 import https from "node:https";
 import { createRequire } from "node:module";
+import { Readable } from "node:stream";
 
 import { hostOf, isPrivate, lookupFor } from "./addresses.mjs";
 
-/** How long a relay may take to answer a request, and the largest answer that is taken from it. */
+/** How long a relay may take to answer, and how long its answer may stand still: files come as fast as they are stored. */
 const RELAY_MS = 60_000;
-const MAX_RELAYED_BYTES = 64 << 20;
 
 /** Loaded for the first relay, and as it is: what Node.js does to import it as a module would stay in memory, 4 MB of it. */
 const require = createRequire(import.meta.url);
@@ -28,27 +28,26 @@ export function relayFetch({ ca, relays, privateAddresses }) {
   const own = new Set(relays.map((url) => new URL(url).origin));
   return async (request) => {
     const url = new URL(request.url);
-    const isAllowed = (address) => privateAddresses || own.has(url.origin) || !isPrivate(address);
-    const lookup = lookupFor(hostOf(url), isAllowed);
+    // The operator's own are found as the system finds them.
+    const lookup = own.has(url.origin) ? undefined : lookupFor(hostOf(url), (address) => privateAddresses || !isPrivate(address));
     const body = new Uint8Array(await request.arrayBuffer());
     return new Promise((resolve, reject) => {
-      const settings = { method: request.method, headers: Object.fromEntries(request.headers), ca, lookup, signal: AbortSignal.timeout(RELAY_MS) };
+      const settings = { method: request.method, headers: Object.fromEntries(request.headers), ca, lookup };
       const asked = (url.protocol === "https:" ? https : http).request(url, settings);
+      const timer = setTimeout(() => asked.destroy(new Error("the relay does not answer")), RELAY_MS);
+      asked.on("close", () => clearTimeout(timer));
       asked.on("error", reject);
-      asked.on("response", (response) => gathered(response).then((bytes) => resolve({ arrayBuffer: async () => bytes }), reject));
+      asked.on("response", (response) => {
+        clearTimeout(timer);
+        resolve(new Response(streamed(response)));
+      });
       asked.end(body);
     });
   };
 }
 
-async function gathered(response) {
-  const pieces = [];
-  let size = 0;
-  for await (const piece of response) {
-    size += piece.length;
-    if (size > MAX_RELAYED_BYTES) throw new Error("the relay's answer is too large");
-    pieces.push(piece);
-  }
-  const bytes = Buffer.concat(pieces);
-  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
+/** An answer's body as it comes. One that nobody reads, or that does not come, keeps no connection. */
+function streamed(response) {
+  response.setTimeout(RELAY_MS, () => response.destroy(new Error("the relay's answer stands still")));
+  return Readable.toWeb(response);
 }

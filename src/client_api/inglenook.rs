@@ -48,8 +48,9 @@ const MAX_LIMIT: u64 = 1_000;
 /// So many of the events that were received last, in any room, are looked through for those that were refused.
 const MAX_RECEIVED: usize = 1_000;
 
-/// Whether the server is there at all.
-async fn health(_call: Call) -> Result<Response, Error> {
+/// Whether the server is there and can read what it keeps: the answer is an error where it cannot.
+async fn health(call: Call) -> Result<Response, Error> {
+    call.server.ports.store.get_many(&[Key::new(Table::Meta)]).await?;
     Ok(Response::ok(&json!({ "ok": true })))
 }
 

@@ -5,14 +5,13 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 
+import { OPTIONS, readCommand } from "../../pkg/host/options.mjs";
 import { User, call, folder, run, startHost } from "./support.mjs";
 
 test("--help names every option and --version the version", async () => {
   const help = await run(["--help"]);
   assert.equal(help.code, 0);
-  for (const option of ["server-name", "listen", "listen-tls", "tls-cert", "tls-key", "data", "registration", "rate-limits", "relay", "gateway", "notary", "federation-resolve", "ca", "config", "log"]) {
-    assert.match(help.stdout, new RegExp(`--${option} `));
-  }
+  for (const option of Object.keys(OPTIONS)) assert.match(help.stdout, new RegExp(`^  --${option} [A-Z:=a-z|]+`, "m"), option);
   assert.match((await run(["--version"])).stdout, /^\d+\.\d+\.\d+\n$/);
 });
 
@@ -29,6 +28,14 @@ test("wrong options are named, with exit code 2 and nothing on stdout", async (t
     [["serve", "--listen", "8008"], /--listen must be HOST:PORT/],
     [["serve", "--listen", "127.0.0.1:70000"], /--listen must be HOST:PORT/],
     [["serve", "--listen-tls", "127.0.0.1:8448"], /--tls-cert/],
+    [["serve", "--tls-cert", "a.pem"], /--listen-tls, --tls-cert and --tls-key go together/],
+    [["serve", "--tls-key", "a.pem"], /--listen-tls, --tls-cert and --tls-key go together/],
+    [["serve", "--listen", "127.0.0.1:0", "--tls-cert", "a.pem", "--tls-key", "b.pem"], /--listen-tls, --tls-cert and --tls-key go together/],
+    [["serve", "--listen-tls", "127.0.0.1:8448", "--tls-cert", "a.pem"], /--tls-key/],
+    [["serve", "--base-url", "nonsense"], /--base-url must be an http or https URL/],
+    [["serve", "--address-connections", "many"], /whole number/],
+    [["serve", "--forwarded-header", "a header"], /a header's name/],
+    [["serve", "--registration", "open", "--registration-token", "swordfish"], /--registration token/],
     [["serve", "--registration", "maybe"], /open, token or closed/],
     [["serve", "--registration", "token"], /--registration-token/],
     [["serve", "--rate-limits", "slow"], /on or off/],
@@ -103,6 +110,48 @@ test("options come from the command line, then from the environment, then from t
   assert.equal(host.name, "environment.example");
   assert.equal((await call(host.url, "GET", "/.well-known/matrix/client")).body["m.homeserver"].base_url, "https://file.example");
   await User.register(host, "alice");
+});
+
+test("what stands nearer counts, also between options that belong together", async (t) => {
+  const file = join(await folder(t), "config.json");
+  await writeFile(file, JSON.stringify({ registration: "token", "registration-token": "swordfish", "address-connections": 7 }));
+  const read = (args, env = {}) => readCommand(["serve", ...args], env).options;
+  const registration = (...given) => [read(...given).registration, read(...given).registrationToken];
+  const ofFile = ["--config", file];
+  assert.deepEqual(registration(ofFile), ["token", "swordfish"]);
+  assert.deepEqual(registration([...ofFile, "--registration", "open"]), ["open", undefined]);
+  assert.deepEqual(registration(["--registration", "closed"], { INGLENOOK_REGISTRATION: "token", INGLENOOK_REGISTRATION_TOKEN: "x" }), ["closed", undefined]);
+  assert.deepEqual(registration(["--registration-token", "mine"], { INGLENOOK_REGISTRATION: "open" }), ["token", "mine"]);
+  assert.deepEqual(registration(["--registration", "token"], { INGLENOOK_REGISTRATION_TOKEN: "x" }), ["token", "x"]);
+  assert.equal(read(ofFile).callers.connections, 7);
+  assert.equal(read([...ofFile, "--address-connections", "0"]).callers.connections, 0);
+});
+
+test("several values of the environment may have spaces between them", () => {
+  const { options } = readCommand(["serve"], {
+    INGLENOOK_FEDERATION_RESOLVE: "a.example=127.0.0.1:1, b.example=127.0.0.1:2",
+    INGLENOOK_RELAY: "https://a.example , https://b.example",
+    INGLENOOK_NOTARY: "a.example, b.example",
+  });
+  assert.deepEqual([...options.resolve], [["a.example", { host: "127.0.0.1", port: 1 }], ["b.example", { host: "127.0.0.1", port: 2 }]]);
+  assert.deepEqual([options.relays, options.notaries], [["https://a.example", "https://b.example"], ["a.example", "b.example"]]);
+});
+
+test("a fault ends the process with exit code 70, and says what it was", async () => {
+  const script = `const waiting = setInterval(() => { if (process.listenerCount("uncaughtException") > 0) throw new Error("made for a test"); }, 10); waiting.unref();`;
+  const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(script)}` };
+  const { code, stderr } = await run(["serve", "--data", ":memory:", "--listen", "127.0.0.1:0"], env);
+  assert.equal(code, 70);
+  assert.match(stderr, /a fault: Error: made for a test/);
+});
+
+test("a host whose output nobody reads any more goes on, and stops when it is told to", async (t) => {
+  const host = await startHost(t, ["--data", ":memory:", "--log", "debug"]);
+  host.child.stderr.destroy();
+  host.child.stdout.destroy();
+  const alice = await User.register(host, "alice");
+  for (let count = 0; count < 3; count += 1) await alice.get("/sync");
+  assert.deepEqual(await host.stop(), { code: 0, signal: null });
 });
 
 test("who may make an account, and who may look inside, is as the options say", async (t) => {

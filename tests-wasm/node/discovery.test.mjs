@@ -4,7 +4,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { isPrivate } from "../../pkg/host/addresses.mjs";
 import { Discovery } from "../../pkg/host/discovery.mjs";
 
 const HOUR = 60 * 60 * 1000;
@@ -103,10 +102,67 @@ test("what a server says of itself is kept as long as it says, within bounds; fa
     const isAskedAfter = await reaching(headers);
     assert.deepEqual([await isAskedAfter(life - 1), await isAskedAfter(life)], [false, true], JSON.stringify(headers));
   }
-  for (const [broken, life] of [[{ status: 500 }, HOUR], [Object.assign(new Error("away"), { code: "ENOTFOUND" }), HOUR / 60]]) {
+  for (const [broken, life] of [[{ status: 404 }, HOUR], [{ status: 500 }, HOUR / 30], [{ body: "no JSON" }, HOUR / 30], [Object.assign(new Error("away"), { code: "ENOTFOUND" }), HOUR / 60]]) {
     const isAskedAfter = await reaching({}, broken);
     assert.deepEqual([await isAskedAfter(life - 1), await isAskedAfter(life)], [false, true]);
   }
+});
+
+test("what a server said of itself holds while it fails, for two days, and it is asked ever more rarely", async () => {
+  const failures = [{ status: 503 }, { body: "<html>We are back soon</html>" }, { status: 302 }, Object.assign(new Error("away"), { code: "ETIMEDOUT" })];
+  for (const failure of failures) {
+    const world = network({ wellKnown: { "a.example": delegate("b.example:1", { "cache-control": "max-age=3600" }) } });
+    const [good, bad] = [place("b.example", 1, "b.example:1", "b.example"), place("a.example", 8448, "a.example", "a.example")];
+    assert.deepEqual(await world.discovery.places("a.example"), [good]);
+    world.asked.length = 0;
+    world.wellKnown["a.example"] = failure;
+    const times = [];
+    for (world.now = HOUR; world.now < 48 * HOUR; world.now += 60_000) {
+      assert.deepEqual(await world.discovery.places("a.example"), [good], `after ${world.now / HOUR} hours of ${JSON.stringify(failure)}`);
+      if (world.asked.splice(0).length > 0) times.push(world.now);
+    }
+    const pauses = times.slice(1).map((time, index) => (time - times[index]) / 60_000);
+    const first = failure.code ? 1 : 2;
+    assert.deepEqual(pauses.slice(0, 8), [0, 1, 2, 3, 4, 5, 6, 7].map((round) => Math.min(first * 2 ** round, 60)));
+    assert.ok(pauses.slice(8).every((pause) => pause === 60));
+    world.now = 49 * HOUR;
+    assert.deepEqual(await world.discovery.places("a.example"), [bad]);
+    world.wellKnown["a.example"] = delegate("c.example:1");
+    world.now = 50 * HOUR;
+    assert.deepEqual(await world.discovery.places("a.example"), [place("c.example", 1, "c.example:1", "c.example")]);
+  }
+});
+
+test("a delegation that was taken away is gone, and asked for again soon", async () => {
+  const world = network({ wellKnown: { "a.example": delegate("b.example:1", { "cache-control": "max-age=3600" }) } });
+  const hostAt = async (millis) => {
+    world.now = millis;
+    return (await world.discovery.places("a.example"))[0].host;
+  };
+  assert.equal(await hostAt(0), "b.example");
+  world.wellKnown["a.example"] = { status: 404 };
+  assert.deepEqual([await hostAt(HOUR - 1), await hostAt(HOUR)], ["b.example", "a.example"]);
+  world.wellKnown["a.example"] = delegate("b.example:1");
+  assert.deepEqual([await hostAt(HOUR + 2 * 60_000 - 1), await hostAt(HOUR + 2 * 60_000)], ["a.example", "b.example"]);
+});
+
+test("records without a target are none, and of many the first are tried", async () => {
+  const records = (names) => names.map((name, priority) => ({ name, port: 1, priority, weight: 0 }));
+  const many = Array.from({ length: 100 }, (_, index) => `${index}.example`);
+  const { discovery } = network({
+    srv: {
+      "_matrix-fed._tcp.none.example": records([""]),
+      "_matrix-fed._tcp.dot.example": records(["."]),
+      "_matrix._tcp.dot.example": records(["old.example"]),
+      "_matrix-fed._tcp.mixed.example": records(["", "there.example"]),
+      "_matrix-fed._tcp.many.example": records(many),
+    },
+  });
+  const hosts = async (name) => (await discovery.places(name)).map(({ host }) => host);
+  assert.deepEqual(await hosts("none.example"), ["none.example"]);
+  assert.deepEqual(await hosts("dot.example"), ["old.example"]);
+  assert.deepEqual(await hosts("mixed.example"), ["there.example"]);
+  assert.deepEqual(await hosts("many.example"), many.slice(0, 8));
 });
 
 test("records are kept for some minutes, also that there are none", async () => {
@@ -125,12 +181,4 @@ test("questions that come at once are one", async () => {
   const world = network({ wellKnown: { "a.example": delegate("b.example:1") } });
   await Promise.all([1, 2, 3].map(() => world.discovery.places("a.example")));
   assert.equal(world.asked.length, 1);
-});
-
-test("addresses that are not public are told apart", () => {
-  for (const address of ["127.0.0.1", "10.1.2.3", "172.31.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255",
-    "::", "::1", "::ffff:10.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1", "fe80::1", "fd00::1", "ff02::1", "2002:7f00:1::", "localhost", ""]) {
-    assert.ok(isPrivate(address), address);
-  }
-  for (const address of ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1", "2a00:1450::1"]) assert.ok(!isPrivate(address), address);
 });

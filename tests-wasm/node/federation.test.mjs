@@ -1,8 +1,13 @@
 // Hosts with listeners of their own that find each other by name and talk over TLS.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { copyFile, readFile } from "node:fs/promises";
+import https from "node:https";
 import { test } from "node:test";
+import { connect } from "node:tls";
 
+import { Federation } from "../../pkg/host/federation.mjs";
 import { freePort, makeAuthority } from "./authority.mjs";
 import { User, call, folder, run, startHost } from "./support.mjs";
 
@@ -105,6 +110,80 @@ test("names that lead into private networks are not followed unless they are nam
     const { status, body } = await call(host.url, "GET", `/_matrix/client/v3/publicRooms?server=${encodeURIComponent(server)}`, { token: alice.token });
     assert.deepEqual([status, /private address/.test(body.error)], [502, true], `${server}: ${JSON.stringify(body)}`);
   }
+});
+
+/** What a host sends with, to a server of places like these. */
+async function sender(t, authority, places) {
+  const discovery = { places: async () => places.map((place) => ({ header: "a.example", certificate: "a.example", ...place })), close() {} };
+  const federation = new Federation({ resolve: new Map(), ca: await readFile(authority.ca), privateAddresses: true, discovery });
+  t.after(() => federation.close());
+  return (method = "PUT") => federation.send("a.example", method, "/_matrix/federation/v1/send/1", [], undefined);
+}
+
+/** An HTTPS server under the name `a.example`. */
+async function listener(t, authority, answer) {
+  const { cert, key } = await authority.certify("a.example");
+  const server = https.createServer({ cert: await readFile(cert), key: await readFile(key) }, answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { host: "127.0.0.1", port: server.address().port };
+}
+
+test("of several places the next is tried where one cannot be connected to, whatever the reason", async (t) => {
+  const authority = await makeAuthority(t);
+  const good = await listener(t, authority, (request, response) => response.end("{}"));
+  const closed = await freePort();
+  const bad = [
+    ["one address", { host: "127.0.0.1", port: closed }],
+    ["several addresses", { host: "localhost", port: closed }],
+    ["an address that nobody can connect to", { host: "255.255.255.255", port: 1 }],
+    ["a name that does not exist", { host: "none.invalid", port: 1 }],
+  ];
+  for (const [what, place] of bad) {
+    const send = await sender(t, authority, [place, good]);
+    assert.equal((await send()).status, 200, what);
+  }
+});
+
+test("a kept connection that the other end has closed is replaced, but for what must not be sent twice", async (t) => {
+  const authority = await makeAuthority(t);
+  const asked = new Map();
+  const place = await listener(t, authority, (request, response) => {
+    const count = (asked.get(request.socket) ?? 0) + 1;
+    asked.set(request.socket, count);
+    if (count > 1) request.socket.destroy();
+    else response.end("{}");
+  });
+  const send = await sender(t, authority, [place]);
+  for (let count = 0; count < 3; count += 1) assert.equal((await send()).status, 200);
+  await assert.rejects(send("POST"), { code: "ECONNRESET" });
+  assert.deepEqual([...asked.values()], [2, 2, 2]);
+});
+
+test("the certificate is read again on SIGHUP, and one that cannot be used leaves the old one", async (t) => {
+  const authority = await makeAuthority(t);
+  const [first, second] = [await authority.certify("a.example"), await authority.certify("a.example")];
+  const tls = ["--listen-tls", "127.0.0.1:0", "--tls-cert", first.cert, "--tls-key", first.key];
+  const host = await startHost(t, ["--server-name", "a.example", "--data", ":memory:", ...tls]);
+  const { port } = new URL(host.urls.find((url) => url.startsWith("https:")));
+  const shown = async () => {
+    const socket = connect({ host: "127.0.0.1", port, servername: "a.example", ca: await readFile(authority.ca) });
+    await once(socket, "secureConnect");
+    const { serialNumber } = socket.getPeerCertificate();
+    socket.destroy();
+    return serialNumber;
+  };
+  assert.equal(await shown(), "01");
+  await copyFile(second.cert, first.cert);
+  host.child.kill("SIGHUP");
+  while (!/no certificate and its key/.test(host.stderr())) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(await shown(), "01");
+  await copyFile(second.key, first.key);
+  host.child.kill("SIGHUP");
+  while ((await shown()) !== "02") await new Promise((resolve) => setTimeout(resolve, 10));
 });
 
 test("a certificate that cannot be used is told before anything else", async (t) => {

@@ -2,8 +2,10 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readdir, stat } from "node:fs/promises";
 import http from "node:http";
 import net from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 
 import { User, call, folder, startHost } from "./support.mjs";
@@ -131,14 +133,21 @@ test("what a slow reader does not take is not read, and its end closes the file"
   assert.equal((await call(host.url, "GET", "/_inglenook/health")).status, 200);
 });
 
-test("a thousand polls wait at once, hear at once, and end when their clients go", async (t) => {
+test("thousands of polls of several users wait at once, hear what is theirs, and end when their clients go", async (t) => {
   const host = await startHost(t, memory);
-  const alice = await User.register(host, "alice");
-  const { room_id: room } = await alice.post("/createRoom");
-  const { next_batch: since } = await alice.get("/sync");
+  const users = await Promise.all(["alice", "bob", "carol", "dan", "eve", "frank"].map((name) => User.register(host, name)));
+  // Each room has two of them.
+  const rooms = [];
+  for (let number = 0; number < users.length; number += 2) {
+    const { room_id: room } = await users[number].post("/createRoom", { preset: "public_chat" });
+    await users[number + 1].post(`/join/${encodeURIComponent(room)}`);
+    rooms.push(room);
+  }
   const agent = new http.Agent({ maxSockets: Infinity });
-  const poll = (since) => {
-    const request = http.get(`${host.url}/_matrix/client/v3/sync?since=${since}&timeout=25000`, { headers: { authorization: `Bearer ${alice.token}` }, agent });
+  // That they are there is news to each other.
+  const withoutPresence = encodeURIComponent(JSON.stringify({ presence: { not_types: ["*"] } }));
+  const poll = (user, since) => {
+    const request = http.get(`${host.url}/_matrix/client/v3/sync?since=${since}&timeout=60000&filter=${withoutPresence}`, { headers: { authorization: `Bearer ${user.token}` }, agent });
     request.on("error", () => {});
     const poll = { request, isAnswered: false };
     poll.answer = once(request, "response").then(async ([response]) => {
@@ -151,22 +160,59 @@ test("a thousand polls wait at once, hear at once, and end when their clients go
   /** With the request that asks. */
   const open = async (count) => until(async () => (await figure(host, "inglenook_http_requests_waiting")) === count + 1);
 
-  const waiting = Array.from({ length: 1_000 }, () => poll(since));
-  await open(1_000);
-  const sent = await alice.say(room, "hello");
-  for (const { answer } of waiting) assert.equal((await answer).rooms.join[room].timeline.events[0].event_id, sent);
+  const since = await Promise.all(users.map(async (user) => (await user.get("/sync")).next_batch));
+  const waiting = users.map((user, number) => Array.from({ length: 500 }, () => poll(user, since[number])));
+  await open(3_000);
+  for (const [index, room] of rooms.entries()) {
+    const sent = await users[2 * index].say(room, "hello");
+    for (const { answer } of waiting.slice(2 * index, 2 * index + 2).flat()) {
+      const { join } = (await answer).rooms;
+      assert.deepEqual([Object.keys(join), join[room].timeline.events[0].event_id], [[room], sent]);
+    }
+    assert.ok(waiting.slice(2 * index + 2).flat().every(({ isAnswered }) => !isAnswered), "nobody is woken by what others are told");
+  }
 
   // One that stays, and whose time is over first, is still waiting when those that came later have ended.
+  const [alice] = users;
   const { next_batch: later } = await alice.get("/sync");
-  const staying = poll(later);
+  const staying = poll(alice, later);
   await open(1);
-  const leaving = Array.from({ length: 100 }, () => poll(later));
+  const leaving = Array.from({ length: 100 }, () => poll(alice, later));
   await open(101);
   for (const { request } of leaving) request.destroy();
   await open(1);
   assert.equal(staying.isAnswered, false);
+  assert.ok((await figure(host, 'inglenook_http_requests_total{api="client",method="GET",status="499"}')) >= 100, "those who left are counted as such");
   staying.request.destroy();
   agent.destroy();
+});
+
+test("uploads take no memory for their size, and those that are given up leave nothing behind", async (t) => {
+  const [dir, [count, size]] = [await folder(t), [6, 40 << 20]];
+  const host = await startHost(t, ["--data", dir, "--server-name", "example.org"]);
+  const alice = await User.register(host, "alice");
+  const before = await figure(host, "process_resident_memory_bytes");
+  const uploads = Array.from({ length: count }, () => {
+    const headers = { authorization: `Bearer ${alice.token}`, "content-length": size + 1 };
+    const request = http.request(`${host.url}/_matrix/media/v3/upload`, { method: "POST", agent: false, headers });
+    request.on("error", () => {});
+    return request;
+  });
+  const piece = Buffer.alloc(1 << 20);
+  for (let sent = 0; sent < size; sent += piece.length) {
+    await Promise.all(uploads.map((upload) => upload.write(piece) || once(upload, "drain")));
+  }
+  const incoming = join(dir, "media/incoming");
+  const written = async () => {
+    const sizes = (await readdir(incoming)).map(async (name) => (await stat(join(incoming, name))).size);
+    return (await Promise.all(sizes)).reduce((sum, each) => sum + each, 0);
+  };
+  await until(async () => (await written()) === count * size);
+  const grown = (await figure(host, "process_resident_memory_bytes")) - before;
+  assert.ok(grown < 150 << 20, `${count} uploads of ${size >> 20} MB cost ${grown >> 20} MB`);
+  for (const upload of uploads) upload.destroy();
+  await until(async () => (await readdir(incoming)).length === 0);
+  assert.deepEqual(await readdir(join(dir, "media")), ["incoming"]);
 });
 
 test("connections are kept, and figures are told", async (t) => {

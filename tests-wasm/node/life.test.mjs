@@ -6,7 +6,7 @@ import { random } from "../random.mjs";
 import { User, call, folder, startHost } from "./support.mjs";
 
 /** So many times the process is killed; a failing run is repeated with the seed that it prints. */
-const ROUNDS = Number(process.env.KILL_ROUNDS ?? 100);
+const ROUNDS = Number(process.env.KILL_ROUNDS ?? 300);
 const SEED = Number(process.env.KILL_SEED ?? 1);
 
 /** How long a round lasts at most, in milliseconds, from the first acknowledged message on. */
@@ -31,6 +31,25 @@ test("what was sent is there after a restart, and a poll hears what is new", asy
   const heard = alice.hear((sync) => sync.rooms?.join?.[room]?.timeline.events.find((event) => event.content.body === "after"), { since: next_batch });
   const sent = await bob.say(room, "after");
   assert.equal((await heard).event_id, sent);
+});
+
+test("a start asks the store for as much where there are a thousand messages as where there are ten", async (t) => {
+  const dir = await folder(t);
+  let host = await startHost(t, ["--data", dir, "--server-name", "example.org"]);
+  const alice = await User.register(host, "alice");
+  const { room_id: room } = await alice.post("/createRoom");
+  const askedWith = async (messages) => {
+    for (let message = 0; message < messages; message += 50) {
+      await Promise.all(Array.from({ length: Math.min(50, messages - message) }, () => alice.say(room, "hello")));
+    }
+    await host.stop();
+    alice.host = host = await startHost(t, ["--data", dir]);
+    const page = (await call(host.url, "GET", "/_inglenook/metrics")).body.toString();
+    return ["reads", "scans"].reduce((sum, kind) => sum + Number(new RegExp(`^inglenook_store_${kind}_total (\\d+)$`, "m").exec(page)[1]), 0);
+  };
+  const [few, many] = [await askedWith(10), await askedWith(1_000)];
+  // Some of what goes on in the background may have been done already.
+  assert.ok(many <= few + 10, `${few} look-ups, and then ${many}`);
 });
 
 test(`nothing acknowledged is lost over ${ROUNDS} kills (seed ${SEED})`, async (t) => {

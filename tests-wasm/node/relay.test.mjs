@@ -74,6 +74,39 @@ test("a host below a gateway's domain talks to an ordinary server, and keeps its
   assert.match(moved.stderr, /belongs to [a-z2-7]{52}\.gw\.test, .* cannot be changed to one below other\.test/);
 });
 
+test("a host with a listener and one behind a relay of its own talk, exchange large files, and leave mail", async (t) => {
+  const [relay, authority, port] = [new Relay(), await makeAuthority(t), await freePort()];
+  await relay.start();
+  t.after(() => relay.remove());
+  const { cert, key } = await authority.certify("b.test");
+  const behind = ["--relay", relay.url, "--federation-resolve", `b.test=127.0.0.1:${port}`, "--ca", authority.ca, "--data", await folder(t)];
+  const a = await startHost(t, behind);
+  const listening = ["--server-name", "b.test", "--listen-tls", `127.0.0.1:${port}`, "--tls-cert", cert, "--tls-key", key, "--private-addresses", "on"];
+  const b = await startHost(t, [...listening, "--data", await folder(t)]);
+  const [alice, bob] = [await User.register(a, "alice"), await User.register(b, "bob")];
+  const { room_id: room } = await bob.post("/createRoom", { preset: "public_chat", room_alias_name: "hearth" });
+  // With that, b is told by which relay a is found.
+  await alice.post(`/join/${encodeURIComponent("#hearth:b.test")}`);
+  await alice.say(room, "from a");
+  await bob.hearMessage(room, "from a");
+  await bob.say(room, "from b");
+  await alice.hearMessage(room, "from b");
+
+  const file = randomBytes(70 << 20);
+  for (const [from, to] of [[alice, bob], [bob, alice]]) {
+    const { content_uri: uri } = await from.ask("POST", "/_matrix/media/v3/upload", file, { "content-type": "text/plain" });
+    const { status, body } = await call(to.host.url, "GET", uri.replace("mxc://", "/_matrix/client/v1/media/download/"), { token: to.token });
+    assert.deepEqual([status, body.length, body.equals(file)], [200, file.length, true]);
+  }
+
+  await a.stop();
+  await bob.say(room, "while a was away");
+  alice.host = await startHost(t, behind);
+  await alice.hearMessage(room, "while a was away");
+  await alice.say(room, "a is back");
+  await bob.hearMessage(room, "a is back");
+});
+
 test("another server's relay is asked at public addresses only, the operator's own anywhere", async (t) => {
   let asked = 0;
   const listener = createServer((request, response) => {

@@ -34,6 +34,7 @@ struct State {
     stopped: Cell<bool>,
     slow: Cell<bool>,
     lies: Cell<Option<u64>>,
+    unreadable: Cell<bool>,
     work: Cell<Work>,
 }
 
@@ -82,6 +83,11 @@ impl FailingStore {
     /// From now on every so manieth commit is said to be written, and is not.
     pub(crate) fn lie_every(&self, commits: u64) {
         self.state.lies.set(Some(commits));
+    }
+
+    /// Makes look-ups of rows fail.
+    pub(crate) fn set_unreadable(&self, unreadable: bool) {
+        self.state.unreadable.set(unreadable);
     }
 
     /// What was done since this was last asked.
@@ -147,6 +153,9 @@ impl Store for FailingStore {
         async move {
             self.take_time().await;
             self.note_read(keys.len());
+            if self.state.unreadable.get() {
+                return Err(StoreError::Failed("as the test wants it".into()));
+            }
             self.inner.get_many(keys).await
         }
         .boxed_local()

@@ -17,8 +17,8 @@ const BROWSER_CRATE: &str = "tests-wasm";
 const RUNNER_LIMIT_SECONDS: &str = "300";
 const DRIVER_LIMIT_SECONDS: &str = "60";
 
-/// How long one test of the Node host may take: the longest kills its process a hundred times.
-const NODE_TEST_LIMIT: &str = "--test-timeout=600000";
+/// How long one test of the Node host may take: the longest kills its process three hundred times.
+const NODE_TEST_LIMIT: &str = "--test-timeout=1200000";
 
 /// A step: the parts it belongs to, its own name, and what it does.
 type Step = (&'static str, &'static str, fn(&mut Machine) -> Result<()>);

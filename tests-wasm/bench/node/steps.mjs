@@ -5,6 +5,8 @@ import { inRoom, Person } from "./client.mjs";
 
 const POLL_MS = 20_000;
 const IN_FLIGHT = 8;
+/** So many in flight where nothing is measured. */
+const IN_A_HURRY = 64;
 
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -100,6 +102,15 @@ export class Steps {
   async initialSync() {
     const person = this.people.pop();
     return timed(1, () => person.sync());
+  }
+
+  /** So many messages more. */
+  async grow(count) {
+    let left = count;
+    const sender = async () => {
+      for (; left > 0; left -= 1) await this.alice.say(this.room);
+    };
+    await Promise.all(Array.from({ length: IN_A_HURRY }, sender));
   }
 
   /** Messages in a second that everybody has seen. */
