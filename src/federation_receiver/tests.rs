@@ -5,3 +5,4 @@ mod gaps;
 mod keys;
 mod lies;
 mod scene;
+mod space;
