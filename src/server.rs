@@ -35,7 +35,7 @@ use crate::{
     room_server::RoomServer,
     signal::Signal,
     sync::Turns,
-    to_device::Inboxes,
+    to_device::{Inboxes, ReceivedMessages},
     transactions::Transactions,
     typing::Typing,
 };
@@ -85,6 +85,7 @@ pub struct Server {
     pub(crate) key_counts: KnownCounts,
     pub(crate) repeated_claims: RefCell<RepeatedClaims>,
     pub(crate) inboxes: Inboxes,
+    pub(crate) received_messages: ReceivedMessages,
     pub(crate) sync_turns: Turns,
     pub(crate) started_at: u64,
     /// When the last room was made: two rooms of one moment and maker could have one ID.
@@ -141,6 +142,7 @@ impl Server {
             media: MediaInMemory::default(),
             started_at: ports.clock.now(),
             boot: boot(&*ports.entropy),
+            received_messages: ReceivedMessages::new(&ports.store),
             ports,
             config,
             identity,

@@ -6,3 +6,4 @@ mod keys;
 mod lies;
 mod scene;
 mod space;
+mod strangers;
