@@ -361,7 +361,7 @@ fn an_attempt_to_close_a_gap_ends_in_time() {
     scene.peers.batch.set(1);
     let ids: Vec<_> = (0..100).map(|serial| scene.message(&serial.to_string())).collect();
     scene.network.carried();
-    scene.network.treat(|_| Treatment::Late(59_000, Box::new(Treatment::Carry)));
+    scene.network.treat(|_| Treatment::Late(49_000, Box::new(Treatment::Carry)));
     scene.send(A, &[&ids[99]]);
     let gap = (scene.room().id.clone(), ruma::ServerName::parse(A).unwrap());
     let server = scene.server();
