@@ -31,7 +31,7 @@ use std::{
 
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
-use ruma::{OwnedEventId, OwnedServerName, RoomId};
+use ruma::{OwnedEventId, OwnedServerName, RoomId, ServerName};
 
 pub(crate) use self::{
     check::{Unchecked, check, check_by, check_told, wanted_keys},
@@ -47,12 +47,14 @@ use self::{
     transactions::ReceivedTransactions,
     waiting::Waiting,
 };
-use crate::{error::Error, locks::Locks, ports::Store, server::Server};
+use crate::{error::Error, locks::Locks, ports::Store, room_server::Room, server::Server, server_acl};
 
 /// The federation receiver's memory.
 pub(crate) struct Receiver {
     waiting: Waiting,
     schedule: RefCell<Schedule>,
+    /// Gaps of rooms into which the server is being brought.
+    awaiting_entry: RefCell<BTreeSet<GapId>>,
     /// Wakes the task that closes gaps.
     waker: RefCell<Option<oneshot::Sender<()>>>,
     pub(crate) transactions: ReceivedTransactions,
@@ -69,6 +71,7 @@ impl Receiver {
         Ok(Self {
             waiting,
             schedule: RefCell::new(schedule),
+            awaiting_entry: RefCell::default(),
             waker: RefCell::default(),
             transactions: ReceivedTransactions::new(store),
             origins: Locks::default(),
@@ -76,7 +79,7 @@ impl Receiver {
     }
 
     /// Something was heard from a server: what it sent before may be placed now.
-    pub(crate) fn heard_from(&self, now: u64, origin: &ruma::ServerName) {
+    pub(crate) fn heard_from(&self, now: u64, origin: &ServerName) {
         self.heard(now, &self.waiting.gaps_of(origin));
     }
 
@@ -127,12 +130,53 @@ pub(crate) async fn run(server: Weak<Server>) {
 }
 
 async fn attempt(server: Rc<Server>, gap: GapId) {
+    if awaits_entry(&server, &gap.0).await.unwrap_or_default() {
+        resume_after_entry(&server, gap.clone());
+        server.receiver.schedule.borrow_mut().ended(server.now(), &gap, true, true);
+        return server.receiver.wake();
+    }
     let filled = attempted(&server, &gap).await.unwrap_or_default();
     server.receiver.schedule.borrow_mut().ended(server.now(), &gap, filled.progressed, filled.is_closed);
     server.receiver.wake();
 }
 
 async fn attempted(server: &Server, gap: &GapId) -> Result<Filled, Error> {
-    let Some(room) = server.rooms.room(&gap.0).await? else { return Ok(Filled::default()) };
-    fill(server, &room, gap).await
+    match server.rooms.room(&gap.0).await? {
+        Some(room) if is_heard(server, &room, &gap.1).await? => fill(server, &room, gap).await,
+        None if server.pending_joins.is_pending(&gap.0) => Ok(Filled::default()),
+        // What waited for this server to be in the room, or to know whom the room shuts out, has waited in vain.
+        _ => {
+            server.receiver.waiting.clear(gap).await?;
+            Ok(Filled { progressed: false, is_closed: true })
+        }
+    }
+}
+
+/// Whether this server is being brought into a room in which it is not yet.
+async fn awaits_entry(server: &Server, id: &RoomId) -> Result<bool, Error> {
+    if !server.federation.is_entering(id) {
+        return Ok(false);
+    }
+    match server.rooms.room(id).await? {
+        Some(room) => Ok(!server.rooms.is_resident(&room, server.identity.server_name()).await?),
+        None => Ok(true),
+    }
+}
+
+/// Sees to a gap when the server was brought into its room, or was not.
+fn resume_after_entry(server: &Rc<Server>, gap: GapId) {
+    if server.receiver.awaiting_entry.borrow_mut().insert(gap.clone()) {
+        let later = Rc::clone(server);
+        server.spawn(async move {
+            drop(later.federation.entering(&gap.0).await);
+            later.receiver.awaiting_entry.borrow_mut().remove(&gap);
+            later.receiver.heard(later.now(), &[gap]);
+        });
+    }
+}
+
+/// Whether the room does not shut the server out.
+async fn is_heard(server: &Server, room: &Room, origin: &ServerName) -> Result<bool, Error> {
+    let current = room.head().current;
+    server.rooms.ask(room, |view| server_acl::allows(view, current, origin)).await
 }

@@ -39,6 +39,7 @@ use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::backoff::Backoff;
+pub(crate) use self::greeting::shares_room;
 pub(crate) use self::notes::NODE_RECORD;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,

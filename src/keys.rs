@@ -11,6 +11,7 @@ pub(crate) mod newcomers;
 pub(crate) mod one_time;
 pub(crate) mod query;
 pub(crate) mod remote;
+pub(crate) mod repeated;
 pub(crate) mod signatures;
 pub(crate) mod signed;
 pub(crate) mod told;

@@ -21,6 +21,7 @@ mod gather;
 mod history;
 pub mod http;
 pub mod identity;
+mod kept_rows;
 mod key_backup;
 mod keys;
 mod locks;

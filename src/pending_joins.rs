@@ -24,6 +24,9 @@ use crate::{
     storage::{Batch, Key, KeyReader, Scan, Table},
 };
 
+/// So many joins are tried at a time: one that takes long does not hold up the others, and the servers that they ask are many.
+const AT_A_TIME: usize = 4;
+
 /// A join that waits, or that was refused in the end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PendingJoin {
@@ -49,8 +52,17 @@ type Id = (OwnedUserId, OwnedRoomId);
 
 /// The joins that wait, and when each is tried.
 pub(crate) struct PendingJoins {
-    waiting: RefCell<BTreeMap<Id, (Vec<OwnedServerName>, Backoff)>>,
+    waiting: RefCell<BTreeMap<Id, Waiting>>,
     woken: Signal,
+}
+
+#[derive(Default)]
+struct Waiting {
+    servers: Vec<OwnedServerName>,
+    backoff: Backoff,
+    /// When it was last tried, and whether it is being tried now.
+    tried_at: u64,
+    is_running: bool,
 }
 
 impl PendingJoins {
@@ -58,16 +70,16 @@ impl PendingJoins {
     pub(crate) async fn open(store: &dyn Store) -> Result<Self, Error> {
         let rows = store.scan(&Scan::prefix(Key::new(Table::PendingJoins))).await?;
         let waiting = rows.iter().filter_map(|row| read(&row.key, &row.value)).filter(|(_, join)| join.refused.is_none());
-        let waiting = waiting.map(|(id, join)| (id, (join.servers, Backoff::default()))).gather();
+        let waiting = waiting.map(|(id, join)| (id, Waiting { servers: join.servers, ..Waiting::default() })).gather();
         Ok(Self { waiting: RefCell::new(waiting), woken: Signal::default() })
     }
 
     /// Something was heard from a server: what waits for it is tried at once.
     pub(crate) fn heard_from(&self, name: &ServerName) {
         let mut waiting = self.waiting.borrow_mut();
-        let of_server: Vec<_> = waiting.values_mut().filter(|(servers, _)| servers.iter().any(|server| server == name)).collect();
+        let of_server: Vec<_> = waiting.values_mut().filter(|join| join.servers.iter().any(|server| server == name)).collect();
         if !of_server.is_empty() {
-            of_server.into_iter().for_each(|(_, backoff)| backoff.reset());
+            of_server.into_iter().for_each(|join| join.backoff.reset());
             self.woken.raise();
         }
     }
@@ -77,12 +89,25 @@ impl PendingJoins {
         self.woken.raise();
     }
 
-    fn due(&self, now: u64) -> Option<Id> {
-        self.waiting.borrow().iter().find(|(_, (_, backoff))| backoff.deadline(now).is_none()).map(|(id, _)| id.clone())
+    /// Whether somebody waits to be let into a room.
+    pub(crate) fn is_pending(&self, room: &RoomId) -> bool {
+        self.waiting.borrow().keys().any(|(_, pending)| pending == room)
+    }
+
+    /// The join to be tried next, which counts as running from here on: the one that was tried longest ago.
+    fn begin(&self, now: u64) -> Option<Id> {
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.values().filter(|join| join.is_running).count() >= AT_A_TIME {
+            return None;
+        }
+        let due = waiting.iter_mut().filter(|(_, join)| !join.is_running && join.backoff.deadline(now).is_none());
+        let (id, join) = due.min_by_key(|(_, join)| join.tried_at)?;
+        (join.is_running, join.tried_at) = (true, now);
+        Some(id.clone())
     }
 
     fn next_deadline(&self, now: u64) -> Option<u64> {
-        self.waiting.borrow().values().filter_map(|(_, backoff)| backoff.deadline(now)).min()
+        self.waiting.borrow().values().filter(|join| !join.is_running).filter_map(|join| join.backoff.deadline(now)).min()
     }
 }
 
@@ -120,7 +145,7 @@ pub(crate) async fn keep(server: &Server, user: &UserId, located: &Located, reas
 fn wait(server: &Server, id: Id, servers: Vec<OwnedServerName>) {
     let mut backoff = Backoff::default();
     backoff.fail(server.now(), 0, u64::from_be_bytes(server.random()));
-    server.pending_joins.waiting.borrow_mut().insert(id, (servers, backoff));
+    server.pending_joins.waiting.borrow_mut().insert(id, Waiting { servers, backoff, ..Waiting::default() });
     server.pending_joins.wake();
 }
 
@@ -149,8 +174,8 @@ pub(crate) async fn run(server: Weak<Server>) {
         let (woken, clock, deadline) = {
             let Some(server) = server.upgrade().filter(|server| !server.is_stopping()) else { return };
             let woken = server.pending_joins.woken.raised();
-            while let Some(id) = server.pending_joins.due(server.now()).filter(|_| !server.is_stopping()) {
-                attempt(&server, &id).await;
+            while let Some(id) = server.pending_joins.begin(server.now()) {
+                server.spawn(attempt(Rc::clone(&server), id));
             }
             let now = server.now();
             let deadline = server.pending_joins.next_deadline(now).map(|deadline| deadline.saturating_sub(now));
@@ -163,19 +188,21 @@ pub(crate) async fn run(server: Weak<Server>) {
     }
 }
 
-async fn attempt(server: &Server, id: &Id) {
-    let tried = try_again(server, id).await;
+async fn attempt(server: Rc<Server>, id: Id) {
+    let tried = try_again(&server, &id).await;
     let (now, random) = (server.now(), u64::from_be_bytes(server.random()));
     let mut waiting = server.pending_joins.waiting.borrow_mut();
     match tried {
-        Ok(true) => drop(waiting.remove(id)),
+        Ok(true) => drop(waiting.remove(&id)),
         // Somebody is away still, or the storage failed and may work again.
         Ok(false) | Err(_) => {
-            if let Some((_, backoff)) = waiting.get_mut(id) {
-                backoff.fail(now, 0, random);
+            if let Some(join) = waiting.get_mut(&id) {
+                join.backoff.fail(now, 0, random);
+                join.is_running = false;
             }
         }
     }
+    server.pending_joins.wake();
 }
 
 /// Tries a join again, and says whether that was the last time.

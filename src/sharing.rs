@@ -16,6 +16,9 @@ use crate::{
     storage::{KeyReader, Scan},
 };
 
+/// So many rows are looked up at once, of users in rooms.
+const MAX_LOOKED_UP: usize = 1_000;
+
 /// Those of the users who are joined to one of the rooms.
 pub(crate) async fn in_rooms(server: &Server, rooms: &[RoomNumber], users: BTreeSet<OwnedUserId>) -> Result<BTreeSet<OwnedUserId>, Error> {
     let keys: Vec<_> = users.iter().flat_map(|user| rooms.iter().map(|room| member_key(*room, "join", user))).collect();
@@ -64,5 +67,16 @@ pub(crate) async fn seen(server: &Server, users: BTreeSet<OwnedUserId>) -> Resul
     for local in server.accounts.active_users().await? {
         rooms.extend(joined_rooms(server, &local).await?);
     }
-    in_rooms(server, &rooms.into_iter().collect::<Vec<_>>(), users).await
+    let rooms: Vec<_> = rooms.into_iter().collect();
+    let (mut unknown, mut seen) = (users, BTreeSet::new());
+    // Many users are looked for in one room after the other: most of them are in the first.
+    for rooms in rooms.chunks((MAX_LOOKED_UP / unknown.len().max(1)).max(1)) {
+        let found = in_rooms(server, rooms, unknown.clone()).await?;
+        unknown.retain(|user| !found.contains(user));
+        seen.extend(found);
+        if unknown.is_empty() {
+            break;
+        }
+    }
+    Ok(seen)
 }

@@ -8,7 +8,7 @@
 mod inbox;
 mod receive;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -17,10 +17,11 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use self::{
     inbox::{Inbox, Inboxes, forget_delivered, inbox},
-    receive::receive,
+    receive::{ReceivedMessages, receive},
 };
 use crate::{
     error::Error,
+    gather::Gather,
     keys::remote::by_server,
     log::{Output, Positions},
     ports::Store,
@@ -120,16 +121,25 @@ impl Recipients {
         Ok(Self { devices, _locks: locks })
     }
 
-    /// Leaves out devices whose inboxes are full, where the sender and the device's user share no room.
-    async fn leave_out_full(&mut self, server: &Server, sender: &UserId) -> Result<(), Error> {
+    /// Leaves out devices whose inboxes are full, where the sender and the device's user share no room. Returns whether they do anywhere.
+    ///
+    /// Who shares a room costs a look-up for each user; a full inbox is many messages, which are read for strangers alone.
+    async fn leave_out_full(&mut self, server: &Server, sender: &UserId) -> Result<bool, Error> {
+        let users: BTreeSet<_> = self.devices.iter().map(|(user, ..)| user.clone()).gather();
+        let mut known = BTreeSet::new();
+        for user in users {
+            if share_room(server, &user, sender).await? {
+                known.insert(user);
+            }
+        }
         for place in (0..self.devices.len()).rev() {
-            let Some((user, device, _)) = self.devices.get(place) else { continue };
+            let Some((user, device, _)) = self.devices.get(place).filter(|(user, ..)| !known.contains(user)) else { continue };
             let kept = server.ports.store.scan(&Scan::prefix(inbox_prefix(user, device)).limited(STRANGERS_INBOX)).await?;
-            if kept.len() == STRANGERS_INBOX && !share_room(server, user, sender).await? {
+            if kept.len() == STRANGERS_INBOX {
                 self.devices.remove(place);
             }
         }
-        Ok(())
+        Ok(!known.is_empty())
     }
 
     fn write(&self, sender: &UserId, kind: &str, positions: &mut Positions, batch: &mut Batch) {

@@ -7,9 +7,13 @@
 
 mod support;
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::{Mutex, PoisonError},
+};
 
 use inglenook::http::{Body, Method, Request};
+use peak_alloc::PeakAlloc;
 use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
 use ruma::CanonicalJsonValue;
 use serde_json::{Value, json};
@@ -21,6 +25,18 @@ use support::{
 
 /// What one request may write at most: some events and what belongs to them.
 const MOST_BYTES: usize = 256 << 10;
+
+/// What one request may take of the memory at most, at one time: so much for what belongs to its room, and so often what it weighs itself
+/// for what is made of it. (JSON that is parsed weighs many times what it does as text.)
+const MOST_MEMORY: usize = 8 << 20;
+const MOST_MEMORY_FOR_A_BYTE: usize = 16;
+
+/// Counts what is allocated.
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+/// Held by whoever looks at the memory, or takes much of it.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// What is done to a JSON value: the way down to a place in it, and what is put there.
 #[derive(Clone, Debug)]
@@ -185,7 +201,12 @@ impl World {
     fn check(&self, request: Request) {
         let what = format!("{} {}", request.method.as_str(), request.target());
         self.host.store.take_work();
+        let weight = if let Body::Bytes(bytes) = &request.body { bytes.len() } else { 0 };
+        let before = MEMORY.current_usage();
+        MEMORY.reset_peak_usage();
         let answer = self.host.federation(request);
+        let taken = MEMORY.peak_usage().saturating_sub(before);
+        assert!(taken <= MOST_MEMORY + MOST_MEMORY_FOR_A_BYTE * weight, "{what} of {weight} bytes took {taken} bytes of memory");
         assert!(answer.status < 500, "{what} is answered by {} {}", answer.status, answer.body);
         assert!(answer.status == 200 || answer.body["errcode"].is_string(), "{what} is refused without a code");
         let written = self.host.store.take_work().bytes_written;
@@ -208,13 +229,14 @@ proptest! {
     #[test]
     fn requests_that_are_almost_right_harm_nobody(sample in 0..100_usize, changes in vec(change(), 1..3), early in any::<bool>()) {
         thread_local!(static WORLD: World = World::new());
-        let corpus = corpus();
+        let (corpus, _alone) = (corpus(), ALONE.lock().unwrap_or_else(PoisonError::into_inner));
         WORLD.with(|world| world.check(world.request(&corpus[sample % corpus.len()], &changes, early)));
     }
 
     #[test]
     fn any_header_of_authorisation_is_read_or_refused(header in "(X-Matrix )?[a-zA-Z0-9 ,=\":.@\\\\\\u{0}-\\u{ff}]{0,200}") {
         thread_local!(static HOST: Host = Host::new());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         HOST.with(|host| {
             let mut request = Request::new(Method::Get, "/_matrix/federation/v1/publicRooms");
             request.headers.insert("authorization".into(), header);
@@ -225,6 +247,7 @@ proptest! {
 
 #[test]
 fn the_corpus_is_right_as_it_is() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let world = World::new();
     let answers: Vec<_> = corpus().iter().map(|sample| world.host.federation(world.request(sample, &[], true))).collect();
     for (sample, answer) in corpus().iter().zip(&answers) {

@@ -306,3 +306,30 @@ fn a_join_whose_answer_was_lost_is_not_given_up_for_what_others_say() {
         assert_eq!(network[host].state(user, &room, "m.room.member", &bob.id).ok().body["membership"], "join");
     }
 }
+
+/// Whoever is asked for one room and does not answer has nobody wait for another room.
+#[test]
+fn a_join_that_takes_long_does_not_hold_up_others() {
+    let network = Network::of_keys(3);
+    let bob = network[2].register("bob");
+    let mut rooms: Vec<_> =
+        (0..2).map(|host| (network[host].create_room(&network[host].register("u"), json!({ "preset": "public_chat" })), host)).collect();
+    // In the order in which they are kept.
+    rooms.sort();
+    let (slow, quick) = (rooms[0].clone(), rooms[1].clone());
+    for (room, host) in &rooms {
+        network.cut(*host, 2);
+        join_via(&network[2], &bob, room, &[network[*host].name()]).refused(502, "M_UNREACHABLE");
+    }
+    let name = network[slow.1].name();
+    network.treat(move |carried: &Carried| match carried.to == name && carried.target.contains("make_join") {
+        true => Treatment::Late(3_600_000, Box::new(Treatment::Lose)),
+        false => Treatment::Carry,
+    });
+    network.heal(0, 2);
+    network.heal(1, 2);
+    network.advance_in_steps(1_000, 10);
+    let joined = network[2].sync(&bob, None)["rooms"]["join"].clone();
+    assert!(joined.get(&quick.0).is_some() && joined.get(&slow.0).is_none());
+    assert_eq!(network[2].get(&bob, PENDING).ok().body["pending_joins"][0]["room_id"], slow.0);
+}

@@ -143,6 +143,7 @@ fn a_server_that_the_room_shuts_out_gets_nothing() {
         format!("/v1/state_ids/{room_path}?event_id={event_path}"),
         format!("/v1/event_auth/{room_path}/{event_path}"),
         format!("/v1/backfill/{room_path}?v={event_path}&limit=1"),
+        format!("/v1/timestamp_to_event/{room_path}?ts=1&dir=f"),
     ] {
         peer.get(host, &target).refused(403, "M_FORBIDDEN");
     }
@@ -153,6 +154,16 @@ fn a_server_that_the_room_shuts_out_gets_nothing() {
     for path in ["/v1/send_leave", "/v2/send_leave", "/v1/send_join", "/v2/send_join", "/v1/send_knock"] {
         peer.put(host, &format!("{path}/{room_path}/{}", encode(&id)), &event).refused(403, "M_FORBIDDEN");
     }
+    let signed = json!({ "mxid": bob, "token": "t", "signatures": {} });
+    let content = json!({ "membership": "invite", "third_party_invite": { "display_name": "b", "signed": signed } });
+    let exchange = json!({ "type": "m.room.member", "room_id": room, "sender": alice.id, "state_key": bob, "content": content });
+    let answer = peer.put(host, &format!("/v1/exchange_third_party_invite/{room_path}"), &exchange);
+    answer.refused(403, "M_FORBIDDEN");
+    assert!(answer.body["error"].as_str().unwrap().contains("shuts"), "{}", answer.body);
+    let transaction = json!({ "origin": peer.name(), "origin_server_ts": 1, "pdus": [event] });
+    let told = peer.put(host, "/v1/send/t", &transaction).ok().body;
+    assert!(told["pdus"][&id]["error"].as_str().unwrap().contains("shuts"), "{told}");
+    assert_eq!(host.state(&alice, &room, "m.room.member", &bob).ok().body["membership"], "join");
 }
 
 #[test]

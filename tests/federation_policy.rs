@@ -186,6 +186,42 @@ fn what_comes_without_a_recommendation_is_asked_about() {
     assert!(scene.send_to(0, &event)["pdus"][&id] == json!({}) && scene.sees(0, &scene.alice, &id), "and does so for itself");
 }
 
+/// A server sends events of several rooms at once; one room's policy server takes its time.
+#[test]
+fn the_policy_server_of_one_room_does_not_hold_up_the_others() {
+    let scene = protected();
+    let (host, eve) = (&scene.network[1], scene.peer.user("eve"));
+    // The other room comes second in any order.
+    let mut rooms = (0..100).map(|_| host.create_room(&scene.bob, json!({ "preset": "public_chat" })));
+    let other = rooms.find(|other| *other > scene.room).unwrap();
+    scene.peer.join(host, &other, &eve);
+    let last = host.send(&scene.bob, &other, "hello");
+    let state = scene.peer.get(host, &format!("/v1/state/{}?event_id={}", encode(&other), encode(&last))).ok().body;
+    let id_of = |kind: &str, key: &str| {
+        let found = state["pdus"].as_array().unwrap().iter().find(|pdu| pdu["type"] == kind && pdu["state_key"] == key).unwrap();
+        support::peer::id_of(found, "12")
+    };
+    let auth = [id_of("m.room.power_levels", ""), id_of("m.room.member", &eve)];
+    let (quick, quick_event) = scene.peer.sign(message(&other, &eve, &[last], &auth, 20), "12");
+    let (slow, slow_event) = scene.unrecommended();
+    scene.network.treat(|carried: &Carried| match carried.target.as_str() {
+        "/_matrix/policy/v1/sign" => Treatment::Late(10_000, Box::new(Treatment::Carry)),
+        _ => Treatment::Carry,
+    });
+    let body = json!({ "origin": scene.peer.name(), "origin_server_ts": 1, "pdus": [slow_event, quick_event] });
+    let request = scene.peer.request(host, Method::Put, "/_matrix/federation/v1/send/t", Some(&body));
+    let server = std::rc::Rc::clone(&host.server());
+    host.drive(async move { assert_eq!(server.federation(request).await.status, 200) });
+    scene.network.run();
+    let sees = |room: &str, id: &str| {
+        let target = support::room_path(room, &format!("event/{}", encode(id)));
+        host.get(&scene.bob, &target).status == 200
+    };
+    assert!(sees(&other, &quick) && !sees(&scene.room, &slow));
+    scene.network.advance(10_000);
+    assert!(sees(&scene.room, &slow));
+}
+
 #[test]
 fn what_is_not_recommended_is_soft_failed() {
     let scene = protected();

@@ -347,3 +347,41 @@ fn signatures_are_asked_for_before_anything_else() {
         scene.check(&operation.id, altered).refused(401, "M_UNAUTHORIZED");
     }
 }
+
+/// Operations that this server asks no other server for: clients and identity servers ask for the first two, and whoever carries its requests
+/// finds the way.
+const NOT_ASKED: [&str; 3] = ["exchangeOpenIdToken", "onBindThirdPartyIdentifier", "getWellKnown"];
+
+/// Whether some of the sources that speak to other servers names the operation.
+fn is_asked(sources: &[String], path: &str) -> bool {
+    let before_parameters = path.split("/{").next().unwrap_or(path);
+    let endpoint = before_parameters.strip_prefix("/_matrix/federation/").unwrap_or(before_parameters);
+    let name = endpoint.rsplit('/').next().unwrap_or(endpoint);
+    let mut ends = ["\"", "/", "?"].into_iter().map(|end| format!("{endpoint}{end}")).chain([format!("\"{name}\"")]);
+    ends.any(|text| sources.iter().any(|source| source.contains(&text)))
+}
+
+#[test]
+fn the_operations_that_are_asked_of_others_are_known() {
+    let Some(document) = federation_document() else { return };
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders: Vec<_> =
+        ["federation", "federation_receiver", "federation_sender", "identity", "keys", "relays"].map(|name| root.join(name)).into();
+    let mut sources = vec![std::fs::read_to_string(root.join("policy_servers.rs")).unwrap()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("tests") {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                // What tests say is behind this.
+                let source = std::fs::read_to_string(entry).unwrap();
+                sources.push(source.split("#[cfg(test)]").next().unwrap().to_owned());
+            }
+        }
+    }
+    let comments = |source: &String| source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let sources: Vec<_> = sources.iter().map(comments).collect();
+    let not_asked: BTreeSet<_> =
+        document.operations.iter().filter(|operation| !is_asked(&sources, &operation.path)).map(|operation| &*operation.id).collect();
+    assert_eq!(not_asked, NOT_ASKED.into_iter().collect());
+}

@@ -46,5 +46,7 @@ struct KeyClaim {
 /// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim>
 async fn claim(call: Call) -> Result<Response, Error> {
     let KeyClaim { one_time_keys } = call.body()?;
-    Ok(Response::ok(&json!({ "one_time_keys": claim_local(&call.server, one_time_keys).await? })))
+    let server = &call.server;
+    let is_repeated = server.repeated_claims.borrow_mut().count(server.now(), call.origin()?, &one_time_keys)?;
+    Ok(Response::ok(&json!({ "one_time_keys": claim_local(server, one_time_keys, is_repeated).await? })))
 }

@@ -17,7 +17,10 @@ use crate::{
     error::Error,
     event::RawPdu,
     federation_receiver::{Edu, Received, receive_edus, receive_pdus},
-    federation_sender::received::{RECEIVED, note},
+    federation_sender::{
+        received::{RECEIVED, note},
+        shares_room,
+    },
     gather::Gather,
     http::{Body, Method, Response},
     server::Server,
@@ -83,15 +86,26 @@ async fn take(call: &Call, transaction: Transaction) -> Result<Response, Error> 
     }
     // What is no event has no ID under which the answer could speak of it.
     let events = transaction.pdus.iter().filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok()).collect();
-    let received = receive_pdus(server, origin, events).await?;
+    let received = receive_pdus(server, origin, events).await;
     let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
     let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
     server.receiver.heard_from(server.now(), origin);
     server.pending_joins.heard_from(origin);
+    let is_neighbour = shares_room(server, origin).await?;
+    if is_neighbour {
+        server.keys.keep_for_good([&**origin].into()).await?;
+    }
+    // Where there was no space for events, the transaction comes again, and the rest of it changes nothing then.
+    let received = received?;
     let body = answer(&received);
     // Who has told nothing that was taken leaves no trace either.
     if told || received.values().any(Result::is_ok) {
-        server.receiver.transactions.remember(origin, id, &body).await?;
+        let (transactions, now) = (&server.receiver.transactions, server.now());
+        if is_neighbour {
+            transactions.remember(origin, id, &body, now).await?;
+        } else {
+            transactions.remember_stranger(origin, id, &body, now).await?;
+        }
     }
     Ok(Response::ok(&body))
 }

@@ -55,6 +55,9 @@ pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arri
             Err(error) => return Err(error),
         }
     }
+    let residents = server.rooms.residents(room).await?;
+    let authors = ordered.iter().map(|arrival| arrival.event.pdu().sender.server_name());
+    server.keys.keep_for_good(authors.filter(|name| residents.contains_key(*name)).gather()).await?;
     Ok(outcomes)
 }
 

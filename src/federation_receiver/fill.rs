@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
+use futures_util::FutureExt;
 use ruma::{EventId, OwnedEventId, ServerName};
 
 use super::{
@@ -12,11 +13,11 @@ use super::{
     helpers::Helpers,
     merge::merge,
     schedule::GapId,
-    told_state::{absent, fetch_single, store, told_state},
+    told_state::{absent, ask_state, fetch_single, store, take_state},
 };
 use crate::{
     error::Error,
-    event::CheckedPdu,
+    event::{CheckedPdu, RawPdu},
     gather::Gather,
     policy_servers::recommended,
     room_server::{Room, Verdict, stored::Status},
@@ -112,7 +113,7 @@ impl Filling<'_> {
             if wanted.is_empty() {
                 break;
             }
-            let told = fetch_single(self.server, self.room, &peer, &wanted).await;
+            let told = self.fetch_single(&peer, &wanted).await;
             for event in check(self.server, (&self.room.id, &self.room.version), told).await.into_iter().flatten() {
                 if event.pdu().room_id == self.room.id && wanted.remove(&event.pdu().event_id) {
                     self.gap.insert(Arrival { event, row: None });
@@ -120,6 +121,12 @@ impl Filling<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Those of the events that a server gives in time.
+    async fn fetch_single(&self, peer: &ServerName, wanted: &BTreeSet<OwnedEventId>) -> Vec<RawPdu> {
+        let asking = fetch_single(self.server, self.room, peer, wanted).map(Ok);
+        self.helpers.ask(peer, asking).await.unwrap_or_default()
     }
 
     /// Asks for the events before those that wait, until something that is known is reached or there were enough rounds.
@@ -140,7 +147,8 @@ impl Filling<'_> {
         let mut latest = self.gap.builders_on(missing);
         latest.truncate(MAX_MISSING);
         for peer in self.helpers.present() {
-            let answer = ask::missing_events(self.server, &peer, &self.room.id, &earliest, &latest, min_depth).await;
+            let asking = ask::missing_events(self.server, &peer, &self.room.id, &earliest, &latest, min_depth);
+            let answer = self.helpers.ask(&peer, asking).await;
             let Some(events) = self.helpers.heard(&peer, answer)? else { continue };
             let checked = check(self.server, (&self.room.id, &self.room.version), events).await.into_iter().flatten();
             let of_room = checked.filter(|event| event.pdu().room_id == self.room.id).collect();
@@ -183,7 +191,8 @@ impl Filling<'_> {
         let named_by = events.iter().find(|arrival| arrival.event.pdu().auth_events.iter().any(|id| wanted.contains(id)));
         let Some(event) = named_by else { return Ok(()) };
         for peer in self.helpers.present() {
-            let answer = ask::event_auth(self.server, &peer, &self.room.id, &event.event.pdu().event_id).await;
+            let asking = ask::event_auth(self.server, &peer, &self.room.id, &event.event.pdu().event_id);
+            let answer = self.helpers.ask(&peer, asking).await;
             if let Some(chain) = self.helpers.heard(&peer, answer)? {
                 return store(self.server, self.room, chain).await;
             }
@@ -201,7 +210,7 @@ impl Filling<'_> {
             }
             let mut fetched = Vec::new();
             for peer in self.helpers.present() {
-                fetched = fetch_single(self.server, self.room, &peer, &wanted).await;
+                fetched = self.fetch_single(&peer, &wanted).await;
                 if !fetched.is_empty() {
                     break;
                 }
@@ -250,7 +259,11 @@ impl Filling<'_> {
         let peers = self.helpers.present_beginning_with(&own_server);
         let mut refusals = 0;
         for peer in &peers {
-            let told = told_state(self.server, self.room, peer, id).await;
+            let asked = self.helpers.ask(peer, ask_state(self.server, self.room, peer, id)).await;
+            let told = match asked {
+                Ok(asked) => take_state(self.server, self.room, asked).await,
+                Err(error) => Err(error),
+            };
             let Some(state) = self.helpers.heard(peer, told)? else { continue };
             refusals += 1;
             // By telling a wrong state, a server could have others' events refused here for ever.

@@ -1,19 +1,35 @@
 //! Who is asked for what is missing: servers that are likely to have it, and that have answered so far.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
 
+use futures_util::{
+    FutureExt,
+    future::{Either, select},
+};
 use ruma::{OwnedServerName, ServerName};
 
-use crate::{arrange::Arrange, error::Error, federation::is_away, room_server::Room, server::Server};
+use crate::{
+    arrange::Arrange,
+    error::Error,
+    federation::is_away,
+    ports::{Clock, TransportError},
+    room_server::Room,
+    server::Server,
+};
 
 /// So many servers are asked for one thing at most.
 const MAX_HELPERS: usize = 5;
+
+/// For so long they are asked in one attempt, in milliseconds: whoever has it tells it sooner, and others' gaps wait for their turn.
+const PATIENCE_MILLIS: u64 = 120_000;
 
 /// The servers that are asked while one gap is closed.
 pub(super) struct Helpers {
     own_name: OwnedServerName,
     names: Vec<OwnedServerName>,
     away: RefCell<BTreeSet<OwnedServerName>>,
+    clock: Rc<dyn Clock>,
+    until: u64,
 }
 
 impl Helpers {
@@ -25,7 +41,8 @@ impl Helpers {
         let names = [origin.to_owned()].into_iter().chain(others.into_iter().map(|(name, _)| name.clone()));
         let own_name = server.identity.server_name().clone();
         let names = names.filter(|name| *name != own_name).take(MAX_HELPERS).collect();
-        Ok(Self { own_name, names, away: RefCell::default() })
+        let clock = Rc::clone(&server.ports.clock);
+        Ok(Self { own_name, names, away: RefCell::default(), until: clock.now() + PATIENCE_MILLIS, clock })
     }
 
     /// Those that have not been found to be away.
@@ -45,6 +62,17 @@ impl Helpers {
         self.names.iter().all(|other| other == name)
     }
 
+    /// What a server is asked, as long as there is time. It may be given up anywhere: it must write nothing.
+    pub(super) async fn ask<T>(&self, name: &ServerName, asking: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let time = self.until.saturating_sub(self.clock.now());
+        if time > 0
+            && let Either::Left((answer, _)) = select(asking.boxed_local(), self.clock.sleep(time)).await
+        {
+            return answer;
+        }
+        Err(TransportError::TimedOut(name.to_string()).into())
+    }
+
     /// The answer, if there is one; a server that gave none because it is away is asked no more.
     pub(super) fn heard<T>(&self, name: &ServerName, answer: Result<T, Error>) -> Result<Option<T>, Error> {
         match answer {
@@ -59,7 +87,8 @@ impl Helpers {
         }
     }
 
+    /// Nobody is there any more when the time is up.
     fn is_away(&self, name: &ServerName) -> bool {
-        self.away.borrow().contains(name)
+        self.clock.now() >= self.until || self.away.borrow().contains(name)
     }
 }

@@ -5,13 +5,17 @@ use std::{
     rc::Rc,
 };
 
+use futures_util::{FutureExt, StreamExt, stream};
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 
 use super::{
+    awaits_entry,
     check::{Unchecked, check},
     deliver::{Arrival, Outcome, deliver},
+    is_heard,
     merge::merge,
     outside::receive_outside,
+    schedule::GapId,
     waiting::NewWaiting,
 };
 use crate::{
@@ -20,13 +24,21 @@ use crate::{
     gather::Gather,
     room_server::{Room, cover::has_place},
     server::Server,
-    server_acl,
 };
+
+/// So many rooms of a transaction are looked at side by side: what one of them waits for does not hold up the others.
+const ROOMS_AT_A_TIME: usize = 10;
+
+/// When a server for whose events there is no space may come again, in milliseconds: by then what waits was tried to be placed.
+const PAUSE_MILLIS: u64 = 60_000;
+
+pub(super) const NOT_HERE: &str = "This server is not in that room.";
 
 /// What became of events: those that this server has or keeps, and why it does not have the others.
 pub(crate) type Received = BTreeMap<OwnedEventId, Result<(), String>>;
 
-/// Takes in events of any rooms. What has no ID in the version of its room, and what is of no room, is left out.
+/// Takes in events of any rooms. What has no ID in the version of its room, and what is of no room, is left out. Where this fails, some
+/// of them may have been taken; they do no harm when they come again.
 pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: Vec<RawPdu>) -> Result<Received, Error> {
     let mut by_room: BTreeMap<OwnedRoomId, Vec<RawPdu>> = BTreeMap::new();
     for raw in events {
@@ -34,22 +46,23 @@ pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: V
             by_room.entry(room).or_default().push(raw);
         }
     }
+    let receiving = by_room.into_iter().map(|(room, events)| async move { receive_in(server, origin, &room, events).await }.boxed_local());
+    // All come to their end, whatever becomes of one: a commit that is dropped halfway would leave memory behind the disk.
+    let results: Vec<_> = stream::iter(receiving).buffer_unordered(ROOMS_AT_A_TIME).collect().await;
     let mut received = Received::new();
-    for (room, events) in by_room {
-        received.extend(receive_in(server, origin, &room, events).await?);
+    for result in results {
+        received.extend(result?);
     }
     Ok(received)
 }
 
 async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: Vec<RawPdu>) -> Result<Received, Error> {
-    if server.federation.is_entering(id) {
-        // The others know of the join before this server does: what they send of the room follows it.
-        drop(server.federation.entering(id).await);
+    if awaits_entry(server, id).await? {
+        return keep_until_entered(server, origin, id, &events).await;
     }
-    let Some(room) = server.rooms.room(id).await? else { return Ok(refused_without_room(&events)) };
+    let Some(room) = server.rooms.room(id).await? else { return Ok(refused(events.iter().filter_map(probable_id), NOT_HERE)) };
     let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
-    let current = room.head().current;
-    if !server.rooms.ask(&room, |view| server_acl::allows(view, current, origin)).await? {
+    if !is_heard(server, &room, origin).await? {
         return Ok(refused(events.into_keys(), "The room shuts your server out."));
     }
     if server.rooms.residents(&room).await?.contains_key(server.identity.server_name()) {
@@ -59,15 +72,21 @@ async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: V
     }
 }
 
+/// The others know of a join before this server does: what they send of the room waits until it is here, or is not to come.
+async fn keep_until_entered(server: &Server, origin: &ServerName, id: &RoomId, events: &[RawPdu]) -> Result<Received, Error> {
+    let gap = (id.to_owned(), origin.to_owned());
+    let waiting: Vec<_> = events.iter().filter_map(|raw| Some(NewWaiting::unchecked(probable_id(raw)?, raw))).collect();
+    let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
+    keep(server, &gap, waiting, false).await?;
+    server.receiver.heard(server.now(), &[gap]);
+    Ok(received)
+}
+
 /// What is not known as an event of a room has the ID that it says, or the one of a recent room version: enough to tell its
 /// sender of which one is spoken.
-fn refused_without_room(events: &[RawPdu]) -> Received {
-    let version = RoomVersion::parse(crate::event::DEFAULT_ROOM_VERSION.as_str());
-    let id = |raw: &RawPdu| {
-        let told = raw.field("event_id").and_then(|id| id.as_str()).and_then(|id| ruma::EventId::parse(id).ok());
-        told.or_else(|| raw.event_id(version.as_ref()?).ok())
-    };
-    refused(events.iter().filter_map(id), "This server is not in that room.")
+fn probable_id(raw: &RawPdu) -> Option<OwnedEventId> {
+    let told = raw.field("event_id").and_then(|id| id.as_str()).and_then(|id| ruma::EventId::parse(id).ok());
+    told.or_else(|| raw.event_id(&RoomVersion::parse(crate::event::DEFAULT_ROOM_VERSION.as_str())?).ok())
 }
 
 pub(super) fn refused(ids: impl IntoIterator<Item = OwnedEventId>, why: &str) -> Received {
@@ -128,12 +147,18 @@ async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting
     }
     let gap = (room.id.clone(), origin.to_owned());
     let is_resident = server.rooms.residents(room).await?.contains_key(origin);
-    let ids: Vec<_> = waiting.iter().map(|event| event.id.clone()).collect();
-    let not_kept = server.receiver.waiting.add(&gap, waiting, is_resident).await?;
+    let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
+    let kept = keep(server, &gap, waiting, is_resident).await;
     server.receiver.heard(server.now(), &[gap]);
-    let received = |id: OwnedEventId| {
-        let kept = if not_kept.contains(&id) { Err("Too many events of your server wait for others.".to_owned()) } else { Ok(()) };
-        (id, kept)
-    };
-    Ok(ids.into_iter().map(received).gather())
+    kept.map(|()| received)
+}
+
+/// Keeps what waits. Where there is no space for it, its sender is to come again: an event of which it is told an error, it sends no more.
+async fn keep(server: &Server, gap: &GapId, waiting: Vec<NewWaiting>, is_resident: bool) -> Result<(), Error> {
+    let has_failed = |gap: &GapId| server.receiver.schedule.borrow().has_failed(gap);
+    if server.receiver.waiting.add(gap, waiting, is_resident, &has_failed).await? {
+        return Ok(());
+    }
+    let why = "Too many events of your server wait for others.";
+    Err(Error::refused(429, "M_LIMIT_EXCEEDED", why).with("retry_after_ms", PAUSE_MILLIS))
 }

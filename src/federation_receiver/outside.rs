@@ -7,7 +7,7 @@ use ruma::{OwnedEventId, OwnedUserId, ServerName, UserId};
 
 use super::{
     check::check,
-    intake::{Received, refused},
+    intake::{NOT_HERE, Received, refused},
 };
 use crate::{
     error::Error,
@@ -34,7 +34,7 @@ pub(super) async fn receive_outside(
             Ok(event) => note_end(server, origin, room, event).await?,
             Err(_) => false,
         };
-        received.extend(if ends { [(id, Ok(()))].into() } else { refused([id], "This server is not in that room.") });
+        received.extend(if ends { [(id, Ok(()))].into() } else { refused([id], NOT_HERE) });
     }
     Ok(received)
 }

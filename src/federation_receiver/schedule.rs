@@ -11,6 +11,9 @@ pub(super) type GapId = (OwnedRoomId, OwnedServerName);
 /// So many gaps are being closed at a time: others' requests and memory are not to be used up by one person's rooms.
 const MAX_RUNNING: usize = 8;
 
+/// So many of them may be of one server, which may take its time to answer.
+const MAX_RUNNING_OF_ORIGIN: usize = 2;
+
 /// After the first failure it is tried again after so long; each failure doubles it.
 const FIRST_PAUSE_MILLIS: u64 = 5_000;
 
@@ -63,22 +66,47 @@ impl Schedule {
         (gap.running, gap.again) = (false, false);
     }
 
-    /// The gaps to be closed now, which count as running from here on.
-    pub(super) fn begin(&mut self, now: u64) -> Vec<GapId> {
-        let running = self.gaps.values().filter(|gap| gap.running).count();
-        let mut due: Vec<_> = self.gaps.iter_mut().filter(|(_, gap)| !gap.running && gap.due <= now).collect();
-        due.arrange_by_key(|(_, gap)| gap.due);
-        due.truncate(MAX_RUNNING.saturating_sub(running));
-        due.iter_mut().for_each(|(_, gap)| gap.running = true);
-        due.into_iter().map(|(id, _)| id.clone()).collect()
+    /// Whether the last attempt to close a gap has placed nothing, and none runs now.
+    pub(super) fn has_failed(&self, id: &GapId) -> bool {
+        self.gaps.get(id).is_some_and(|gap| gap.failures > 0 && !gap.running)
     }
 
-    /// When the next gap is due; `None` while none is, or while as many are being closed as may be.
-    pub(super) fn next_deadline(&self) -> Option<u64> {
-        let running = self.gaps.values().filter(|gap| gap.running).count();
-        let due = self.gaps.values().filter(|gap| !gap.running).map(|gap| gap.due).min();
-        due.filter(|_| running < MAX_RUNNING)
+    /// The gaps to be closed now, which count as running from here on.
+    pub(super) fn begin(&mut self, now: u64) -> Vec<GapId> {
+        let mut running = self.running();
+        let mut due: Vec<_> = self.gaps.iter_mut().filter(|(_, gap)| !gap.running && gap.due <= now).collect();
+        due.arrange_by_key(|(_, gap)| gap.due);
+        let mut begun = Vec::new();
+        for ((room, origin), gap) in due {
+            if may_run(&running, origin) {
+                gap.running = true;
+                *running.entry(origin.clone()).or_default() += 1;
+                begun.push((room.clone(), origin.clone()));
+            }
+        }
+        begun
     }
+
+    /// When the next gap is due that may be closed then; `None` while there is none.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let running = self.running();
+        let waiting = self.gaps.iter().filter(|((_, origin), gap)| !gap.running && may_run(&running, origin));
+        waiting.map(|(_, gap)| gap.due).min()
+    }
+
+    /// How many gaps of each server are being closed.
+    fn running(&self) -> BTreeMap<OwnedServerName, usize> {
+        let mut running = BTreeMap::new();
+        for ((_, origin), _) in self.gaps.iter().filter(|(_, gap)| gap.running) {
+            *running.entry(origin.clone()).or_default() += 1;
+        }
+        running
+    }
+}
+
+fn may_run(running: &BTreeMap<OwnedServerName, usize>, origin: &OwnedServerName) -> bool {
+    let of_origin = running.get(origin).copied().unwrap_or_default();
+    of_origin < MAX_RUNNING_OF_ORIGIN && running.values().sum::<usize>() < MAX_RUNNING
 }
 
 #[cfg(test)]
@@ -136,10 +164,41 @@ mod tests {
         assert_eq!(schedule.next_deadline(), None);
     }
 
+    fn gap_of(room: u64, origin: u64) -> GapId {
+        (gap(&room.to_string()).0, ruma::ServerName::parse(format!("s{origin}.example")).unwrap())
+    }
+
+    #[test]
+    fn one_server_takes_up_few_of_the_places() {
+        let mut schedule = Schedule::default();
+        (0..20).for_each(|room| schedule.heard(room, &gap_of(room, 0)));
+        let first = schedule.begin(100);
+        assert_eq!((first.len(), schedule.next_deadline()), (MAX_RUNNING_OF_ORIGIN, None), "nothing is due that may begin");
+        schedule.heard(200, &gap_of(0, 1));
+        assert_eq!(schedule.next_deadline(), Some(200));
+        assert_eq!(schedule.begin(200), [gap_of(0, 1)], "whoever comes later does not wait");
+        schedule.ended(300, &first[0], false, false);
+        assert_eq!(schedule.begin(300), [gap_of(2, 0)], "and the others of the first get their turn");
+    }
+
+    #[test]
+    fn what_was_tried_in_vain_is_known() {
+        let (mut schedule, id) = (Schedule::default(), gap("r"));
+        schedule.heard(0, &id);
+        assert!(!schedule.has_failed(&id), "it was not tried yet");
+        schedule.begin(0);
+        schedule.ended(1, &id, false, false);
+        assert!(schedule.has_failed(&id) && !schedule.has_failed(&gap("other")));
+        schedule.begin(10_000);
+        assert!(!schedule.has_failed(&id), "it is being tried");
+        schedule.ended(10_001, &id, true, false);
+        assert!(!schedule.has_failed(&id));
+    }
+
     #[test]
     fn few_run_at_a_time_and_all_get_their_turn() {
         let mut schedule = Schedule::default();
-        (0..20).for_each(|room| schedule.heard(room, &gap(&room.to_string())));
+        (0..20).for_each(|room| schedule.heard(room, &gap_of(room, room)));
         let first = schedule.begin(100);
         assert_eq!((first.len(), schedule.next_deadline()), (MAX_RUNNING, None));
         schedule.ended(100, &first[0], false, false);

@@ -5,3 +5,5 @@ mod gaps;
 mod keys;
 mod lies;
 mod scene;
+mod space;
+mod strangers;

@@ -36,10 +36,28 @@ const AT_A_TIME: usize = 8;
 /// Fails where the server does not tell all of it: a state with holes is not the state. Events that it tells and that turn out
 /// to be none are no part of it for anybody.
 pub(crate) async fn told_state(server: &Server, room: &Rc<Room>, peer: &ServerName, event: &EventId) -> Result<Vec<ToldEvent>, Error> {
+    let asked = ask_state(server, room, peer, event).await?;
+    take_state(server, room, asked).await
+}
+
+/// A state as a server tells it: its IDs, and those of its events that are not here.
+pub(super) struct AskedState {
+    state: Vec<OwnedEventId>,
+    events: Vec<RawPdu>,
+}
+
+/// Asks a server for the state before an event, and writes nothing.
+pub(super) async fn ask_state(server: &Server, room: &Room, peer: &ServerName, event: &EventId) -> Result<AskedState, Error> {
     let ids = ask::state_ids(server, peer, &room.id, event).await?;
     let state = unique(ids.pdu_ids);
     let absent = absent(server, room, &unique(state.iter().cloned().chain(ids.auth_chain_ids))).await?;
     let events = fetch(server, room, peer, event, &absent).await?;
+    Ok(AskedState { state, events })
+}
+
+/// Stores what is not here of a state, and returns it.
+pub(super) async fn take_state(server: &Server, room: &Rc<Room>, asked: AskedState) -> Result<Vec<ToldEvent>, Error> {
+    let AskedState { state, events } = asked;
     let told: BTreeSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).gather();
     store(server, room, events).await?;
     let mut found = Vec::new();

@@ -23,6 +23,9 @@ const MAX_WAITING: usize = 2 * MAX_ITEMS;
 /// then the relay has lost it.
 const GRACE_MILLIS: u64 = 10 * 60_000;
 
+/// A destination whose last transaction took longer than this is slow, in milliseconds. Who takes in 50 events needs less.
+const SLOW_MILLIS: u64 = 5_000;
+
 /// One entry of the log that the destination is told of.
 pub(crate) type Item = (Position, Rc<Output>);
 
@@ -65,6 +68,9 @@ pub(crate) struct Destination {
     notes: Notes,
     /// The part of that which is under way.
     notes_under_way: Option<Notes>,
+    /// When a transaction for it was last done with, and whether that took long.
+    served_at: u64,
+    is_slow: bool,
     /// When it last sent something by itself, in milliseconds since the Unix epoch.
     heard_at: u64,
     /// Acknowledgements that it has got, and that need not be stored any more.
@@ -168,8 +174,24 @@ impl Destination {
     }
 
     /// Whether the destination has failed since it last answered.
-    pub(crate) fn is_failing(&self) -> bool {
+    fn is_failing(&self) -> bool {
         self.backoff.is_failing()
+    }
+
+    /// Whether the next transaction is likely to take long: the last one did, or failed.
+    pub(crate) fn is_sluggish(&self) -> bool {
+        self.is_slow || self.is_failing()
+    }
+
+    /// When a transaction for it was last done with.
+    pub(crate) fn served_at(&self) -> u64 {
+        self.served_at
+    }
+
+    /// A transaction that began at `begun_at` is done with, whatever came of it.
+    pub(crate) fn serve(&mut self, begun_at: u64, now: u64) {
+        self.served_at = now;
+        self.is_slow = now.saturating_sub(begun_at) > SLOW_MILLIS;
     }
 
     /// Something here is wrong, and may be right later.

@@ -72,6 +72,6 @@ pub(super) async fn neighbours(server: &Server) -> Result<Vec<ruma::OwnedServerN
 }
 
 /// Whether the other server is in a room with a local user.
-pub(super) async fn shares_room(server: &Server, other: &ServerName) -> Result<bool, Error> {
+pub(crate) async fn shares_room(server: &Server, other: &ServerName) -> Result<bool, Error> {
     Ok(!shared_rooms(server, other).await?.is_empty())
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    keys::remote::follow,
     log::Output,
     room_server::{Position, RoomNumber},
     server::Server,
@@ -56,6 +57,11 @@ async fn take(server: &Server, position: Position, output: Output) -> Result<(),
         sender.room_servers.borrow_mut().change(room, position, &federated.joined);
     }
     sender.indexed_upto.set(position.max(sender.indexed_upto.get()));
+    match follow(server, &output).await {
+        Err(error @ Error::Storage(_)) => return Err(error),
+        // Nothing that is wrong with somebody's devices may keep others from being told.
+        Ok(()) | Err(_) => {}
+    }
     let item = (position, Rc::new(output));
     let mut destinations = sender.destinations.borrow_mut();
     for name in servers.into_iter().filter(|name| name != server.identity.server_name()) {

@@ -13,6 +13,7 @@ use super::{
     transaction::{self, Content, id_of, id_of_notes},
 };
 use crate::{
+    arrange::Arrange,
     error::Error,
     federation_client::{PeerError, read},
     http::{Body, Method, Response},
@@ -25,8 +26,9 @@ use crate::{
 /// So many transactions are under way at a time, for all destinations together.
 const MAX_UNDER_WAY: usize = 16;
 
-/// So many of them may be for destinations that have failed: those that hang until they time out must not hold up the others.
-const MAX_UNDER_WAY_TO_FAILING: usize = 8;
+/// So many of them may be for destinations that have failed or are slow: those that hang, until they time out or nearly so, must not hold
+/// up the others.
+const MAX_UNDER_WAY_TO_SLUGGISH: usize = 8;
 
 /// So much is kept of what a destination says of an event that it has not taken: a sentence.
 const MAX_REASON_CHARS: usize = 200;
@@ -66,7 +68,7 @@ pub(super) async fn begin_all(server: &Server) -> Result<Vec<Ready>, Error> {
     Ok(begun)
 }
 
-/// The destinations whose turn it is, those that answer first.
+/// The destinations whose turn it is, those that answer soon first, and among them those that were served longest ago.
 fn due(server: &Server) -> Vec<OwnedServerName> {
     let (sender, now) = (&server.federation_sender, server.now());
     let mut destinations = sender.destinations.borrow_mut();
@@ -75,14 +77,15 @@ fn due(server: &Server) -> Vec<OwnedServerName> {
     }
     let has_any = |destination: &Destination| destination.has_work() || destination.has_notes() || destination.is_to_spread(now);
     let is_due = |destination: &Destination| has_any(destination) && destination.is_ready(now);
-    let of_kind = |failing: bool, most: usize| {
-        let under_way = |all: bool| destinations.values().filter(|each| each.is_under_way() && (all || each.is_failing())).count();
-        let free = most.saturating_sub(under_way(!failing));
-        let due = destinations.iter().filter(|(_, each)| each.is_failing() == failing && is_due(each));
-        due.take(free).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    let of_kind = |sluggish: bool, most: usize| {
+        let under_way = |all: bool| destinations.values().filter(|each| each.is_under_way() && (all || each.is_sluggish())).count();
+        let free = most.saturating_sub(under_way(!sluggish));
+        let mut due: Vec<_> = destinations.iter().filter(|(_, each)| each.is_sluggish() == sluggish && is_due(each)).collect();
+        due.arrange_by_key(|(_, each)| each.served_at());
+        due.into_iter().take(free).map(|(name, _)| name.clone()).collect::<Vec<_>>()
     };
     let mut due = of_kind(false, MAX_UNDER_WAY);
-    due.extend(of_kind(true, MAX_UNDER_WAY_TO_FAILING));
+    due.extend(of_kind(true, MAX_UNDER_WAY_TO_SLUGGISH));
     due
 }
 
@@ -241,6 +244,7 @@ impl Plan {
 impl Ready {
     /// Sends it and takes note of what becomes of it.
     pub(super) async fn send(self, server: Rc<Server>) {
+        let begun_at = server.now();
         let outcome = self.outcome(&server).await;
         let random = u64::from_le_bytes(server.random());
         let sender = &server.federation_sender;
@@ -252,7 +256,10 @@ impl Ready {
                 destination.finish_spreading(server.now(), random, &outcome, still);
             }
         };
-        sender.with(&self.to, finish);
+        sender.with(&self.to, |destination| {
+            destination.serve(begun_at, server.now());
+            finish(destination);
+        });
         sender.deliveries.raise();
         sender.woken.raise();
     }

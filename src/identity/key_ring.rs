@@ -30,6 +30,7 @@ use crate::{
     federation_client::FederationClient,
     gather::Gather,
     identity::Identity,
+    kept_rows::KeptRows,
     locks::Locks,
     parse,
     ports::{Clock, Store},
@@ -50,6 +51,9 @@ const AT_A_TIME: usize = 8;
 
 /// So many servers' keys are kept in memory; the others are read again.
 const KEPT: usize = 1_000;
+
+/// The keys of so many servers are stored that were never seen in a room, of up to 32 kB each.
+const KEPT_OF_STRANGERS: u64 = 256;
 
 /// A server, and the IDs of those of its keys that are wanted.
 type Wanted<'a> = (&'a ServerName, &'a BTreeSet<&'a str>);
@@ -75,6 +79,9 @@ pub(crate) struct KeyRing {
     /// When servers were asked last.
     asked: RefCell<BTreeMap<OwnedServerName, u64>>,
     asking: Locks<OwnedServerName>,
+    /// Servers that were found to be in a room since the start.
+    kept_for_good: RefCell<BTreeSet<OwnedServerName>>,
+    strangers: KeptRows,
 }
 
 impl KeyRing {
@@ -85,8 +92,9 @@ impl KeyRing {
         clock: Rc<dyn Clock>,
         notaries: Vec<OwnedServerName>,
     ) -> Self {
-        let (known, asked, asking) = Default::default();
-        Self { client, identity, store, clock, notaries, known, asked, asking }
+        let (known, asked, asking, kept_for_good) = Default::default();
+        let strangers = KeptRows::new(Rc::clone(&store), Table::ServerKeys, 0, KEPT_OF_STRANGERS, u64::MAX);
+        Self { client, identity, store, clock, notaries, known, asked, asking, kept_for_good, strangers }
     }
 
     /// What is known of the servers of these keys, from which the keys that were valid at some time can be had. For servers that were
@@ -170,8 +178,8 @@ impl KeyRing {
             return in_memory;
         }
         // What cannot be read can be asked for.
-        let row = self.store.get_many(&[row_key(server)]).await.ok()?.pop()??;
-        let known: KnownKeys = parse::json(&row).ok()?;
+        let rows = self.store.get_many(&[row_key(server), stranger_key(server)]).await.ok()?;
+        let known: KnownKeys = parse::json(&rows.into_iter().flatten().next()?).ok()?;
         self.keep(server, &known);
         Some(known)
     }
@@ -181,12 +189,43 @@ impl KeyRing {
         if let Some(known) = known {
             fresh.add(known.keys);
         }
-        let mut batch = Batch::relaxed();
-        batch.put_json(row_key(server), &fresh);
         // What is not stored is asked for again after the next start.
-        let _ = self.store.commit(batch).await;
+        let _ = self.store(server, &fresh).await;
         self.keep(server, &fresh);
         fresh
+    }
+
+    /// Anybody can make servers: what is stored of all that were never seen in a room is bounded.
+    async fn store(&self, server: &ServerName, keys: &KnownKeys) -> Result<(), Error> {
+        let mut batch = Batch::relaxed();
+        let rows = self.rows_of(server).await?;
+        if matches!(rows.as_slice(), [Some(_), ..]) || self.kept_for_good.borrow().contains(server) {
+            batch.put_json(row_key(server), keys);
+        } else {
+            if matches!(rows.as_slice(), [_, None]) {
+                self.strangers.add(&stranger_key(server), self.clock.now(), &mut batch).await?;
+            }
+            batch.put_json(stranger_key(server), keys);
+        }
+        Ok(self.store.commit(batch).await?)
+    }
+
+    /// Keeps the keys of servers that were seen in a room: what they have written is to be read when they are gone.
+    pub(crate) async fn keep_for_good(&self, servers: BTreeSet<&ServerName>) -> Result<(), Error> {
+        for server in servers.into_iter().filter(|server| self.keys_by_name(server).is_none()) {
+            let is_new = self.kept_for_good.borrow_mut().insert(server.to_owned());
+            if is_new && let [None, Some(keys)] = self.rows_of(server).await?.as_slice() {
+                let mut batch = Batch::relaxed();
+                batch.put(row_key(server), keys.as_slice());
+                batch.delete(stranger_key(server));
+                self.store.commit(batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows_of(&self, server: &ServerName) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        Ok(self.store.get_many(&[row_key(server), stranger_key(server)]).await?)
     }
 
     fn keep(&self, server: &ServerName, known: &KnownKeys) {
@@ -210,6 +249,11 @@ impl KeyRing {
             Either::Right(_) => None,
         }
     }
+}
+
+/// Where the keys of a server stand that was never seen in a room. What is vouched for stands behind the names of rooms.
+fn stranger_key(server: &ServerName) -> Key {
+    row_key(server).text("")
 }
 
 fn row_key(server: &ServerName) -> Key {

@@ -30,7 +30,7 @@ pub(crate) struct ClaimAnswer {
 /// Claims keys for a local client.
 pub(crate) async fn claim(server: &Server, claims: Claims, patience: Patience) -> Result<ClaimAnswer, Error> {
     let (local, remote) = remote::by_server(server, claims);
-    let mut answer = ClaimAnswer { one_time_keys: claim_local(server, local).await?, ..ClaimAnswer::default() };
+    let mut answer = ClaimAnswer { one_time_keys: claim_local(server, local, false).await?, ..ClaimAnswer::default() };
     let asking = remote.into_iter().map(|(destination, claims)| async {
         let answer = remote::claim(server, &destination, claims, patience).await;
         (destination, answer)
@@ -44,8 +44,9 @@ pub(crate) async fn claim(server: &Server, claims: Claims, patience: Patience) -
     Ok(answer)
 }
 
-/// Claims keys of local users, for whoever asks. Who is not local has none.
-pub(crate) async fn claim_local(server: &Server, claims: Claims) -> Result<Claimed, Error> {
+/// Claims keys of local users, for whoever asks; where one-time keys are spared, fallback keys of devices that have some. Who is not local has
+/// none.
+pub(crate) async fn claim_local(server: &Server, claims: Claims, is_sparing: bool) -> Result<Claimed, Error> {
     let store = &*server.ports.store;
     let mut locks = Vec::new();
     // In the order of the users, so that no two claims wait for each other.
@@ -56,7 +57,7 @@ pub(crate) async fn claim_local(server: &Server, claims: Claims) -> Result<Claim
     let mut claimed = Claimed::new();
     for (user, devices) in &claims {
         for (device, algorithm) in devices {
-            if let Some((name, key)) = one_time::take(store, user, device, algorithm, &mut batch).await? {
+            if let Some((name, key)) = one_time::take(store, user, (device, algorithm), is_sparing, &mut batch).await? {
                 claimed.entry(user.clone()).or_default().entry(device.clone()).or_default().insert(name, key);
             }
         }

@@ -202,26 +202,30 @@ pub(super) async fn replace_fallback(
     Ok(())
 }
 
-/// Takes a device's oldest one-time key of an algorithm, or its fallback key; the commit makes it so. Returns name and key.
+/// Takes a device's oldest one-time key of an algorithm, or its fallback key; the commit makes it so. Returns name and key. Where one-time keys
+/// are spared, the fallback key comes first.
 ///
 /// The user's lock must be held until the commit is done.
 pub(super) async fn take(
     store: &dyn Store,
     user: &UserId,
-    device: &str,
-    algorithm: &str,
+    (device, algorithm): (&str, &str),
+    is_sparing: bool,
     batch: &mut Batch,
 ) -> Result<Option<(String, Value)>, Error> {
+    let row = fallback_prefix(user, device).text(algorithm);
+    let fallback = rows::one::<StoredKey>(store, row.clone()).await?;
     let oldest = Scan::prefix(unclaimed_prefix(user, device, algorithm)).limited(1);
     let name = |id: &str| format!("{algorithm}:{id}");
-    if let Some((row, stored)) = rows::range::<StoredKey>(store, &oldest).await?.pop() {
+    if !(is_sparing && fallback.is_some())
+        && let Some((row, stored)) = rows::range::<StoredKey>(store, &oldest).await?.pop()
+    {
         let serial = row.last_chunk().map(|serial| u64::from_be_bytes(*serial)).unwrap_or_default();
         batch.put_json(claimed_key(user, device, serial), &(algorithm, &stored.id));
         batch.delete(Key::new(Table::OneTimeKeys).raw(&row));
         return Ok(Some((name(&stored.id), stored.key)));
     }
-    let row = fallback_prefix(user, device).text(algorithm);
-    let Some(mut fallback) = rows::one::<StoredKey>(store, row.clone()).await? else { return Ok(None) };
+    let Some(mut fallback) = fallback else { return Ok(None) };
     if !std::mem::replace(&mut fallback.used, true) {
         batch.put_json(row, &fallback);
     }

@@ -37,7 +37,10 @@ pub(crate) struct Keys {
 pub(crate) async fn query(server: &Server, viewer: &UserId, query: Query, patience: Patience) -> Result<Keys, Error> {
     let (local, remote) = remote::by_server(server, query);
     let mut keys = of_local_users(server, local, Some(viewer)).await?;
-    let asking = remote.into_iter().map(|(destination, query)| async { (destination, remote::query(server, query, patience).await) });
+    let asking = remote.into_iter().map(|(destination, query)| async {
+        let answer = remote::query(server, &destination, query, patience).await;
+        (destination, answer)
+    });
     for (destination, answer) in join_all(asking).await {
         let answer = answer?;
         keys.device_keys.extend(answer.device_keys);

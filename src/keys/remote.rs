@@ -1,11 +1,12 @@
 //! Keys of other servers' users: what is kept of their device lists, and what is asked of their servers.
 //!
 //! A list is kept for users who share a room with a local one. It is filled by asking their server, follows that server's
-//! updates, and is marked stale when one of them is missing.
+//! updates, and is marked stale when one of them is missing, and when they share no room any more.
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
 
 mod ask;
+mod following;
 mod receive;
 
 use std::{collections::BTreeMap, pin::pin};
@@ -15,6 +16,7 @@ use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use self::following::follow;
 pub(crate) use self::receive::{Received, receive_device_list_update, receive_signing_key_update};
 use super::{
     claim::{Claimed, Claims},
@@ -176,6 +178,19 @@ async fn resync(server: &Server, user: &UserId, patience: Patience) -> Result<Re
     store(server, user, told).await
 }
 
+/// Keys as a server tells them of users who need share no room with anybody here.
+///
+/// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery>
+#[derive(Debug, Deserialize)]
+struct ToldKeys {
+    #[serde(default)]
+    device_keys: BTreeMap<OwnedUserId, BTreeMap<String, Signed>>,
+    #[serde(default)]
+    master_keys: BTreeMap<OwnedUserId, Signed>,
+    #[serde(default)]
+    self_signing_keys: BTreeMap<OwnedUserId, Signed>,
+}
+
 /// What another server's users were found to have.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteKeys {
@@ -192,20 +207,48 @@ impl RemoteKeys {
         self.master_keys.extend(list.master_key.map(|key| (user.clone(), key)));
         self.self_signing_keys.extend(list.self_signing_key.map(|key| (user, key)));
     }
+
+    /// Adds what a server tells of the users it was asked for.
+    fn add_told(&mut self, asked: &Query, told: ToldKeys) {
+        for (user, devices) in told.device_keys.into_iter().filter(|(user, _)| asked.contains_key(user)) {
+            let right = devices.into_iter().take(MAX_DEVICES).filter(|(id, keys)| super::upload::check(&user, id, keys).is_ok());
+            let right = right.gather();
+            self.device_keys.insert(user, right);
+        }
+        let is_right = |(user, key): &(OwnedUserId, Signed)| asked.contains_key(user) && key.is_of(user);
+        self.master_keys.extend(told.master_keys.into_iter().filter(is_right));
+        self.self_signing_keys.extend(told.self_signing_keys.into_iter().filter(is_right));
+    }
 }
 
 /// The keys of one server's users: what is kept of them, or else what their server says. Where it cannot be asked, what was
 /// known before is better than nothing: a server that is away gets its messages later.
-pub(crate) async fn query(server: &Server, query: Query, patience: Patience) -> Result<RemoteKeys, Error> {
-    let mut keys = RemoteKeys::default();
+///
+/// Of users who share a room here, each one's list is asked for and kept; the others' keys are asked for together.
+pub(crate) async fn query(server: &Server, destination: &ServerName, query: Query, patience: Patience) -> Result<RemoteKeys, Error> {
+    let (mut keys, mut unknown) = (RemoteKeys::default(), BTreeMap::new());
     for (user, wanted) in query {
-        let known = cached(&*server.ports.store, &user).await?;
-        if let Some(list) = known.as_ref().filter(|list| !list.is_stale) {
-            keys.add(user, &wanted, list.clone());
-            continue;
+        match cached(&*server.ports.store, &user).await? {
+            Some(list) if !list.is_stale => keys.add(user, &wanted, list),
+            known => drop(unknown.insert(user, (wanted, known))),
         }
+    }
+    let seen = sharing::seen(server, unknown.keys().cloned().gather()).await?;
+    let strangers: Query =
+        unknown.iter().filter(|(user, _)| !seen.contains(*user)).map(|(user, (wanted, _))| (user.clone(), wanted.clone())).gather();
+    if !strangers.is_empty() {
+        match patience.wait(server, destination, ask::keys(server, destination, &strangers)).await {
+            Ok(told) => {
+                unknown.retain(|user, _| seen.contains(user));
+                keys.add_told(&strangers, told);
+            }
+            Err(error) => keys.failure = Some(failure(&error)),
+        }
+    }
+    for (user, (wanted, known)) in unknown {
         // Who has failed to answer is not asked for each of many users.
-        let asked = if keys.failure.is_none() { Some(resync(server, &user, patience).await) } else { None };
+        let is_asked = keys.failure.is_none() && seen.contains(&user);
+        let asked = if is_asked { Some(resync(server, &user, patience).await) } else { None };
         match (asked, known) {
             (Some(Ok(list)), _) => keys.add(user, &wanted, list),
             (asked, known) => {

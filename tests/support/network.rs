@@ -65,6 +65,8 @@ pub(crate) enum Treatment {
     Repeat,
     /// It is answered so instead.
     Answer(Response),
+    /// After so many milliseconds it is treated so.
+    Late(u64, Box<Treatment>),
     /// A relay keeps it until [`Network::deliver_mail`].
     Keep,
     /// These relays keep it, for so many milliseconds.
@@ -271,10 +273,14 @@ impl Wires {
             body,
         };
         self.carried.borrow_mut().push(carried.clone());
-        let treatment = self.rule.borrow_mut().as_mut().map(|rule| rule(&carried)).unwrap_or_default();
+        let mut treatment = self.rule.borrow_mut().as_mut().map(|rule| rule(&carried)).unwrap_or_default();
         self.wait().await;
+        while let Treatment::Late(millis, then) = treatment {
+            self.clock.sleep(millis).await;
+            treatment = *then;
+        }
         match treatment {
-            Treatment::Carry => {}
+            Treatment::Carry | Treatment::Late(..) => {}
             Treatment::Lose => return Err(unreachable("the request was lost")),
             Treatment::LoseAnswer => {
                 self.pass(from, destination, request).await.map_err(unreachable)?;

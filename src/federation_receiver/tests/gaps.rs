@@ -1,6 +1,5 @@
 //! Whatever the order of arrival, and whatever is lost, the room comes out the same.
 
-use futures_util::FutureExt;
 use serde_json::json;
 
 use super::scene::{A, B, C, Scene, json_of};
@@ -9,7 +8,7 @@ use crate::{
         stored::Status,
         tests::world::{ALICE, BOB, CAROL, DAVE, Recipe},
     },
-    support::Fault,
+    support::{Fault, network::Treatment},
 };
 
 #[test]
@@ -301,12 +300,76 @@ fn what_is_sent_while_the_server_enters_waits_for_that() {
     let server = scene.server();
     let entering = scene.host().block_on(server.federation.entering(&scene.world.workshop.room.id));
     let ready = scene.message("sent as soon as Carol is in the room");
-    let request = scene.transaction(A, "early", json!({ "pdus": [json_of(&scene.world.event(&ready))] }));
-    let mut answer = Box::pin(server.federation(request));
-    assert!((&mut answer).now_or_never().is_none());
+    let answer = scene.send(A, &[&ready]);
+    assert_eq!(answer["pdus"][ready.as_str()], json!({}), "its sender need not wait for that, whatever else it has to say");
+    assert_eq!(scene.waiting(), 1);
+    scene.send_edu(A, "m.typing", json!({}), 0);
     scene.enter();
     drop(entering);
-    assert_eq!(scene.host().block_on(answer).status, 200);
     scene.network.run();
     scene.assert_accepted(&[&ready]);
+    assert_eq!(scene.waiting(), 0);
+}
+
+#[test]
+fn what_waits_for_the_server_to_enter_outlasts_a_restart() {
+    let mut scene = Scene::about_to_enter("12");
+    let server = scene.server();
+    let entering = scene.host().block_on(server.federation.entering(&scene.world.workshop.room.id));
+    let ready = scene.message("sent as soon as Carol is in the room");
+    scene.send(A, &[&ready]);
+    scene.host().kill();
+    drop((entering, server));
+    scene.network[0].restart();
+    assert_eq!(scene.waiting(), 1);
+    scene.enter();
+    scene.network.run();
+    scene.wait_an_hour();
+    scene.assert_accepted(&[&ready]);
+    assert_eq!(scene.waiting(), 0);
+}
+
+#[test]
+fn what_waits_for_a_join_that_fails_is_given_up() {
+    let scene = Scene::about_to_enter("12");
+    let server = scene.server();
+    let entering = scene.host().block_on(server.federation.entering(&scene.world.workshop.room.id));
+    let ready = scene.message("sent as soon as Carol is in the room");
+    scene.send(A, &[&ready]);
+    assert_eq!(scene.waiting(), 1);
+    drop(entering);
+    scene.network.run();
+    assert_eq!(scene.waiting(), 0);
+    assert!(scene.send(A, &[&ready])["pdus"][ready.as_str()]["error"].is_string());
+}
+
+#[test]
+fn more_than_may_wait_while_the_server_enters_is_to_come_again() {
+    let scene = Scene::about_to_enter("12");
+    let server = scene.server();
+    let entering = scene.host().block_on(server.federation.entering(&scene.world.workshop.room.id));
+    let unknown: ruma::OwnedEventId = ruma::EventId::parse("$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
+    let flood: Vec<_> = (0..30).map(|_| json_of(&scene.world.build_after_unknown(Recipe::message(ALICE, "flood"), &unknown))).collect();
+    assert_eq!(scene.send_as(A, "t", json!({ "pdus": flood })).0, 429);
+    drop(entering);
+}
+
+/// Nobody's slow answers hold a place among the gaps that are being closed for long.
+#[test]
+fn an_attempt_to_close_a_gap_ends_in_time() {
+    let scene = Scene::new("12");
+    scene.peers.batch.set(1);
+    let ids: Vec<_> = (0..100).map(|serial| scene.message(&serial.to_string())).collect();
+    scene.network.carried();
+    scene.network.treat(|_| Treatment::Late(49_000, Box::new(Treatment::Carry)));
+    scene.send(A, &[&ids[99]]);
+    let gap = (scene.room().id.clone(), ruma::ServerName::parse(A).unwrap());
+    let server = scene.server();
+    let ends_after = (0..100_u64).find(|_| {
+        scene.network.advance(10_000);
+        server.receiver.schedule.borrow().has_failed(&gap)
+    });
+    assert_eq!(ends_after, Some(11), "after two minutes");
+    assert!(scene.asked("federation") <= 4);
+    assert_eq!(scene.waiting(), 1, "it will be tried again");
 }

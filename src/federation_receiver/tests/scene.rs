@@ -418,7 +418,7 @@ pub(super) fn server_keys(identity: &Identity, valid_until: u64) -> Value {
     serde_json::to_value(&keys).unwrap()
 }
 
-fn signed(identity: &Identity, target: &str, body: &Value) -> Request {
+pub(super) fn signed(identity: &Identity, target: &str, body: &Value) -> Request {
     let content = CanonicalJsonValue::try_from(body.clone()).unwrap();
     let parts =
         SignedParts { method: "PUT", uri: target, origin: identity.server_name().as_str(), destination: C, content: Some(&content) };

@@ -182,3 +182,30 @@ fn a_server_that_answers_again_is_shown_what_others_sent_meanwhile() {
     assert_eq!(scene.received("b.example"), ["before", "lost"], "it is not for this server to send the rest");
     assert_eq!(scene.shown("b.example"), ["@carol:c.example join"]);
 }
+
+/// Servers that answer every transaction, and each shortly before its time is up, use up places for a while and nobody's turn.
+#[test]
+fn slow_servers_do_not_hold_up_the_others() {
+    let slow: Vec<String> = (0..16).map(|number| format!("a{number:02}.slow.example")).collect();
+    let names: Vec<&str> = slow.iter().map(String::as_str).chain(["b.example", "c.example"]).collect();
+    let scene = Scene::new(&names);
+    let room = scene.room();
+    for name in &names {
+        scene.member(&room, &format!("@u:{name}"), "join", false);
+    }
+    slow.iter().for_each(|name| scene.set_mood(name, Mood::Slow(55_000)));
+    // Always something is due for all of them.
+    (0..5).for_each(|number| drop(scene.say(&room, &number.to_string())));
+    scene.seconds(60);
+    for number in 5..12 {
+        scene.say(&room, &number.to_string());
+        let told: Vec<_> = (0..=number).map(|number| number.to_string()).collect();
+        for name in ["b.example", "c.example"] {
+            assert_eq!(scene.received(name)[..], told, "{name} is told at once");
+        }
+        scene.seconds(10);
+    }
+    let expected: Vec<_> = (0..12).map(|number| number.to_string()).collect();
+    scene.seconds(300);
+    slow.iter().for_each(|name| assert_eq!(scene.received(name)[..], expected, "{name} gets its turns"));
+}

@@ -38,6 +38,8 @@ pub(super) enum Mood {
     Picky(&'static str),
     /// It answers with this status.
     Ill(u16),
+    /// It takes what it gets, and answers after so many milliseconds.
+    Slow(u64),
 }
 
 /// What a server has received.
@@ -227,6 +229,10 @@ impl Others {
         let body = &carried.body;
         assert!(body["pdus"].as_array().unwrap().len() <= 50);
         let (taken, treatment) = match mood {
+            Mood::Slow(millis) => {
+                let answer = Treatment::Answer(Response::ok(&json!({ "pdus": {} })));
+                (true, Treatment::Late(millis, Box::new(answer)))
+            }
             Mood::Well => (true, Treatment::Answer(Response::ok(&json!({ "pdus": {} })))),
             Mood::Away => (false, Treatment::Lose),
             Mood::Kept => {

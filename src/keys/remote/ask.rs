@@ -5,11 +5,14 @@ use ruma::{ServerName, UserId};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::ToldDeviceList;
+use super::{ToldDeviceList, ToldKeys};
 use crate::{
     error::Error,
     federation_client::PeerError,
-    keys::claim::{Claimed, Claims},
+    keys::{
+        claim::{Claimed, Claims},
+        query::Query,
+    },
     parse,
     server::Server,
 };
@@ -18,6 +21,12 @@ use crate::{
 pub(super) async fn devices(server: &Server, user: &UserId) -> Result<ToldDeviceList, Error> {
     let target = format!("/_matrix/federation/v1/user/devices/{}", utf8_percent_encode(user.as_str(), NON_ALPHANUMERIC));
     read(&server.federation_client.get(user.server_name(), &target).await?)
+}
+
+/// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery>
+pub(super) async fn keys(server: &Server, destination: &ServerName, query: &Query) -> Result<ToldKeys, Error> {
+    let body = json!({ "device_keys": query });
+    read(&server.federation_client.post(destination, "/_matrix/federation/v1/user/keys/query", &body).await?)
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim>
