@@ -28,7 +28,12 @@ pub(crate) fn verify(request: &WholeRequest, destination: &ServerName) -> Result
 
 /// Who claims, unproved, to have signed a request for `destination`, and by which key.
 pub(crate) fn claim(request: &WholeRequest, destination: &ServerName) -> Result<Authorization, Refused> {
-    let header = request.headers.first("authorization").ok_or_else(|| Refused::unauthorized("The request is not signed."))?;
+    let mut headers = request.headers.iter().filter(|(name, _)| *name == "authorization").map(|(_, value)| value);
+    let header = headers.next().ok_or_else(|| Refused::unauthorized("The request is not signed."))?;
+    if headers.next().is_some() {
+        // Which one its receiver looks at nobody knows.
+        return Err(Refused::unauthorized("The request is signed twice."));
+    }
     let authorization = Authorization::parse(header).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
     if authorization.destination.as_deref().is_some_and(|named| named != destination) {
         return Err(Refused::unauthorized("The request is signed for another server."));
@@ -81,6 +86,11 @@ mod tests {
         WholeRequest { method: "PUT".into(), authority: destination.into(), uri: uri.into(), headers, body }
     }
 
+    fn signed_twice(mut request: WholeRequest) -> WholeRequest {
+        request.headers.push("authorization", "X-Matrix origin=\"a\",key=\"k\",sig=\"s\"");
+        request
+    }
+
     #[test]
     fn the_signature_has_to_cover_the_request_as_it_is() {
         let origin = Identity::of([1; 32]).unwrap();
@@ -93,6 +103,7 @@ mod tests {
             WholeRequest { uri: "/_matrix/federation/v1/send/2".into(), ..request.clone() },
             WholeRequest { headers: Headers::default(), ..request.clone() },
             signed(&origin, "elsewhere.example"),
+            signed_twice(request.clone()),
         ] {
             assert_eq!(verify(&changed, &destination).unwrap_err().status, 401);
         }

@@ -33,7 +33,7 @@ use crate::{
 const SLOWEST_UPLOAD: Duration = Duration::from_secs(30);
 
 /// How long a node may take for what could as well wait: its sender's own patience, a minute with most, must not end first.
-const BEFORE_STORING: Duration = Duration::from_secs(20);
+pub(crate) const BEFORE_STORING: Duration = Duration::from_secs(20);
 
 /// A relay, as its parts see it.
 pub(crate) struct Relay {

@@ -90,17 +90,53 @@ async fn quotas_hold_for_mailbox_share_and_sender() {
 }
 
 #[tokio::test]
-async fn what_is_skipped_stays_and_is_not_offered() {
+async fn senders_take_turns() {
     let store = store();
+    for (origin, key) in [("b", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("a", "5")] {
+        store.append(entry("m", origin, key)).await.unwrap();
+    }
+    // Others' mailboxes are not looked into, in front of this one or behind it.
+    store.append(entry("l", "z", "6")).await.unwrap();
+    store.append(entry("n", "a", "7")).await.unwrap();
+    let turn = async |after: &str, but_not: &[&str]| {
+        let but_not = but_not.iter().map(|origin| name(origin)).collect();
+        store.turn(&name("m"), after, but_not).await.unwrap().map(|entry| (entry.origin.to_string(), entry.id))
+    };
+    let found = |origin: &str, id| Some((origin.to_owned(), id));
+    assert_eq!(turn("", &[]).await, found("a", 3));
+    assert_eq!(turn("a", &[]).await, found("b", 1));
+    assert_eq!(turn("a", &["b"]).await, found("c", 4));
+    assert_eq!(turn("c", &[]).await, found("a", 3));
+    assert_eq!(turn("b", &["a", "c"]).await, found("b", 1));
+    assert_eq!(turn("b", &["a", "b", "c"]).await, None);
+    assert_eq!(store.first(&name("m"), &name("b")).await.unwrap().unwrap().id, 1);
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(turn("a", &[]).await, found("b", 2));
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(turn("a", &[]).await, found("c", 4));
+    assert!(store.first(&name("m"), &name("b")).await.unwrap().is_none());
+    assert_eq!(store.expire(DAY + 1).await, Ok(5));
+    assert_eq!(turn("", &[]).await, None);
+}
+
+#[tokio::test]
+async fn of_an_empty_mailbox_nothing_is_left_and_its_numbers_are_not_used_again() {
+    let store = store();
+    let usage = async || store.usage().await.unwrap();
     store.append(entry("m", "o", "1")).await.unwrap();
     store.append(entry("m", "o", "2")).await.unwrap();
-    store.skip(&name("m"), 1).await.unwrap();
-    store.skip(&name("m"), 1).await.unwrap();
-    assert_eq!(waiting(&store, "m").await, ["2"]);
-    assert_eq!(store.waiting(&name("m"), &name("o")).await, Ok(1));
-    assert_eq!(store.usage().await.unwrap().entries, 2);
+    store.append(entry("n", "o", "1")).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 2, entries: 3, bytes: 9 });
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 2, entries: 2, bytes: 6 });
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 1, entries: 1, bytes: 3 });
+    // Who says once more that it has taken the second removes nothing.
+    store.append(entry("m", "o", "3")).await.unwrap();
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(waiting(&store, "m").await, ["3"]);
     assert_eq!(store.expire(DAY + 1).await, Ok(2));
-    assert_eq!(store.usage().await.unwrap(), Usage { mailboxes: 1, entries: 0, bytes: 0 });
+    assert_eq!(usage().await, Usage::default());
     assert_eq!(store.waiting(&name("m"), &name("o")).await, Ok(0));
 }
 

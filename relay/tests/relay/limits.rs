@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-use super::support::{Host, soon};
+use super::support::{Host, Key, metric, soon};
 
 const FORWARDED: &str = "x-forwarded-for";
 
@@ -22,12 +22,6 @@ async fn behind_a_proxy(requests: u64) -> Host {
         config.address_connections = 1;
     })
     .await
-}
-
-async fn metric(host: &Host, name: &str) -> u64 {
-    let text = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.map_or(0, |value| value.parse().unwrap())
 }
 
 #[tokio::test]
