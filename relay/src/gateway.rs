@@ -87,7 +87,7 @@ pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -
     }
     relay.metrics.gateway_in.inc();
     let headers = handed_on(&request.headers);
-    let answer = ask(relay, Request { headers, ..request }).await.unwrap_or_else(Response::from);
+    let answer = ask(relay, Request { headers, ..request }).await.unwrap_or_else(|refused| relay.refuse(refused));
     Response { headers: handed_on(&answer.headers), ..answer }
 }
 
@@ -98,7 +98,7 @@ async fn ask(relay: &Relay, request: Request) -> Answer {
     let (body, _held) = relay.callers.counted(request.body);
     let request = whole_body(Request { body, ..request }).await?;
     let taken = taken(&request)?;
-    let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
+    let answer = relay.answer_counted(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
     Ok(if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer })
 }

@@ -5,7 +5,8 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use inglenook_protocol::message::{Headers, collect};
@@ -15,6 +16,7 @@ use ruma::{
     signatures::{PublicKeySet, verify_json},
 };
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::{clock::Clock, ordinary::Ordinary, origin::WholeRequest};
 
@@ -34,10 +36,38 @@ const PAUSE_MS: u64 = MINUTE_MS;
 /// Of how many servers the keys are kept.
 const MAX_KNOWN: usize = 10_000;
 
+/// How long all of it may take, from finding the server to the last byte of its answer: a request waits for it whose sender nobody knows.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How many servers are asked at a time: whoever names one makes us ask.
+const MAX_ASKED: usize = 256;
+
 /// The keys that are known.
 pub(crate) struct Keys {
     clock: Clock,
     known: Mutex<BTreeMap<OwnedServerName, Known>>,
+    /// Held by who asks a server, so that it is asked once.
+    flights: Mutex<BTreeMap<OwnedServerName, Flight>>,
+    asked: Semaphore,
+}
+
+type Flight = Arc<tokio::sync::Mutex<()>>;
+
+/// A place among those who wait for a server's keys. The last one to leave it removes it.
+struct Boarding<'k> {
+    keys: &'k Keys,
+    server: OwnedServerName,
+    flight: Flight,
+}
+
+impl Drop for Boarding<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.keys.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        // One is the map's, one is ours, and there are no more without the lock.
+        if Arc::strong_count(&self.flight) <= 2 {
+            flights.remove(&self.server);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -63,25 +93,46 @@ struct VerifyKey {
 impl Keys {
     /// None yet.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, known: Mutex::default() }
+        Self { clock, known: Mutex::default(), flights: Mutex::default(), asked: Semaphore::new(MAX_ASKED) }
     }
 
     /// A server's key of that ID, if it has one that holds.
     pub(crate) async fn key(&self, ordinary: &Ordinary, server: &ServerName, id: &str) -> Option<Base64> {
-        let now = self.clock.now();
-        let known = self.known().get(server).cloned().unwrap_or_default();
-        let held = known.keys.get(id).filter(|_| now < known.until).cloned();
-        if held.is_some() || (known.asked > 0 && now < known.asked + PAUSE_MS) {
-            return held;
+        if let Some(answer) = self.known_key(server, id) {
+            return answer;
         }
-        let (keys, until) = self.ask(ordinary, server).await.unwrap_or_else(|error| {
+        let boarding = self.board(server);
+        let _flight = boarding.flight.lock().await;
+        // Who was here before may have asked.
+        if let Some(answer) = self.known_key(server, id) {
+            return answer;
+        }
+        let asked = tokio::time::timeout(PATIENCE, self.ask(ordinary, server)).await;
+        let learnt = asked.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        let known = self.known().get(server).cloned().unwrap_or_default();
+        let (keys, until) = learnt.unwrap_or_else(|error| {
             tracing::debug!(%server, %error, "no keys");
             // What was known holds as long as it did.
             (known.keys, known.until)
         });
+        let now = self.clock.now();
         let held = keys.get(id).filter(|_| now < until).cloned();
         self.keep(server, Known { keys, until, asked: now });
         held
+    }
+
+    /// What is known of a key; `None` where the server has to be asked.
+    fn known_key(&self, server: &ServerName, id: &str) -> Option<Option<Base64>> {
+        let (all, now) = (self.known(), self.clock.now());
+        let known = all.get(server)?;
+        let held = known.keys.get(id).filter(|_| now < known.until).cloned();
+        (held.is_some() || now < known.asked + PAUSE_MS).then_some(held)
+    }
+
+    fn board(&self, server: &ServerName) -> Boarding<'_> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let flight = Arc::clone(flights.entry(server.to_owned()).or_default());
+        Boarding { keys: self, server: server.to_owned(), flight }
     }
 
     fn keep(&self, server: &ServerName, known: Known) {
@@ -104,6 +155,7 @@ impl Keys {
             headers: Headers::default(),
             body: Vec::new(),
         };
+        let _place = self.asked.acquire().await.map_err(io::Error::other)?;
         let response = ordinary.ask(server, request).await?;
         if response.status != 200 {
             return Err(io::Error::other(format!("the answer is {}", response.status)));

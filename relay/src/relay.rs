@@ -73,6 +73,13 @@ pub(crate) enum Caller {
     Node(OwnedServerName),
     /// Anybody, over HTTP.
     Stranger,
+        // What was read of a request is in memory until it is answered.
+        let (body, _held) = self.callers.counted(request.body);
+        self.answer_counted(Request { body, ..request }, caller).await
+    }
+
+    /// The same for a request whose body the caller has counted.
+    pub(crate) async fn answer_counted(&self, request: Request, caller: Caller) -> Response {
 }
 
 impl Relay {
@@ -80,18 +87,15 @@ impl Relay {
     pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
         let (authority, uri) = (request.authority.clone(), request.uri.clone());
         tracing::debug!(?caller, %authority, %uri, "a request");
-        // What was read of a request is in memory until it is answered.
-        let (body, held) = self.callers.counted(request.body);
-        let request = Request { body, ..request };
         let response = self.route(request, caller).await.unwrap_or_else(|refused| self.refuse(refused));
-        drop(held);
         let outcome = Outcome::parse(response.headers.first(OUTCOME_HEADER));
         tracing::debug!(%authority, %uri, status = response.status, ?outcome, "answered");
         self.metrics.count(outcome);
         response
     }
 
-    fn refuse(&self, refused: Refused) -> Response {
+    /// The answer where a request is refused.
+    pub(crate) fn refuse(&self, refused: Refused) -> Response {
         if refused == Refused::busy() {
             self.metrics.limited("bytes");
         }
