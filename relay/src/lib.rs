@@ -41,6 +41,7 @@ mod own;
 mod pipe;
 mod relay;
 mod reply;
+mod serve;
 mod socket;
 mod target;
 mod well_known;

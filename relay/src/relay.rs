@@ -57,14 +57,9 @@ pub(crate) struct Relay {
     pub(crate) hosts: Vec<String>,
     /// What callers may take.
     pub(crate) callers: Arc<Callers>,
-    /// Places for requests over HTTP. A node's own are limited by its tunnel.
-    pub(crate) strangers: Arc<tokio::sync::Semaphore>,
     /// Held while a node record is compared and replaced.
     pub(crate) records: tokio::sync::Mutex<()>,
 }
-
-/// How many requests over HTTP are under way at a time. [`Callers`] counts what of them is in memory.
-pub(crate) const MAX_STRANGERS: usize = 1_024;
 
 /// Who hands over a request. What it is signed by is another matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +68,11 @@ pub(crate) enum Caller {
     Node(OwnedServerName),
     /// Anybody, over HTTP.
     Stranger,
+}
+
+impl Relay {
+    /// Brings a request to where it belongs.
+    pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
         // What was read of a request is in memory until it is answered.
         let (body, _held) = self.callers.counted(request.body);
         self.answer_counted(Request { body, ..request }, caller).await
@@ -80,11 +80,6 @@ pub(crate) enum Caller {
 
     /// The same for a request whose body the caller has counted.
     pub(crate) async fn answer_counted(&self, request: Request, caller: Caller) -> Response {
-}
-
-impl Relay {
-    /// Brings a request to where it belongs.
-    pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
         let (authority, uri) = (request.authority.clone(), request.uri.clone());
         tracing::debug!(?caller, %authority, %uri, "a request");
         let response = self.route(request, caller).await.unwrap_or_else(|refused| self.refuse(refused));
@@ -103,6 +98,9 @@ impl Relay {
     }
 
     async fn route(&self, mut request: Request, caller: Caller) -> Answer {
+        if let Caller::Node(node) = &caller {
+            self.callers.node(node).map_err(|wait| self.too_often("node", wait))?;
+        }
         let relays = request.headers.first(RELAYS_HEADER).map(str::to_owned);
         // These are the relay's own words to a node.
         request.headers.remove(RELAYS_HEADER);
@@ -117,10 +115,20 @@ impl Relay {
         let here = self.nodes.attached(&destination);
         match (here, &caller, relays.as_deref().map(urls)) {
             (Some(attached), ..) => self.live(attached, &destination, request, &caller).await,
-            (None, Caller::Node(_), Some(urls)) => self.through(&urls, &destination, request, &caller).await,
+            (None, Caller::Node(node), Some(urls)) => self.through(&urls, &destination, request, node).await,
             (None, Caller::Node(node), None) if self.is_outside(&destination).await? => self.outside(node, &destination, request).await,
             _ => self.absent(&destination, whole_body(request).await?, &caller).await,
         }
+    }
+
+    fn too_often(&self, limit: &'static str, wait: u64) -> Refused {
+        self.metrics.limited(limit);
+        Refused::too_often(wait)
+    }
+
+    /// Whether a node may send one more request to others than this relay and its nodes.
+    fn may_go_out(&self, node: &OwnedServerName) -> Result<(), Refused> {
+        self.callers.outside(node).map_err(|wait| self.too_often("outside", wait))
     }
 
     /// Whether a server can only be one that is found by its name, like an ordinary one.
@@ -132,10 +140,11 @@ impl Relay {
     }
 
     /// Hands a node's request to an ordinary server.
-    async fn outside(&self, node: &ServerName, destination: &ServerName, request: Request) -> Answer {
+    async fn outside(&self, node: &OwnedServerName, destination: &ServerName, request: Request) -> Answer {
         let gateway = self.gateway.as_ref().filter(|gateway| gateway.is_below(node));
         let gateway =
             gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
+        self.may_go_out(node)?;
         self.metrics.gateway_out.inc();
         match gateway.ordinary.ask(destination, whole_body(request).await?).await {
             Ok(response) => {
@@ -211,16 +220,15 @@ impl Relay {
     }
 
     /// Hands a request to the relays where its destination can be found: the first that takes it.
-    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, caller: &Caller) -> Answer {
+    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, node: &OwnedServerName) -> Answer {
         let request = whole_body(request).await?;
         let mut refused = Refused::not_found("None of the destination's relays is known.");
         for url in urls {
             let Some(host) = host_of(url) else { continue };
             let answer = if self.is_own_host(&host) {
-                self.absent(destination, request.clone(), caller).await
+                self.absent(destination, request.clone(), &Caller::Node(node.clone())).await
             } else {
-                self.metrics.forwarded.inc();
-                self.forwarder.forward(url, &request).await.map_err(|error| unreachable(url, &error))
+                self.forward(url, &request, node).await
             };
             match answer {
                 Ok(response)
@@ -230,6 +238,13 @@ impl Relay {
             }
         }
         Err(refused)
+    }
+
+    /// Hands a request of a node to another relay.
+    async fn forward(&self, url: &str, request: &WholeRequest, node: &OwnedServerName) -> Answer {
+        self.may_go_out(node)?;
+        self.metrics.forwarded.inc();
+        self.forwarder.forward(url, request).await.map_err(|error| unreachable(url, &error))
     }
 
     /// Answers for a node that is not attached.

@@ -5,12 +5,11 @@ use std::{fs, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body as HttpBody,
-    extract::{ConnectInfo, State, WebSocketUpgrade, connect_info::Connected},
+    extract::{ConnectInfo, State, WebSocketUpgrade},
     http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::IntoResponse,
     routing::{any, get, post},
-    serve::IncomingStream,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use inglenook_protocol::{
@@ -20,11 +19,11 @@ use inglenook_protocol::{
     path::{FORWARD, OUTCOME_HEADER, TUNNEL},
 };
 use ruma::ServerName;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
-    callers::Callers,
+    callers::{Callers, Slot},
     clock::Clock,
     config::Config,
     dial::Network,
@@ -37,8 +36,9 @@ use crate::{
     nodes::{Nodes, Reason},
     ordinary::Ordinary,
     pipe::{self, pipe},
-    relay::{Caller, MAX_STRANGERS, Relay},
+    relay::{Caller, Relay},
     reply::{Refused, Request, Response, boxed},
+    serve::serve,
     socket,
     store::{Disk, Store, StoreError},
     tls::{Certificate, client_config},
@@ -58,9 +58,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often expired requests are removed: often enough for typing notices.
 const SWEEP: Duration = Duration::from_secs(15);
-
-/// How long the head of a request may take to come.
-const SLOWEST_HEAD: Duration = Duration::from_secs(30);
 
 /// Where HTTPS is reached unless it is said.
 const HTTPS: u16 = 443;
@@ -91,7 +88,7 @@ impl Server {
             _ => None,
         };
         let forwarded = config.forwarded_header().map_err(io::Error::other)?;
-        let callers = Arc::new(Callers::new(config.address_limits(), forwarded, config.request_bytes));
+        let callers = Arc::new(Callers::new(&config.limits(), forwarded, config.request_bytes));
         let registry = Arc::new(Metrics::new());
         let listener = Listening::new(TcpListener::bind(config.listen).await?, certificate, Arc::clone(&callers), Arc::clone(&registry))?;
         let metrics = match config.metrics_listen {
@@ -121,7 +118,6 @@ impl Server {
             metrics: registry,
             hosts,
             callers,
-            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             records: tokio::sync::Mutex::default(),
         };
         Ok(Self { relay: Arc::new(relay), listener, metrics })
@@ -154,8 +150,7 @@ impl Server {
             tracing::info!("stopping");
             let _ = stopping.send(());
         };
-        let service = app.into_make_service_with_connect_info::<Addresses>();
-        let served = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future());
+        let served = tokio::spawn(serve(listener, app, Duration::from_secs(relay.config.head_timeout), stop));
         let _ = stopped.await;
         drain(&relay, served).await?;
         sweeper.abort();
@@ -176,9 +171,9 @@ fn public_port(config: &Config, listener: &Listening, port: u16) -> u16 {
 }
 
 /// Lets requests end that are under way, and then the tunnels, on which they depend; as far as they do so in time.
-async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Result<()> {
+async fn drain(relay: &Relay, mut served: JoinHandle<()>) -> io::Result<()> {
     let requests = match tokio::time::timeout(DRAIN, &mut served).await {
-        Ok(ended) => ended.map_err(io::Error::other)?,
+        Ok(ended) => ended.map_err(io::Error::other),
         Err(_) => {
             served.abort();
             Ok(())
@@ -224,12 +219,6 @@ fn app(relay: Arc<Relay>, with_metrics: bool) -> Router {
 
 fn metrics_app(relay: Arc<Relay>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(relay)
-}
-
-impl Connected<IncomingStream<'_, Listening>> for Addresses {
-    fn connect_info(stream: IncomingStream<'_, Listening>) -> Self {
-        *stream.remote_addr()
-    }
 }
 
 /// Refuses an address that asks too much.
@@ -279,15 +268,18 @@ async fn tunnel(
 }
 
 /// A request as a binary message, from another relay or from a browser.
-async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
+async fn forward(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    request: http::Request<HttpBody>,
+) -> http::Response<HttpBody> {
     let named = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if named != Some(CONTENT_TYPE) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be a message/bhttp\n").into_response();
     }
-    let Ok(place) = relay.strangers.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
-    };
-    let head = tokio::time::timeout(SLOWEST_HEAD, read_request(pipe::reader(body_of(request)))).await;
+    let Some(place) = slot(&relay, request.headers(), addresses) else { return busy() };
+    let slowest = Duration::from_secs(relay.config.head_timeout);
+    let head = tokio::time::timeout(slowest, read_request(pipe::reader(body_of(request)))).await;
     let answer = match head.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
         Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger).await,
         Err(error) => Refused::bad(format!("The message is none: {error}.")).into(),
@@ -302,15 +294,30 @@ async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBod
 }
 
 /// Everything else over HTTP is for one of the gateway's names, or for the relay itself.
-async fn own(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
-    let Ok(_place) = relay.strangers.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
-    };
+async fn own(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    request: http::Request<HttpBody>,
+) -> http::Response<HttpBody> {
+    let Some(_slot) = slot(&relay, request.headers(), addresses) else { return busy() };
     let named = relay.gateway.as_ref().and_then(|gateway| Some((gateway, gateway.node(host(&request)?)?)));
     match named {
         Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request)).await),
         None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger).await),
     }
+}
+
+/// A place for one more request, unless too many are under way, of all or of that address.
+fn slot(relay: &Relay, headers: &HeaderMap, addresses: Addresses) -> Option<Slot> {
+    let slot = relay.callers.slot(relay.callers.who(headers, addresses.remote.map(|remote| remote.ip())));
+    if slot.is_none() {
+        relay.metrics.limited("slots");
+    }
+    slot
+}
+
+fn busy() -> http::Response<HttpBody> {
+    (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response()
 }
 
 fn host<B>(request: &http::Request<B>) -> Option<&str> {
