@@ -1,6 +1,7 @@
 //! The store: order, quotas, expiry, and a disk that fails.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -8,7 +9,7 @@ use std::{
     },
 };
 
-use redb::{StorageBackend, backends::InMemoryBackend};
+use redb::{Database, StorageBackend, TableDefinition, backends::InMemoryBackend};
 
 use super::*;
 
@@ -97,7 +98,7 @@ async fn senders_take_turns() {
     }
     // Others' mailboxes are not looked into, in front of this one or behind it.
     store.append(entry("l", "z", "6")).await.unwrap();
-    store.append(entry("n", "a", "7")).await.unwrap();
+    store.append(entry("n", "d", "7")).await.unwrap();
     let turn = async |after: &str, but_not: &[&str]| {
         let but_not = but_not.iter().map(|origin| name(origin)).collect();
         store.turn(&name("m"), after, but_not).await.unwrap().map(|entry| (entry.origin.to_string(), entry.id))
@@ -131,8 +132,9 @@ async fn of_an_empty_mailbox_nothing_is_left_and_its_numbers_are_not_used_again(
     assert_eq!(usage().await, Usage { mailboxes: 2, entries: 2, bytes: 6 });
     store.remove(&name("m"), 2).await.unwrap();
     assert_eq!(usage().await, Usage { mailboxes: 1, entries: 1, bytes: 3 });
-    // Who says once more that it has taken the second removes nothing.
+    // Who says once more what it has taken removes nothing.
     store.append(entry("m", "o", "3")).await.unwrap();
+    store.remove(&name("m"), 1).await.unwrap();
     store.remove(&name("m"), 2).await.unwrap();
     assert_eq!(waiting(&store, "m").await, ["3"]);
     assert_eq!(store.expire(DAY + 1).await, Ok(2));
@@ -220,6 +222,31 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let store = Disk::open(&file, quotas()).unwrap();
     assert_eq!(waiting(&store, "m").await, ["1"]);
     assert_eq!(store.append(entry("m", "o", "1")).await, Ok(Appended::Known));
+}
+
+#[tokio::test]
+async fn a_database_of_an_earlier_version_is_filled_up() {
+    const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
+    const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+    const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.redb");
+    let store = Disk::open(&file, quotas()).unwrap();
+    store.append(entry("m", "o", "1")).await.unwrap();
+    store.append(entry("m", "p", "2")).await.unwrap();
+    drop(store);
+    let database = Database::create(&file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(QUEUES).unwrap() && transaction.delete_table(COUNTERS).unwrap());
+    // Such versions kept the last number of every mailbox.
+    transaction.open_table(MAILBOXES).unwrap().insert("emptied", (0, 0, 7)).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Disk::open(&file, quotas()).unwrap();
+    assert_eq!(store.usage().await.unwrap(), Usage { mailboxes: 1, entries: 2, bytes: 6 });
+    assert_eq!(store.turn(&name("m"), "o", BTreeSet::new()).await.unwrap().unwrap().id, 2);
+    store.append(entry("emptied", "o", "3")).await.unwrap();
+    assert_eq!(store.next(&name("emptied"), 0).await.unwrap().unwrap().id, 8);
 }
 
 /// A disk in memory that outlives the database on it, and fails after so many operations of a kind.
