@@ -93,9 +93,42 @@ fn receipts(edu: &Value) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// JSON that has to do with transactions, in no particular order.
+    fn strange() -> impl Strategy<Value = Value> {
+        let words = ["pdus", "edus", "edu_type", "content", "m.receipt", "m.typing", "!a:b", "m.read", "data", "thread_id", "", "\u{0}"];
+        let word = proptest::sample::select(words.to_vec());
+        let leaf = prop_oneof![word.clone().prop_map(|word| json!(word)), any::<i64>().prop_map(|number| json!(number)), Just(Value::Null)];
+        leaf.prop_recursive(8, 64, 8, move |inner| {
+            let fields = proptest::collection::vec((word.clone(), inner.clone()), 0..8);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..8).prop_map(Value::Array),
+                fields.prop_map(|fields| Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_too_strange(edus in proptest::collection::vec(strange(), 0..4), pdus in strange(), other in strange(), cut in any::<prop::sample::Index>()) {
+            let edus: Vec<Value> = edus.into_iter().map(|content| json!({ "edu_type": "m.receipt", "content": content })).collect();
+            for body in [json!({ "pdus": [], "edus": edus }), json!({ "pdus": pdus, "edus": other }), other] {
+                let mut bytes = serde_json::to_vec(&body).unwrap();
+                if let Some(read) = Transaction::read(&bytes) {
+                    let content = read.content();
+                    // What is noted of a transaction weighs no more than some times what it does.
+                    prop_assert!(content.receipts.iter().map(String::len).sum::<usize>() <= 8 * bytes.len());
+                    prop_assert!(content.lifetime.is_none() || read.pdus.is_empty());
+                }
+                bytes.truncate(cut.index(bytes.len() + 1));
+                let _ = Transaction::read(&bytes);
+            }
+        }
+    }
 
     fn content(pdus: usize, edus: &[Value]) -> Content {
         let body = json!({ "pdus": vec![json!({}); pdus], "edus": edus });

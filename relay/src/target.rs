@@ -78,7 +78,27 @@ pub(crate) fn query(uri: &str, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_target_is_too_strange(uri in "(/?(_matrix|federation|key|client|v1|v2|send|invite|[!$]?[a-c.%?=&#é/]{0,5}|%2[ef5F]|%c3)){0,8}", method in "PUT|GET") {
+            let target = Target::of(&method, &uri);
+            prop_assert!(query(&uri, "a").is_none_or(|value| value.len() <= 3 * uri.len()));
+            prop_assert!(mailbox_key(&method, &uri).len() <= 3 * uri.len() + "invite/".len());
+            // What is kept leads to federation, whoever reads it, and is as short as it is written.
+            if target.is_storable() {
+                prop_assert!(method == "PUT" && uri.starts_with("/_matrix/federation/v"), "{uri}");
+                let path = uri.split('?').next().unwrap();
+                prop_assert_eq!(path.split('/').count(), if matches!(target, Target::Send(_)) { 6 } else { 7 });
+            }
+            if is_federation(&uri) {
+                prop_assert!(!segments(&uri).iter().any(|segment| segment == ".." || segment == "."));
+            }
+        }
+    }
 
     #[test]
     fn transactions_and_invitations_can_wait() {
