@@ -5,9 +5,9 @@
 
 use ruma::OwnedRoomId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use crate::store::Content;
+use crate::{store::Content, weight::is_light};
 
 /// After which time nobody wants to know who was typing.
 const TYPING_MS: u64 = 60_000;
@@ -21,12 +21,13 @@ pub(crate) const MAX_EDUS: usize = 100;
 
 /// A transaction's own parts.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Transaction {
-    /// Its events.
-    pub(crate) pdus: Vec<Value>,
+pub(crate) struct Transaction<'b> {
+    /// Its events, which nobody reads here.
+    #[serde(borrow)]
+    pub(crate) pdus: Vec<&'b RawValue>,
     /// Its ephemeral data.
-    #[serde(default)]
-    pub(crate) edus: Vec<Value>,
+    #[serde(borrow, default)]
+    pub(crate) edus: Vec<&'b RawValue>,
 }
 
 /// What can happen to an EDU as time goes by.
@@ -36,17 +37,18 @@ enum Edu {
     Lasts,
 }
 
-impl Transaction {
+impl<'b> Transaction<'b> {
     /// Reads one; `None` where the body is none, or holds more than one may.
-    pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Self>(body).ok().filter(|read| read.pdus.len() <= MAX_PDUS && read.edus.len() <= MAX_EDUS)
+    pub(crate) fn read(body: &'b [u8]) -> Option<Self> {
+        let read: Self = is_light(body).then(|| serde_json::from_slice(body).ok())??;
+        (read.pdus.len() <= MAX_PDUS && read.edus.len() <= MAX_EDUS).then_some(read)
     }
 
     /// What is known of it.
     pub(crate) fn content(&self) -> Content {
         let mut content = Content { lifetime: Some(0), ..Content::default() };
         for edu in &self.edus {
-            match read(edu) {
+            match read(&serde_json::from_str(edu.get()).unwrap_or_default()) {
                 Edu::Expires(after) => content.lifetime = content.lifetime.map(|lifetime| lifetime.max(after)),
                 Edu::Receipts(receipts) => content.receipts.extend(receipts),
                 Edu::Lasts => content.lifetime = None,
@@ -168,10 +170,13 @@ mod tests {
 
     #[test]
     fn a_transaction_has_a_size() {
-        let read = |pdus, edus| Transaction::read(&serde_json::to_vec(&json!({ "pdus": vec![1; pdus], "edus": vec![1; edus] })).unwrap());
-        assert!(read(MAX_PDUS, MAX_EDUS).is_some());
-        assert!(read(MAX_PDUS + 1, 0).is_none());
-        assert!(read(0, MAX_EDUS + 1).is_none());
+        let is_read = |pdus, edus| {
+            let body = serde_json::to_vec(&json!({ "pdus": vec![1; pdus], "edus": vec![1; edus] })).unwrap();
+            Transaction::read(&body).is_some()
+        };
+        assert!(is_read(MAX_PDUS, MAX_EDUS));
+        assert!(!is_read(MAX_PDUS + 1, 0));
+        assert!(!is_read(0, MAX_EDUS + 1));
         assert!(Transaction::read(b"{}").is_none());
     }
 }

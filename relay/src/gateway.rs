@@ -20,6 +20,7 @@ use crate::{
     relay::{Caller, Relay, whole_body},
     reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     target::{Target, is_federation, segments},
+    weight::is_light,
 };
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
@@ -114,7 +115,7 @@ fn taken(request: &WholeRequest) -> Result<Value, Refused> {
     if let Target::Send(_) = Target::of(&request.method, &request.uri) {
         return Ok(json!({ "pdus": {} }));
     }
-    let invitation: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let invitation: Value = is_light(&request.body).then(|| serde_json::from_slice(&request.body).ok()).flatten().unwrap_or_default();
     let is_first_version = segments(&request.uri).get(2).is_some_and(|version| version == "v1");
     let event = if is_first_version { Some(&invitation) } else { invitation.get("event") };
     let event = event.filter(|event| event.is_object()).ok_or_else(|| Refused::bad("The invitation has no event."))?;

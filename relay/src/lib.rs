@@ -44,4 +44,5 @@ mod reply;
 mod serve;
 mod socket;
 mod target;
+mod weight;
 mod well_known;

@@ -11,7 +11,7 @@ use inglenook_protocol::{
 };
 use ruma::{CanonicalJsonValue, OwnedServerName, ServerName, serde::Base64};
 
-use crate::reply::Refused;
+use crate::{reply::Refused, weight::is_light};
 
 /// A request whose body has been read.
 pub(crate) type WholeRequest = message::Request<Vec<u8>>;
@@ -65,6 +65,9 @@ pub(crate) fn prove(
 fn content(body: &[u8]) -> Result<Option<CanonicalJsonValue>, Refused> {
     if body.is_empty() {
         return Ok(None);
+    }
+    if !is_light(body) {
+        return Err(Refused::new(413, "M_TOO_LARGE", "The body has too many values."));
     }
     let content = serde_json::from_slice(body).map_err(|error| Refused::bad(format!("The body is no canonical JSON: {error}.")))?;
     Ok(Some(content))

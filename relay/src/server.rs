@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     config::Config,
     dial::Network,
-    dns,
+    dns::{self, Dns},
     forward::Forwarder,
     gateway::{self, Gateway, Names},
     identity::Identity,
@@ -99,11 +99,12 @@ impl Server {
         let mut hosts: Vec<String> = config.public_url.iter().filter_map(|url| host_of(url)).collect();
         hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
         let (tls, timeout) = (client_config(config.ca.as_deref())?, Duration::from_secs(config.request_timeout));
-        let forwarder = Forwarder::new(tls.clone(), config.allow_private_addresses, timeout);
+        let dns: Arc<dyn Dns> = Arc::new(dns::System::new());
+        let forwarder = Forwarder::new(tls.clone(), &dns, config.allow_private_addresses, timeout);
         let overrides = config.overrides().map_err(io::Error::other)?;
         let gateway = config.gateway_domain.clone().map(|domain| {
             let names = Names { domain, port: public_port(&config, &listener, port) };
-            let network = Network { dns: Box::new(dns::System::new()), overrides, private: config.allow_private_addresses };
+            let network = Network { dns, overrides, private: config.allow_private_addresses };
             let ordinary = Ordinary::new(tls, &Arc::new(network), clock.clone(), timeout);
             Gateway::new(names, ordinary, clock.clone())
         });

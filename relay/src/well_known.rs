@@ -15,6 +15,7 @@ use axum::{
 };
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::{
     client::{self, Client},
@@ -62,18 +63,13 @@ struct Known {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 enum NoAnswer {
     /// The web server says that it delegates to nobody, or nothing that can be understood.
     Nobody(String),
     /// It says nothing, or that it is out of order.
-    Silence(io::Error),
-}
-
-impl From<io::Error> for NoAnswer {
-    fn from(error: io::Error) -> Self {
-        Self::Silence(error)
-    }
+    Silence(#[from] io::Error),
 }
 
 #[derive(Deserialize)]
@@ -100,7 +96,7 @@ impl WellKnown {
         let known = match answer {
             Ok((server, holds)) => Known { delegated: Some(server), until: now + holds, failures: 0, named: now },
             Err(why) => {
-                tracing::debug!(host, ?why, "no delegation");
+                tracing::debug!(host, %why, "no delegation");
                 failed(before, &why, now)
             }
         };

@@ -173,8 +173,8 @@ impl Tables<'_> {
 
     fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
-        let old = documents.get((document.as_str(), server))?.map_or(0, |old| old.value().len() as u64);
-        self.grow(old, bytes.len() as u64, quotas)?;
+        let old = documents.get((document.as_str(), server))?.map_or(0, |old| weight(document, old.value()));
+        self.grow(old, weight(document, bytes), quotas)?;
         documents.insert((document.as_str(), server), bytes)?;
         Ok(())
     }
@@ -198,7 +198,7 @@ impl Tables<'_> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let mut freed = 0;
         for document in Document::ALL {
-            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| bytes.value().len() as u64);
+            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
         }
         self.shrink(freed)
     }
@@ -388,6 +388,14 @@ impl Tables<'_> {
         self.transaction.open_table(HEADS).map_err(failed)?.insert((mailbox, id), json.as_slice())?;
         Ok(())
     }
+}
+
+/// What a server costs that leaves nothing: two rows with its name. Anybody can make as many as they like.
+const SEEN: u64 = 512;
+
+/// What a document counts for.
+fn weight(document: Document, bytes: &[u8]) -> u64 {
+    if document == Document::Seen { SEEN } else { bytes.len() as u64 }
 }
 
 /// The time that a row of [`Document::Seen`] holds.

@@ -199,6 +199,19 @@ async fn what_a_server_leaves_is_kept_as_long_as_it_comes_back() {
 }
 
 #[tokio::test]
+async fn servers_that_leave_nothing_have_a_limit_too() {
+    let store = store();
+    for server in ["a", "b", "c"] {
+        store.see(&name(server), 0).await.unwrap();
+    }
+    assert_eq!(store.see(&name("d"), 0).await, Err(StoreError::Full("the relay")));
+    // Who was here comes back.
+    store.see(&name("a"), DAY / 2).await.unwrap();
+    assert_eq!(store.expire(DAY + 1).await, Ok(0));
+    store.see(&name("d"), DAY).await.unwrap();
+}
+
+#[tokio::test]
 async fn all_together_have_a_limit_too() {
     let store = store();
     store.keep(Document::Profiles, &name("m"), vec![0; 1995]).await.unwrap();
