@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Who calls, as far as limits go: an address, or the network that one household has of the sixth version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address(IpAddr);
 
 impl Address {

@@ -77,7 +77,7 @@ impl Names {
 }
 
 /// Answers what an ordinary server, or anybody else, asks one of the gateway's names.
-pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -> Response {
+pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request, caller: Caller) -> Response {
     let path = request.uri.split('?').next().unwrap_or_default();
     if request.method == "GET" && path == WELL_KNOWN {
         return json(200, &json!({ "m.server": format!("{}:{}", request.authority, gateway.names.port) }));
@@ -88,18 +88,18 @@ pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -
     }
     relay.metrics.gateway_in.inc();
     let headers = handed_on(&request.headers);
-    let answer = ask(relay, Request { headers, ..request }).await.unwrap_or_else(|refused| relay.refuse(refused));
+    let answer = ask(relay, Request { headers, ..request }, caller).await.unwrap_or_else(|refused| relay.refuse(refused));
     Response { headers: handed_on(&answer.headers), ..answer }
 }
 
-async fn ask(relay: &Relay, request: Request) -> Answer {
+async fn ask(relay: &Relay, request: Request, caller: Caller) -> Answer {
     if !Target::of(&request.method, &request.uri).is_storable() {
-        return Ok(relay.answer(request, Caller::Stranger).await);
+        return Ok(relay.answer(request, caller).await);
     }
     let (body, _held) = relay.callers.counted(request.body);
     let request = whole_body(Request { body, ..request }).await?;
     let taken = taken(&request)?;
-    let answer = relay.answer_counted(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
+    let answer = relay.answer_counted(request.map_body(|body| boxed(whole(body))), caller).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
     Ok(if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer })
 }

@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use ruma::{
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
-use crate::{clock::Clock, ordinary::Ordinary, origin::WholeRequest};
+use crate::{clock::Clock, ordinary::Ordinary, origin::WholeRequest, places::Places};
 
 /// What a server answers about its keys: a few hundred old ones at most.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -46,28 +46,9 @@ const MAX_ASKED: usize = 256;
 pub(crate) struct Keys {
     clock: Clock,
     known: Mutex<BTreeMap<OwnedServerName, Known>>,
-    /// Held by who asks a server, so that it is asked once.
-    flights: Mutex<BTreeMap<OwnedServerName, Flight>>,
+    /// One for each server, so that it is asked once.
+    flights: Places<OwnedServerName>,
     asked: Semaphore,
-}
-
-type Flight = Arc<tokio::sync::Mutex<()>>;
-
-/// A place among those who wait for a server's keys. The last one to leave it removes it.
-struct Boarding<'k> {
-    keys: &'k Keys,
-    server: OwnedServerName,
-    flight: Flight,
-}
-
-impl Drop for Boarding<'_> {
-    fn drop(&mut self) {
-        let mut flights = self.keys.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        // One is the map's, one is ours, and there are no more without the lock.
-        if Arc::strong_count(&self.flight) <= 2 {
-            flights.remove(&self.server);
-        }
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -93,7 +74,7 @@ struct VerifyKey {
 impl Keys {
     /// None yet.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { clock, known: Mutex::default(), flights: Mutex::default(), asked: Semaphore::new(MAX_ASKED) }
+        Self { clock, known: Mutex::default(), flights: Places::new(1), asked: Semaphore::new(MAX_ASKED) }
     }
 
     /// A server's key of that ID, if it has one that holds.
@@ -101,8 +82,7 @@ impl Keys {
         if let Some(answer) = self.known_key(server, id) {
             return answer;
         }
-        let boarding = self.board(server);
-        let _flight = boarding.flight.lock().await;
+        let _flight = self.flights.take(&server.to_owned()).await;
         // Who was here before may have asked.
         if let Some(answer) = self.known_key(server, id) {
             return answer;
@@ -127,12 +107,6 @@ impl Keys {
         let known = all.get(server)?;
         let held = known.keys.get(id).filter(|_| now < known.until).cloned();
         (held.is_some() || now < known.asked + PAUSE_MS).then_some(held)
-    }
-
-    fn board(&self, server: &ServerName) -> Boarding<'_> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-        let flight = Arc::clone(flights.entry(server.to_owned()).or_default());
-        Boarding { keys: self, server: server.to_owned(), flight }
     }
 
     fn keep(&self, server: &ServerName, known: Known) {

@@ -39,6 +39,7 @@ mod ordinary;
 mod origin;
 mod own;
 mod pipe;
+mod places;
 mod relay;
 mod reply;
 mod serve;

@@ -7,11 +7,12 @@ use inglenook_protocol::{
     message::{Headers, collect, whole, write_request},
     node_record::{MAX_RELAYS, host_of},
     path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RECORD_HEADER, RELAYS_HEADER},
+    tunnel::MAX_OPEN,
 };
 use ruma::{OwnedServerName, ServerName};
 
 use crate::{
-    callers::Callers,
+    callers::{Address, Callers},
     clock::Clock,
     config::{Config, MAX_STORED_BODY},
     content::Transaction,
@@ -23,7 +24,8 @@ use crate::{
     nodes::{Attached, Nodes},
     origin::{self, WholeRequest},
     own,
-    pipe::paced,
+    pipe::{beside, paced},
+    places::Places,
     reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     store::{Appended, Content, NewEntry, Store, StoreError},
     target::{Target, is_federation, mailbox_key},
@@ -34,6 +36,10 @@ const SLOWEST_UPLOAD: Duration = Duration::from_secs(30);
 
 /// How long a node may take for what could as well wait: its sender's own patience, a minute with most, must not end first.
 pub(crate) const BEFORE_STORING: Duration = Duration::from_secs(20);
+
+/// How many requests of one caller a node has under way at a time: whoever is slow to ask, or to read the answer, holds so many of the node's
+/// streams and no more.
+pub(crate) const SHARE_OF_NODE: usize = MAX_OPEN / 4;
 
 /// A relay, as its parts see it.
 pub(crate) struct Relay {
@@ -57,17 +63,19 @@ pub(crate) struct Relay {
     pub(crate) hosts: Vec<String>,
     /// What callers may take.
     pub(crate) callers: Arc<Callers>,
+    /// Of each caller at each node: [`SHARE_OF_NODE`].
+    pub(crate) asking: Places<(OwnedServerName, Caller)>,
     /// Held while a node record is compared and replaced.
     pub(crate) records: tokio::sync::Mutex<()>,
 }
 
 /// Who hands over a request. What it is signed by is another matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Caller {
     /// An attached node, up its tunnel.
     Node(OwnedServerName),
-    /// Anybody, over HTTP.
-    Stranger,
+    /// Anybody, over HTTP, from an address that has limits or from within the operator's own network.
+    Stranger(Option<Address>),
 }
 
 impl Relay {
@@ -187,17 +195,17 @@ impl Relay {
     async fn live(&self, attached: Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
         let target = Target::of(&request.method, &request.uri);
         if !target.is_storable() && matches!(caller, Caller::Node(_)) {
-            return self.ask(&attached, request).await;
+            return self.ask(&attached, destination, request, caller).await;
         }
         let request = whole_body(request).await?;
         if !target.is_storable() {
-            return self.ask(&attached, request.map_body(|body| boxed(whole(body)))).await;
+            return self.ask(&attached, destination, request.map_body(|body| boxed(whole(body))), caller).await;
         }
         // What came before it is still on its way: a sender's transactions keep their order.
         if self.waits_for_another(destination, &request).await? {
             return self.store(destination, &request, caller).await;
         }
-        let answer = self.ask(&attached, request.clone().map_body(|body| boxed(whole(body))));
+        let answer = self.ask(&attached, destination, request.clone().map_body(|body| boxed(whole(body))), caller);
         match tokio::time::timeout(BEFORE_STORING, answer).await {
             Ok(Ok(response)) => Ok(response),
             _ => self.store(destination, &request, caller).await,
@@ -210,10 +218,18 @@ impl Relay {
         Ok(self.store.waiting(destination, &claim.origin).await? > 0)
     }
 
-    async fn ask(&self, attached: &Attached, request: Request) -> Answer {
+    async fn ask(&self, attached: &Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
         let timeout = Duration::from_secs(self.config.request_timeout);
-        match tokio::time::timeout(timeout, attached.tunnel.request(request)).await {
-            Ok(Ok(response)) => Ok(with_outcome(response.map_body(|body| paced(boxed(body))), Outcome::Answered)),
+        let asked = async {
+            let place = match caller {
+                // A proxy, or the operator's own network, is nobody in particular.
+                Caller::Stranger(None) => None,
+                _ => self.asking.take(&(destination.to_owned(), caller.clone())).await,
+            };
+            attached.tunnel.request(request).await.map(|response| response.map_body(|body| beside(paced(boxed(body)), place)))
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(response)) => Ok(with_outcome(response, Outcome::Answered)),
             Ok(Err(error)) => Err(Refused::unreachable(502, format!("The node does not answer: {error}."))),
             Err(_) => Err(Refused::unreachable(504, "The node does not answer in time.")),
         }

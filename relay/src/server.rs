@@ -23,7 +23,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
-    callers::{Callers, Slot},
+    callers::{Address, Callers, Slot},
     clock::Clock,
     config::Config,
     dial::Network,
@@ -36,7 +36,8 @@ use crate::{
     nodes::{Nodes, Reason},
     ordinary::Ordinary,
     pipe::{self, pipe},
-    relay::{Caller, Relay},
+    places::Places,
+    relay::{Caller, Relay, SHARE_OF_NODE},
     reply::{Refused, Request, Response, boxed},
     serve::serve,
     socket,
@@ -119,6 +120,7 @@ impl Server {
             metrics: registry,
             hosts,
             callers,
+            asking: Places::new(SHARE_OF_NODE),
             records: tokio::sync::Mutex::default(),
         };
         Ok(Self { relay: Arc::new(relay), listener, metrics })
@@ -229,8 +231,7 @@ async fn limited(
     request: http::Request<HttpBody>,
     next: Next,
 ) -> http::Response<HttpBody> {
-    let who = relay.callers.who(request.headers(), addresses.remote.map(|remote| remote.ip()));
-    match relay.callers.request(who) {
+    match relay.callers.request(who(&relay, request.headers(), addresses)) {
         Ok(()) => next.run(request).await,
         Err(wait) => {
             relay.metrics.limited("requests");
@@ -250,8 +251,7 @@ async fn tunnel(
     const { assert!(MAX_MESSAGE <= SOCKET_MESSAGE) };
     // The very address that was connected to leads here; a host that the request names need not.
     let local = addresses.local.map(|address| address.to_string()).unwrap_or_default();
-    let who = relay.callers.who(&headers, addresses.remote.map(|remote| remote.ip()));
-    let Some(place) = relay.callers.tunnel(who) else {
+    let Some(place) = relay.callers.tunnel(who(&relay, &headers, addresses)) else {
         relay.metrics.limited("connections");
         return (StatusCode::TOO_MANY_REQUESTS, "too many tunnels come from there\n").into_response();
     };
@@ -278,11 +278,12 @@ async fn forward(
     if named != Some(CONTENT_TYPE) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be a message/bhttp\n").into_response();
     }
-    let Some(place) = slot(&relay, request.headers(), addresses) else { return busy() };
+    let who = who(&relay, request.headers(), addresses);
+    let Some(place) = slot(&relay, who) else { return busy() };
     let slowest = Duration::from_secs(relay.config.head_timeout);
     let head = tokio::time::timeout(slowest, read_request(pipe::reader(body_of(request)))).await;
     let answer = match head.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger).await,
+        Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger(who)).await,
         Err(error) => Refused::bad(format!("The message is none: {error}.")).into(),
     };
     let (writer, body) = pipe();
@@ -300,17 +301,22 @@ async fn own(
     ConnectInfo(addresses): ConnectInfo<Addresses>,
     request: http::Request<HttpBody>,
 ) -> http::Response<HttpBody> {
-    let Some(_slot) = slot(&relay, request.headers(), addresses) else { return busy() };
+    let who = who(&relay, request.headers(), addresses);
+    let Some(_slot) = slot(&relay, who) else { return busy() };
     let named = relay.gateway.as_ref().and_then(|gateway| Some((gateway, gateway.node(host(&request)?)?)));
     match named {
-        Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request)).await),
-        None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger).await),
+        Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request), Caller::Stranger(who)).await),
+        None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger(who)).await),
     }
 }
 
+fn who(relay: &Relay, headers: &HeaderMap, addresses: Addresses) -> Option<Address> {
+    relay.callers.who(headers, addresses.remote.map(|remote| remote.ip()))
+}
+
 /// A place for one more request, unless too many are under way, of all or of that address.
-fn slot(relay: &Relay, headers: &HeaderMap, addresses: Addresses) -> Option<Slot> {
-    let slot = relay.callers.slot(relay.callers.who(headers, addresses.remote.map(|remote| remote.ip())));
+fn slot(relay: &Relay, who: Option<Address>) -> Option<Slot> {
+    let slot = relay.callers.slot(who);
     if slot.is_none() {
         relay.metrics.limited("slots");
     }

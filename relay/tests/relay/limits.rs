@@ -1,6 +1,10 @@
 //! What an address may ask, and what all may put into the relay's memory.
 
-use inglenook_protocol::path::{LIMITS, TUNNEL};
+use inglenook_protocol::{
+    message::whole,
+    path::{LIMITS, TUNNEL},
+    tunnel::MAX_OPEN,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-use super::support::{Host, Key, metric, soon};
+use super::support::{Handler, Host, Key, boxed, metric, soon};
 
 const FORWARDED: &str = "x-forwarded-for";
 
@@ -126,6 +130,49 @@ async fn fewer_of_a_nodes_requests_go_on_to_other_relays() {
     assert_eq!(a.send(a.key.transaction("5", &c.name())).await.status, 200, "what stays here has another limit");
     assert_eq!(c.send_by(c.key.transaction("1", &b.name()), &[&there.url()]).await.status, 200);
     assert_eq!(metric(&here, "inglenook_relay_limited_total{limit=\"outside\"}").await, 2);
+}
+
+#[tokio::test]
+async fn whoever_is_slow_holds_a_share_of_a_nodes_streams() {
+    let host = Host::start().await;
+    let handler: Handler = |request| {
+        Box::pin(async move {
+            if request.uri.contains("slow") {
+                std::future::pending::<()>().await;
+            }
+            boxed(200, "{}")
+        })
+    };
+    let mut b = Key::of(2).attach_with(&host, handler).await;
+    let (a, c) = (Key::of(1).attach(&host).await, Key::of(3).attach(&host).await);
+    let get = |from: &Key, uri: &str| from.request("GET", &format!("/_matrix/federation/v1/{uri}"), &Key::of(2).name(), b"");
+    let slow: Vec<_> = (0..MAX_OPEN)
+        .map(|_| {
+            let (tunnel, request) = (a.tunnel.clone(), get(&a.key, "event/slow").map_body(whole));
+            tokio::spawn(async move { tunnel.request(request).await.is_ok() })
+        })
+        .collect();
+    for _ in 0..MAX_OPEN / 4 {
+        assert!(b.next().await.uri.ends_with("slow"));
+    }
+    assert!(b.quiet().await.is_none());
+    assert_eq!(c.send(get(&c.key, "version")).await.status, 200);
+    // What could be stored waits for its turn as well.
+    assert_eq!(c.send(c.key.transaction("1", &b.name())).await.status, 200);
+    // Who goes gives everything back.
+    a.vanish(&host).await;
+    futures_util::future::join_all(slow).await;
+    let a = Key::of(1).attach(&host).await;
+    assert_eq!(a.send(get(&a.key, "version")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_of_many_values_is_refused_before_it_is_read() {
+    let host = Host::start().await;
+    Key::of(2).attach(&host).await.vanish(&host).await;
+    let mut request = Key::of(1).transaction("1", &Key::of(2).name());
+    request.body = format!(r#"{{"pdus":[{}0]}}"#, r#"{"":0},"#.repeat(1 << 20)).into_bytes();
+    assert_eq!(host.forward(request).await.status, 413);
 }
 
 /// The path of a request that is read as a whole before anything is known of it.
