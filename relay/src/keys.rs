@@ -23,6 +23,10 @@ use crate::{clock::Clock, ordinary::Ordinary, origin::WholeRequest, places::Plac
 /// What a server answers about its keys: a few hundred old ones at most.
 const MAX_ANSWER: usize = 64 * 1024;
 
+/// How many keys a server may have at a time, and how long their IDs may be: each is checked, and kept.
+const MAX_KEYS: usize = 32;
+const MAX_ID: usize = 255;
+
 const MINUTE_MS: u64 = 60_000;
 
 /// How long keys are believed at most, whatever they say.
@@ -147,7 +151,8 @@ impl Keys {
 /// The keys that a server publishes, as far as each has signed the publication, and until when they are valid.
 fn read(object: &CanonicalJsonObject, server: &ServerName) -> Option<(PublicKeySet, u64)> {
     let published: Published = serde_json::from_value(CanonicalJsonValue::Object(object.clone()).into()).ok()?;
-    if published.server_name != server {
+    let is_bounded = published.verify_keys.len() <= MAX_KEYS && published.verify_keys.keys().all(|id| id.len() <= MAX_ID);
+    if published.server_name != server || !is_bounded {
         return None;
     }
     let keys = published.verify_keys.into_iter().map(|(id, key)| (id, key.key));
@@ -167,6 +172,8 @@ fn has_signed(object: &CanonicalJsonObject, server: &ServerName, id: &str, key: 
 
 #[cfg(test)]
 mod tests {
+    use ruma::signatures::sign_json;
+
     use super::*;
     use crate::identity::Identity;
 
@@ -186,8 +193,27 @@ mod tests {
         let mut forged = object.clone();
         forged.insert("verify_keys".into(), published(&other).get("verify_keys").unwrap().clone());
         assert!(read(&forged, server.name()).is_none());
-        let mut unsigned = object;
+        let mut unsigned = object.clone();
         unsigned.remove("signatures");
         assert!(read(&unsigned, server.name()).is_none());
+    }
+
+    #[test]
+    fn a_server_has_so_many_keys() {
+        let server = Identity::of([1; 32]).unwrap();
+        let with_keys = |ids: &[String]| {
+            let mut object = published(&server);
+            let keys = object.get_mut("verify_keys").unwrap().as_object_mut().unwrap();
+            let key = keys.values().next().unwrap().clone();
+            keys.extend(ids.iter().map(|id| (id.clone(), key.clone())));
+            object.remove("signatures");
+            sign_json(server.name().as_str(), &server, &mut object).unwrap();
+            read(&object, server.name()).map(|(keys, _)| keys.len())
+        };
+        let ids = |count: usize| (0..count).map(|number| format!("ed25519:old{number}")).collect::<Vec<_>>();
+        // Those that have not signed do not count, but have to be looked at.
+        assert_eq!(with_keys(&ids(MAX_KEYS - 1)), Some(1));
+        assert_eq!(with_keys(&ids(MAX_KEYS)), None);
+        assert_eq!(with_keys(&["x".repeat(MAX_ID + 1)]), None);
     }
 }

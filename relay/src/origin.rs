@@ -16,6 +16,11 @@ use crate::{reply::Refused, weight::is_light};
 /// A request whose body has been read.
 pub(crate) type WholeRequest = message::Request<Vec<u8>>;
 
+/// The longest name of a server: a host of 253 characters, a colon and a port. What is known of servers is kept by their names.
+///
+/// <https://spec.matrix.org/v1.19/appendices/#server-name>
+pub(crate) const MAX_NAME: usize = 259;
+
 /// The origin of a request that is signed for `destination`.
 ///
 /// Only names that are made of a key prove themselves here. To check others takes fetching their keys, which is a gateway's work.
@@ -35,6 +40,9 @@ pub(crate) fn claim(request: &WholeRequest, destination: &ServerName) -> Result<
         return Err(Refused::unauthorized("The request is signed twice."));
     }
     let authorization = Authorization::parse(header).map_err(|error| Refused::unauthorized(format!("{error}.")))?;
+    if authorization.origin.as_str().len() > MAX_NAME {
+        return Err(Refused::unauthorized("The origin's name is too long."));
+    }
     if authorization.destination.as_deref().is_some_and(|named| named != destination) {
         return Err(Refused::unauthorized("The request is signed for another server."));
     }
@@ -87,6 +95,20 @@ mod tests {
         let parts = SignedParts { method: "PUT", uri, origin: origin.name().as_str(), destination, content: Some(&content) };
         let headers = Headers::default().with("authorization", parts.sign(origin).unwrap());
         WholeRequest { method: "PUT".into(), authority: destination.into(), uri: uri.into(), headers, body }
+    }
+
+    #[test]
+    fn a_name_has_a_length() {
+        let claimed = |length: usize| {
+            let header = format!("X-Matrix origin=\"{}\",key=\"ed25519:1\",sig=\"s\"", "a".repeat(length));
+            let request = signed(&Identity::of([1; 32]).unwrap(), "there.example");
+            claim(
+                &WholeRequest { headers: Headers::default().with("authorization", header), ..request },
+                ServerName::parse("b").unwrap().as_ref(),
+            )
+        };
+        assert!(claimed(MAX_NAME).is_ok());
+        assert_eq!(claimed(MAX_NAME + 1).unwrap_err().status, 401);
     }
 
     fn signed_twice(mut request: WholeRequest) -> WholeRequest {

@@ -116,7 +116,8 @@ impl Relay {
         if self.is_own(&request) {
             return own::answer(self, request, caller).await;
         }
-        let destination = ServerName::parse(&request.authority).map_err(|_| Refused::bad("The destination is no server name."))?;
+        let destination = ServerName::parse(&request.authority).ok().filter(|name| name.as_str().len() <= origin::MAX_NAME);
+        let destination = destination.ok_or_else(|| Refused::bad("The destination is no server name."))?;
         if !is_federation(&request.uri) {
             return Err(Refused::unrecognized());
         }

@@ -20,6 +20,7 @@ use thiserror::Error;
 use crate::{
     client::{self, Client},
     clock::Clock,
+    origin::MAX_NAME,
 };
 
 /// The answer is a line.
@@ -150,6 +151,9 @@ async fn read(response: Response<HttpBody>) -> Result<(OwnedServerName, u64), No
     let holds = holds(response.headers());
     let body = client::collect(response.into_body(), MAX_BODY).await?;
     let Delegation { server } = serde_json::from_slice(&body).map_err(|error| NoAnswer::Nobody(error.to_string()))?;
+    if server.as_str().len() > MAX_NAME {
+        return Err(NoAnswer::Nobody("the delegate's name is too long".into()));
+    }
     Ok((server, holds))
 }
 

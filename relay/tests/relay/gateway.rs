@@ -240,6 +240,16 @@ async fn an_ordinary_servers_keys_are_asked_once_for_all_who_wait_for_them() {
 }
 
 #[tokio::test]
+async fn a_server_that_never_ends_telling_its_keys_is_not_waited_for() {
+    let authority = Authority::new();
+    let slow = authority.dribble(&["there.example"]).await;
+    let host = gateway_to(&authority, &[("there.example", slow)]).await;
+    let b = absent(&host, 2).await.name();
+    let header = r#"X-Matrix origin="there.example:1",key="ed25519:first",sig="AA""#;
+    assert_eq!(host.http_at(b.as_str(), "PUT", &send_uri("1"), &[("authorization", header)], br#"{"pdus":[]}"#).await.status, 401);
+}
+
+#[tokio::test]
 async fn nothing_is_stored_that_its_origin_has_not_signed() {
     let authority = Authority::new();
     let server = Ordinary::start(&authority, &["there.example"]).await;
