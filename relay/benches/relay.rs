@@ -35,7 +35,8 @@ impl Process {
     fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_inglenook-relay"))
-            .args(["--listen", "127.0.0.1:0", "--log", "error", "--data"])
+            // One node sends it all.
+            .args(["--listen", "127.0.0.1:0", "--node-requests", "0", "--log", "error", "--data"])
             .arg(data.path())
             .stdout(Stdio::piped())
             .spawn()

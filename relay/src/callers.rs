@@ -1,22 +1,28 @@
-//! What those who call may take: so many requests and connections by address, and so many bytes of requests in memory for all together.
+//! What those who call may take: so many requests and connections by address, so many requests by node, and so many bytes of requests in
+//! memory for all together.
 
 use std::{
     collections::HashMap,
+    future::Future,
+    hash::Hash,
     io,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::http::{HeaderMap, HeaderName};
 use futures_util::StreamExt;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _};
-use inglenook_protocol::limits::AddressLimits;
+use inglenook_protocol::limits::Limits;
+use ruma::OwnedServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::Sleep,
 };
 
 use crate::{
@@ -25,7 +31,7 @@ use crate::{
 };
 
 /// Who calls, as far as limits go: an address, or the network that one household has of the sixth version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Address(IpAddr);
 
 impl Address {
@@ -39,15 +45,26 @@ impl Address {
     }
 }
 
-/// How many connections each address has.
-type Connections = Arc<Mutex<HashMap<Address, usize>>>;
+/// How many requests over HTTP are under way at a time. [`Callers::counted`] counts what of them is in memory.
+const MAX_STRANGERS: usize = 1_024;
+
+/// How many of them are one address's: so many that a large server is not held up, and so few that nobody takes them all.
+const SHARE_OF_STRANGERS: usize = MAX_STRANGERS / 8;
+
+/// How many connections, or requests, each address has.
+type Taken = Arc<Mutex<HashMap<Address, usize>>>;
 
 /// What callers have taken.
 pub(crate) struct Callers {
     requests: Option<DefaultKeyedRateLimiter<Address>>,
+    /// Of a node, up its tunnel, and what of that leaves the relay.
+    node: Option<DefaultKeyedRateLimiter<OwnedServerName>>,
+    outside: Option<DefaultKeyedRateLimiter<OwnedServerName>>,
     /// How many connections of an address there may be; zero for any number.
     most: usize,
-    connections: Connections,
+    connections: Taken,
+    strangers: Arc<Semaphore>,
+    under_way: Taken,
     /// The header in which a proxy says whom it calls for.
     forwarded: Option<HeaderName>,
     bytes: Arc<Semaphore>,
@@ -55,12 +72,15 @@ pub(crate) struct Callers {
 
 impl Callers {
     /// Nobody has taken anything. A limit of zero is none.
-    pub(crate) fn new(limits: AddressLimits, forwarded: Option<HeaderName>, bytes: usize) -> Self {
-        let rate = u32::try_from(limits.requests_per_minute).unwrap_or(u32::MAX);
+    pub(crate) fn new(limits: &Limits, forwarded: Option<HeaderName>, bytes: usize) -> Self {
         Self {
-            requests: NonZeroU32::new(rate).map(|rate| RateLimiter::keyed(Quota::per_minute(rate))),
-            most: usize::try_from(limits.connections).unwrap_or(usize::MAX),
+            requests: per_minute(limits.address.requests_per_minute),
+            node: per_minute(limits.node_requests_per_minute),
+            outside: per_minute(limits.node_outside_per_minute),
+            most: usize::try_from(limits.address.connections).unwrap_or(usize::MAX),
             connections: Arc::default(),
+            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
+            under_way: Arc::default(),
             forwarded,
             bytes: Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS))),
         }
@@ -75,39 +95,41 @@ impl Callers {
 
     /// Counts a request; in how many milliseconds the next one may come where this one is too many.
     pub(crate) fn request(&self, who: Option<Address>) -> Result<(), u64> {
-        let (Some(requests), Some(who)) = (&self.requests, who) else { return Ok(()) };
-        let too_many = requests.check_key(&who).err();
-        let wait = too_many.map(|until| until.wait_time_from(requests.clock().now()));
-        wait.map_or(Ok(()), |wait| Err(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
+        let Some(who) = who else { return Ok(()) };
+        check(self.requests.as_ref(), &who)
+    }
+
+    /// The same of a request that has come up a node's tunnel.
+    pub(crate) fn node(&self, node: &OwnedServerName) -> Result<(), u64> {
+        check(self.node.as_ref(), node)
+    }
+
+    /// The same of one that goes to another server or relay, which others have to bear.
+    pub(crate) fn outside(&self, node: &OwnedServerName) -> Result<(), u64> {
+        check(self.outside.as_ref(), node)
     }
 
     /// Counts a connection, unless a proxy stands in front, which connects for all.
     pub(crate) fn connect(&self, from: IpAddr) -> Option<Place> {
-        if self.forwarded.is_some() { Some(Place(None)) } else { self.take(Address::of(from)) }
+        if self.forwarded.is_some() { Some(Place(None)) } else { take(&self.connections, Address::of(from), self.most) }
     }
 
     /// Counts a tunnel that comes through a proxy. One without is counted as a connection.
     pub(crate) fn tunnel(&self, who: Option<Address>) -> Option<Place> {
-        if self.forwarded.is_some() { self.take(who) } else { Some(Place(None)) }
+        if self.forwarded.is_some() { take(&self.connections, who, self.most) } else { Some(Place(None)) }
     }
 
-    fn take(&self, who: Option<Address>) -> Option<Place> {
-        let Some(who) = who.filter(|_| self.most > 0) else { return Some(Place(None)) };
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(who).or_default();
-        if *count >= self.most {
-            return None;
-        }
-        *count += 1;
-        Some(Place(Some((who, Arc::clone(&self.connections)))))
+    /// Counts a request over HTTP that is under way.
+    pub(crate) fn slot(&self, who: Option<Address>) -> Option<Slot> {
+        let share = take(&self.under_way, who, SHARE_OF_STRANGERS)?;
+        Arc::clone(&self.strangers).try_acquire_owned().ok().map(|permit| Slot { _permit: permit, _share: share })
     }
 
     /// Forgets who has not called for long enough to have everything again.
     pub(crate) fn forget(&self) {
-        if let Some(requests) = &self.requests {
-            requests.retain_recent();
-            requests.shrink_to_fit();
-        }
+        forget(self.requests.as_ref());
+        forget(self.node.as_ref());
+        forget(self.outside.as_ref());
     }
 
     /// The same body, whose bytes are counted for as long as what is returned with it lives. It fails where there is no more room.
@@ -115,7 +137,7 @@ impl Callers {
         let held = Held::default();
         let (count, bytes) = (held.clone(), Arc::clone(&self.bytes));
         let body = futures_util::stream::poll_fn(move |context| {
-            let piece = std::task::ready!(body.poll_next_unpin(context));
+            let piece = ready!(body.poll_next_unpin(context));
             Poll::Ready(piece.map(|piece| piece.and_then(|piece| count.add(&bytes, piece.len()).map(|()| piece))))
         });
         (boxed(body), held)
@@ -127,17 +149,53 @@ impl Callers {
     }
 }
 
-/// One of the connections of an address. Dropping it gives it back.
-pub(crate) struct Place(Option<(Address, Connections)>);
+fn per_minute<K: Clone + Eq + Hash>(rate: u64) -> Option<DefaultKeyedRateLimiter<K>> {
+    NonZeroU32::new(u32::try_from(rate).unwrap_or(u32::MAX)).map(|rate| RateLimiter::keyed(Quota::per_minute(rate)))
+}
+
+fn check<K: Clone + Eq + Hash>(limiter: Option<&DefaultKeyedRateLimiter<K>>, who: &K) -> Result<(), u64> {
+    let Some(limiter) = limiter else { return Ok(()) };
+    let too_many = limiter.check_key(who).err();
+    let wait = too_many.map(|until| until.wait_time_from(limiter.clock().now()));
+    wait.map_or(Ok(()), |wait| Err(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)))
+}
+
+fn forget<K: Clone + Eq + Hash>(limiter: Option<&DefaultKeyedRateLimiter<K>>) {
+    if let Some(limiter) = limiter {
+        limiter.retain_recent();
+        limiter.shrink_to_fit();
+    }
+}
+
+/// Counts one more of an address, up to so many; of nobody in particular, or without a limit, nothing is counted.
+fn take(taken: &Taken, who: Option<Address>, most: usize) -> Option<Place> {
+    let Some(who) = who.filter(|_| most > 0) else { return Some(Place(None)) };
+    let mut counts = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(who).or_default();
+    if *count >= most {
+        return None;
+    }
+    *count += 1;
+    Some(Place(Some((who, Arc::clone(taken)))))
+}
+
+/// A request that is under way. Dropping it gives the place back.
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+    _share: Place,
+}
+
+/// One of the connections, or requests, of an address. Dropping it gives it back.
+pub(crate) struct Place(Option<(Address, Taken)>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((who, connections)) = self.0.take() else { return };
-        let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = connections.get_mut(&who) {
+        let Some((who, taken)) = self.0.take() else { return };
+        let mut counts = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&who) {
             *count -= 1;
             if *count == 0 {
-                connections.remove(&who);
+                counts.remove(&who);
             }
         }
     }
@@ -160,10 +218,33 @@ impl Held {
     }
 }
 
-/// A connection that is counted until it ends.
+/// How long the other side may read nothing of what is written to it: as long as a tunnel may be silent.
+const UNREAD: Duration = Duration::from_secs(75);
+
+/// A connection that is counted until it ends, at the latest when its other side has not read for too long.
 pub(crate) struct Counted<S> {
-    pub(crate) stream: S,
-    pub(crate) _place: Place,
+    stream: S,
+    _place: Place,
+    /// Runs while something cannot be written.
+    stuck: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Counted<S> {
+    /// A new connection.
+    pub(crate) fn new(stream: S, place: Place) -> Self {
+        Self { stream, _place: place, stuck: None }
+    }
+
+    /// What came of writing, which must not wait for too long.
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(UNREAD)));
+        ready!(stuck.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
@@ -174,7 +255,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buffer);
+        self.in_time(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,7 +268,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffers: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -196,12 +279,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{FutureExt, stream};
+    use inglenook_protocol::limits::AddressLimits;
+    use ruma::ServerName;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
+    use crate::config::Config;
 
     fn callers(requests_per_minute: u64, connections: u64, forwarded: Option<&'static str>, bytes: usize) -> Callers {
-        Callers::new(AddressLimits { requests_per_minute, connections }, forwarded.map(HeaderName::from_static), bytes)
+        let address = AddressLimits { requests_per_minute, connections };
+        let limits = Limits { address, node_requests_per_minute: 3, node_outside_per_minute: 2, ..Config::default().limits() };
+        Callers::new(&limits, forwarded.map(HeaderName::from_static), bytes)
     }
 
     fn address(text: &str) -> Option<Address> {
@@ -228,6 +317,44 @@ mod tests {
         assert!(callers.request(one).is_err(), "who has just called is not forgotten");
         assert!(callers.request(other).is_ok());
         assert!((0..100).all(|_| callers.request(None).is_ok()));
+    }
+
+    #[test]
+    fn a_node_has_so_many_requests_and_fewer_that_leave_the_relay() {
+        let callers = callers(1, 0, None, 0);
+        let (one, other) = (ServerName::parse("one").unwrap(), ServerName::parse("other").unwrap());
+        assert!((0..3).all(|_| callers.node(&one).is_ok()) && callers.node(&one).is_err());
+        assert!((0..2).all(|_| callers.outside(&one).is_ok()) && callers.outside(&one).is_err());
+        callers.forget();
+        assert!(callers.node(&one).is_err() && callers.outside(&one).is_err(), "who has just called is not forgotten");
+        assert!(callers.node(&other).is_ok() && callers.outside(&other).is_ok());
+    }
+
+    #[test]
+    fn an_address_has_a_share_of_the_requests_under_way() {
+        let callers = callers(0, 0, None, 0);
+        let (one, other) = (address("1.1.1.1"), address("1.1.1.2"));
+        let mut slots: Vec<_> = (0..SHARE_OF_STRANGERS).map(|_| callers.slot(one).unwrap()).collect();
+        assert!(callers.slot(one).is_none());
+        assert!(callers.slot(other).is_some());
+        slots.pop();
+        assert!(callers.slot(one).is_some());
+        slots.clear();
+        assert!(callers.under_way.lock().unwrap().is_empty(), "who has gone is forgotten");
+        slots.extend((0..MAX_STRANGERS).map(|_| callers.slot(None).unwrap()));
+        assert!(callers.slot(None).is_none() && callers.slot(one).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_reads_ends() {
+        let (stream, _unread) = tokio::io::duplex(1);
+        let mut counted = Counted::new(stream, Place(None));
+        assert_eq!(counted.write(b"x").await.unwrap(), 1);
+        assert!(counted.write(b"x").now_or_never().is_none());
+        assert!(counted.stuck.is_some());
+        // As if it had been so long.
+        counted.stuck = Some(Box::pin(tokio::time::sleep(Duration::ZERO)));
+        assert_eq!(counted.write(b"x").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many connections to one server are kept for later: as many as a room's worth of questions takes at once.
-const MAX_IDLE: usize = 4;
+pub(crate) const MAX_IDLE: usize = 4;
 
 /// A client, with the connections that it keeps.
 pub(crate) type Client = legacy::Client<HttpsConnector<Dialer>, HttpBody>;

@@ -17,6 +17,12 @@ use crate::store::Quotas;
 
 const HOUR_MS: u64 = 3_600_000;
 
+/// What a node may ask in a minute, all of it at once if need be: 600,000 events at 50 a transaction, or twelve messages to a thousand servers.
+const NODE_REQUESTS: u64 = 12_000;
+
+/// What of it others have to bear, who have not agreed to it: a message a second to a room of a hundred servers.
+const NODE_OUTSIDE: u64 = 6_000;
+
 /// A relay for Inglenook's nodes.
 #[derive(Debug, Default, Parser, Serialize)]
 #[command(version, about)]
@@ -64,6 +70,15 @@ pub struct Flags {
     /// How long to wait for a node's answer, in seconds [default: 60]
     #[arg(long, env = "INGLENOOK_RELAY_REQUEST_TIMEOUT")]
     request_timeout: Option<u64>,
+    /// How long the head of a request over HTTP may take to come, and a connection to be silent, in seconds [default: 30]
+    #[arg(long, env = "INGLENOOK_RELAY_HEAD_TIMEOUT")]
+    head_timeout: Option<u64>,
+    /// How many requests a node may make in a minute, up its tunnel; 0 for any number [default: 12000]
+    #[arg(long, env = "INGLENOOK_RELAY_NODE_REQUESTS")]
+    node_requests: Option<u64>,
+    /// How many of them may go on to other relays and servers; 0 for any number [default: 6000]
+    #[arg(long, env = "INGLENOOK_RELAY_NODE_OUTSIDE")]
+    node_outside: Option<u64>,
     /// How many requests an address may make in a minute; 0 for any number [default: 1200]
     #[arg(long, env = "INGLENOOK_RELAY_ADDRESS_REQUESTS")]
     address_requests: Option<u64>,
@@ -131,6 +146,9 @@ pub struct Config {
     pub total_bytes: u64,
     pub retention_hours: u64,
     pub request_timeout: u64,
+    pub head_timeout: u64,
+    pub node_requests: u64,
+    pub node_outside: u64,
     pub address_requests: u64,
     pub address_connections: u64,
     pub forwarded_header: Option<String>,
@@ -161,6 +179,9 @@ impl Default for Config {
             total_bytes: 20 * 1024 * 1024 * 1024,
             retention_hours: 90 * 24,
             request_timeout: 60,
+            head_timeout: 30,
+            node_requests: NODE_REQUESTS,
+            node_outside: NODE_OUTSIDE,
             address_requests: 1_200,
             address_connections: 200,
             forwarded_header: None,
@@ -263,13 +284,10 @@ impl Config {
             retention_ms,
             max_deposit: MAX_DEPOSIT as u64,
             request_timeout_ms: self.request_timeout.saturating_mul(1000),
-            address: self.address_limits(),
+            address: AddressLimits { requests_per_minute: self.address_requests, connections: self.address_connections },
+            node_requests_per_minute: self.node_requests,
+            node_outside_per_minute: self.node_outside,
         }
-    }
-
-    /// What an address may do.
-    pub(crate) fn address_limits(&self) -> AddressLimits {
-        AddressLimits { requests_per_minute: self.address_requests, connections: self.address_connections }
     }
 
     /// The header that names an address, as HTTP has it.

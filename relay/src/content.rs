@@ -5,9 +5,9 @@
 
 use ruma::OwnedRoomId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
-use crate::store::Content;
+use crate::{store::Content, weight::is_light};
 
 /// After which time nobody wants to know who was typing.
 const TYPING_MS: u64 = 60_000;
@@ -21,12 +21,13 @@ pub(crate) const MAX_EDUS: usize = 100;
 
 /// A transaction's own parts.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Transaction {
-    /// Its events.
-    pub(crate) pdus: Vec<Value>,
+pub(crate) struct Transaction<'b> {
+    /// Its events, which nobody reads here.
+    #[serde(borrow)]
+    pub(crate) pdus: Vec<&'b RawValue>,
     /// Its ephemeral data.
-    #[serde(default)]
-    pub(crate) edus: Vec<Value>,
+    #[serde(borrow, default)]
+    pub(crate) edus: Vec<&'b RawValue>,
 }
 
 /// What can happen to an EDU as time goes by.
@@ -36,17 +37,18 @@ enum Edu {
     Lasts,
 }
 
-impl Transaction {
+impl<'b> Transaction<'b> {
     /// Reads one; `None` where the body is none, or holds more than one may.
-    pub(crate) fn read(body: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Self>(body).ok().filter(|read| read.pdus.len() <= MAX_PDUS && read.edus.len() <= MAX_EDUS)
+    pub(crate) fn read(body: &'b [u8]) -> Option<Self> {
+        let read: Self = is_light(body).then(|| serde_json::from_slice(body).ok())??;
+        (read.pdus.len() <= MAX_PDUS && read.edus.len() <= MAX_EDUS).then_some(read)
     }
 
     /// What is known of it.
     pub(crate) fn content(&self) -> Content {
         let mut content = Content { lifetime: Some(0), ..Content::default() };
         for edu in &self.edus {
-            match read(edu) {
+            match read(&serde_json::from_str(edu.get()).unwrap_or_default()) {
                 Edu::Expires(after) => content.lifetime = content.lifetime.map(|lifetime| lifetime.max(after)),
                 Edu::Receipts(receipts) => content.receipts.extend(receipts),
                 Edu::Lasts => content.lifetime = None,
@@ -93,9 +95,42 @@ fn receipts(edu: &Value) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    /// JSON that has to do with transactions, in no particular order.
+    fn strange() -> impl Strategy<Value = Value> {
+        let words = ["pdus", "edus", "edu_type", "content", "m.receipt", "m.typing", "!a:b", "m.read", "data", "thread_id", "", "\u{0}"];
+        let word = proptest::sample::select(words.to_vec());
+        let leaf = prop_oneof![word.clone().prop_map(|word| json!(word)), any::<i64>().prop_map(|number| json!(number)), Just(Value::Null)];
+        leaf.prop_recursive(8, 64, 8, move |inner| {
+            let fields = proptest::collection::vec((word.clone(), inner.clone()), 0..8);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..8).prop_map(Value::Array),
+                fields.prop_map(|fields| Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_too_strange(edus in proptest::collection::vec(strange(), 0..4), pdus in strange(), other in strange(), cut in any::<prop::sample::Index>()) {
+            let edus: Vec<Value> = edus.into_iter().map(|content| json!({ "edu_type": "m.receipt", "content": content })).collect();
+            for body in [json!({ "pdus": [], "edus": edus }), json!({ "pdus": pdus, "edus": other }), other] {
+                let mut bytes = serde_json::to_vec(&body).unwrap();
+                if let Some(read) = Transaction::read(&bytes) {
+                    let content = read.content();
+                    // What is noted of a transaction weighs no more than some times what it does.
+                    prop_assert!(content.receipts.iter().map(String::len).sum::<usize>() <= 8 * bytes.len());
+                    prop_assert!(content.lifetime.is_none() || read.pdus.is_empty());
+                }
+                bytes.truncate(cut.index(bytes.len() + 1));
+                let _ = Transaction::read(&bytes);
+            }
+        }
+    }
 
     fn content(pdus: usize, edus: &[Value]) -> Content {
         let body = json!({ "pdus": vec![json!({}); pdus], "edus": edus });
@@ -135,10 +170,13 @@ mod tests {
 
     #[test]
     fn a_transaction_has_a_size() {
-        let read = |pdus, edus| Transaction::read(&serde_json::to_vec(&json!({ "pdus": vec![1; pdus], "edus": vec![1; edus] })).unwrap());
-        assert!(read(MAX_PDUS, MAX_EDUS).is_some());
-        assert!(read(MAX_PDUS + 1, 0).is_none());
-        assert!(read(0, MAX_EDUS + 1).is_none());
+        let is_read = |pdus, edus| {
+            let body = serde_json::to_vec(&json!({ "pdus": vec![1; pdus], "edus": vec![1; edus] })).unwrap();
+            Transaction::read(&body).is_some()
+        };
+        assert!(is_read(MAX_PDUS, MAX_EDUS));
+        assert!(!is_read(MAX_PDUS + 1, 0));
+        assert!(!is_read(0, MAX_EDUS + 1));
         assert!(Transaction::read(b"{}").is_none());
     }
 }

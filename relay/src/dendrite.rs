@@ -57,7 +57,7 @@ fn addressed(relay: &Relay, request: &WholeRequest) -> OwnedServerName {
 /// The first entry that is a transaction; an invitation is not, and waits for the tunnel.
 async fn oldest(relay: &Relay, mailbox: &ServerName) -> Result<Option<(u64, WholeRequest)>, Refused> {
     let mut after = 0;
-    while let Some(Entry { id, request }) = relay.store.next(mailbox, after).await? {
+    while let Some(Entry { id, request, .. }) = relay.store.next(mailbox, after).await? {
         let failed = |error: std::io::Error| Refused::failed(format!("A stored request: {error}."));
         let request = read_request(request.as_slice()).await.map_err(failed)?;
         let body = inglenook_protocol::message::collect(request.body, usize::MAX).await.map_err(failed)?;

@@ -1,6 +1,7 @@
 //! What a node leaves with its relay for the time when it is away, and the queries that the relay answers from it.
 //!
-//! The asker verifies what it gets by the signatures in it; the relay could leave something out, and cannot make anything up.
+//! The asker verifies what it gets by the signatures in it. What carries none, a profile or the list of a user's devices, is as true as
+//! the relay that answers; and any relay can leave something out.
 
 use inglenook_protocol::signed;
 use ruma::ServerName;

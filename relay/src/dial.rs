@@ -36,7 +36,7 @@ const SERVICES: [&str; 2] = ["_matrix-fed._tcp", "_matrix._tcp"];
 /// What is between us and the others.
 pub(crate) struct Network {
     /// What names lead to.
-    pub(crate) dns: Box<dyn Dns>,
+    pub(crate) dns: Arc<dyn Dns>,
     /// Hosts, or hosts with a port, that are connected to at another address, as the operator says.
     pub(crate) overrides: BTreeMap<String, SocketAddr>,
     /// Whether addresses may be private.
@@ -166,7 +166,7 @@ mod tests {
     }
 
     fn network(zone: Zone) -> Network {
-        Network { dns: Box::new(zone), overrides: BTreeMap::new(), private: false }
+        Network { dns: Arc::new(zone), overrides: BTreeMap::new(), private: false }
     }
 
     async fn targets(zone: Zone, host: &str, port: Option<u16>) -> Vec<(String, u16)> {

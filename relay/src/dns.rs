@@ -1,4 +1,5 @@
-//! Looking names up: addresses as the system does, services (SRV) by queries of our own.
+//! Looking names up by queries of our own. The system's way takes a thread for each name, which somebody's silent name server holds for half
+//! a minute, and threads are what the database is read by.
 
 use std::{cmp::Reverse, collections::BTreeMap, io, net::IpAddr, time::Duration};
 
@@ -22,7 +23,7 @@ pub(crate) trait Dns: Send + Sync {
 pub(crate) struct System(Option<TokioResolver>);
 
 impl System {
-    /// Reads the machine's settings. Without them there are no services.
+    /// Reads the machine's settings. Without them there are no services, and addresses are looked up as the system does.
     pub(crate) fn new() -> Self {
         let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
         Self(resolver.inspect_err(|error| tracing::warn!(%error, "SRV records cannot be looked up")).ok())
@@ -47,13 +48,32 @@ fn record(data: &RData) -> Option<Record> {
 impl Dns for System {
     fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
-            let found = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await??;
-            Ok(found.map(|address| address.ip()).collect())
+            let found = match &self.0 {
+                Some(resolver) => {
+                    tokio::time::timeout(LOOK_UP, resolver.lookup_ip(host)).await?.map_err(io::Error::other)?.iter().collect()
+                }
+                None => tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await??.map(|address| address.ip()).collect(),
+            };
+            Ok(in_turn(found))
         })
     }
 
     fn services<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Vec<(String, u16)>> {
         Box::pin(async move { in_order(self.records(name).await, |below| random::<8>().map_or(0, u64::from_be_bytes) % below) })
+    }
+}
+
+/// Addresses of both versions in turn, since a machine may have a way to one version alone, and only a few are tried.
+fn in_turn(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let (six, four): (Vec<IpAddr>, Vec<IpAddr>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let (mut six, mut four) = (six.into_iter(), four.into_iter());
+    let mut ordered = Vec::new();
+    loop {
+        let pair = [six.next(), four.next()];
+        if pair == [None, None] {
+            return ordered;
+        }
+        ordered.extend(pair.into_iter().flatten());
     }
 }
 
@@ -104,7 +124,10 @@ mod tests {
         net::runtime::TokioRuntimeProvider,
         proto::{
             op::{Message, ResponseCode},
-            rr::{Record as DnsRecord, rdata::SRV},
+            rr::{
+                Record as DnsRecord, RecordType,
+                rdata::{A, SRV},
+            },
         },
     };
     use tokio::net::UdpSocket;
@@ -136,6 +159,11 @@ mod tests {
             while let Ok((length, from)) = socket.recv_from(&mut asked).await {
                 let mut answer = Message::from_vec(&asked[..length]).unwrap().into_response();
                 let name = answer.queries[0].name().clone();
+                if name.to_utf8() == "first.example." && answer.queries[0].query_type() == RecordType::A {
+                    answer.add_answer(DnsRecord::from_rdata(name, 60, RData::A(A::new(1, 1, 1, 1))));
+                    socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+                    continue;
+                }
                 let records: &[(u16, &str)] = match name.to_utf8().as_str() {
                     "_matrix-fed._tcp.a.example." => &[(20, "second.example."), (10, "first.example.")],
                     "_matrix-fed._tcp.none.example." => &[(0, ".")],
@@ -154,8 +182,15 @@ mod tests {
         address
     }
 
+    #[test]
+    fn addresses_of_both_versions_alternate() {
+        let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        assert_eq!(in_turn(addresses(&["::1", "::2", "::3", "0.0.0.1"])), addresses(&["::1", "0.0.0.1", "::2", "::3"]));
+        assert_eq!(in_turn(addresses(&["0.0.0.1", "0.0.0.2"])), addresses(&["0.0.0.1", "0.0.0.2"]));
+    }
+
     #[tokio::test]
-    async fn services_are_asked_of_a_name_server() {
+    async fn addresses_and_services_are_asked_of_a_name_server() {
         let address = name_server().await;
         let mut server = NameServerConfig::udp(address.ip());
         server.connections.iter_mut().for_each(|connection| connection.port = address.port());
@@ -164,6 +199,9 @@ mod tests {
         let dns = System(Some(resolver));
         let found = dns.services("_matrix-fed._tcp.a.example").await;
         assert_eq!(found, [("first.example".to_owned(), 7), ("second.example".to_owned(), 7)]);
+        assert_eq!(dns.addresses("first.example").await.unwrap(), ["1.1.1.1".parse::<IpAddr>().unwrap()]);
+        assert!(dns.addresses("second.example").await.is_err());
+        assert!(dns.addresses("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
         for name in ["_matrix-fed._tcp.none.example", "_matrix._tcp.unknown.example", "no name"] {
             assert!(dns.services(name).await.is_empty(), "{name}");
         }

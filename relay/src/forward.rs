@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -20,10 +21,10 @@ use hyper_util::{
         Client,
         connect::{HttpConnector, dns::Name},
     },
-    rt::TokioExecutor,
+    rt::{TokioExecutor, TokioTimer},
 };
 use inglenook_protocol::{
-    message::{CONTENT_TYPE, read_response, whole, write_request},
+    message::{CONTENT_TYPE, MAX_BODY, read_response, whole, write_request},
     path::FORWARD,
 };
 use rustls::ClientConfig;
@@ -31,6 +32,8 @@ use tower::Service;
 
 use crate::{
     address::is_public,
+    client::MAX_IDLE,
+    dns::Dns,
     origin::WholeRequest,
     pipe,
     reply::{Response, boxed},
@@ -48,13 +51,16 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// A client that waits for answers so long. With `private` it connects to any address, and without encryption too.
-    pub(crate) fn new(tls: ClientConfig, private: bool, timeout: Duration) -> Self {
-        let mut http = HttpConnector::new_with_resolver(Resolver { private });
+    pub(crate) fn new(tls: ClientConfig, dns: &Arc<dyn Dns>, private: bool, timeout: Duration) -> Self {
+        let mut http = HttpConnector::new_with_resolver(Resolver { dns: Arc::clone(dns), private });
         http.enforce_http(false);
         http.set_connect_timeout(Some(CONNECT));
         let tls = HttpsConnectorBuilder::new().with_tls_config(tls);
         let tls = if private { tls.https_or_http() } else { tls.https_only() };
-        let client = Client::builder(TokioExecutor::new()).build(tls.enable_http1().wrap_connector(http));
+        let mut builder = Client::builder(TokioExecutor::new());
+        // Without a timer, connections that nobody uses would stay for as long as the other side likes.
+        builder.pool_timer(TokioTimer::new()).pool_max_idle_per_host(MAX_IDLE);
+        let client = builder.build(tls.enable_http1().wrap_connector(http));
         Self { client, private, timeout }
     }
 
@@ -77,7 +83,7 @@ impl Forwarder {
         let body = HttpBody::new(response.into_body()).into_data_stream();
         let body = boxed(body.map_ok(|bytes: Bytes| bytes.to_vec()).map_err(io::Error::other).fuse());
         let response = read_response(pipe::reader(body)).await?;
-        Ok(response.map_body(boxed))
+        Ok(response.map_body(|body| pipe::limited(boxed(body), MAX_BODY)))
     }
 
     /// An address in the URL itself passes by the resolver.
@@ -97,6 +103,7 @@ fn private_address() -> io::Error {
 /// Looks names up, and leaves out what may not be connected to.
 #[derive(Clone)]
 struct Resolver {
+    dns: Arc<dyn Dns>,
     private: bool,
 }
 
@@ -110,10 +117,10 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let private = self.private;
+        let Self { dns, private } = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| private || is_public(address.ip())).collect();
+            let found = dns.addresses(name.as_str()).await?.into_iter().filter(|address| private || is_public(*address));
+            let allowed: Vec<SocketAddr> = found.map(|address| SocketAddr::new(address, 0)).collect();
             if allowed.is_empty() { Err(private_address()) } else { Ok(allowed.into_iter()) }
         })
     }
@@ -124,7 +131,7 @@ mod tests {
     use inglenook_protocol::message::Headers;
 
     use super::*;
-    use crate::tls::client_config;
+    use crate::{dns, tls::client_config};
 
     async fn forward(url: &str) -> io::Error {
         let request = WholeRequest {
@@ -134,7 +141,8 @@ mod tests {
             headers: Headers::default(),
             body: Vec::new(),
         };
-        Forwarder::new(client_config(None).unwrap(), false, Duration::from_secs(5)).forward(url, &request).await.err().unwrap()
+        let dns: Arc<dyn Dns> = Arc::new(dns::System::new());
+        Forwarder::new(client_config(None).unwrap(), &dns, false, Duration::from_secs(5)).forward(url, &request).await.err().unwrap()
     }
 
     /// Whether what failed was our own refusal, somewhere down the chain.

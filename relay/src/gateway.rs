@@ -20,6 +20,7 @@ use crate::{
     relay::{Caller, Relay, whole_body},
     reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     target::{Target, is_federation, segments},
+    weight::is_light,
 };
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver>
@@ -76,7 +77,7 @@ impl Names {
 }
 
 /// Answers what an ordinary server, or anybody else, asks one of the gateway's names.
-pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -> Response {
+pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request, caller: Caller) -> Response {
     let path = request.uri.split('?').next().unwrap_or_default();
     if request.method == "GET" && path == WELL_KNOWN {
         return json(200, &json!({ "m.server": format!("{}:{}", request.authority, gateway.names.port) }));
@@ -87,18 +88,18 @@ pub(crate) async fn answer(relay: &Relay, gateway: &Gateway, request: Request) -
     }
     relay.metrics.gateway_in.inc();
     let headers = handed_on(&request.headers);
-    let answer = ask(relay, Request { headers, ..request }).await.unwrap_or_else(Response::from);
+    let answer = ask(relay, Request { headers, ..request }, caller).await.unwrap_or_else(|refused| relay.refuse(refused));
     Response { headers: handed_on(&answer.headers), ..answer }
 }
 
-async fn ask(relay: &Relay, request: Request) -> Answer {
+async fn ask(relay: &Relay, request: Request, caller: Caller) -> Answer {
     if !Target::of(&request.method, &request.uri).is_storable() {
-        return Ok(relay.answer(request, Caller::Stranger).await);
+        return Ok(relay.answer(request, caller).await);
     }
     let (body, _held) = relay.callers.counted(request.body);
     let request = whole_body(Request { body, ..request }).await?;
     let taken = taken(&request)?;
-    let answer = relay.answer(request.map_body(|body| boxed(whole(body))), Caller::Stranger).await;
+    let answer = relay.answer_counted(request.map_body(|body| boxed(whole(body))), caller).await;
     let is_stored = Outcome::parse(answer.headers.first(OUTCOME_HEADER)) == Outcome::Stored;
     Ok(if is_stored { with_outcome(json(200, &taken), Outcome::Stored) } else { answer })
 }
@@ -114,7 +115,7 @@ fn taken(request: &WholeRequest) -> Result<Value, Refused> {
     if let Target::Send(_) = Target::of(&request.method, &request.uri) {
         return Ok(json!({ "pdus": {} }));
     }
-    let invitation: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let invitation: Value = is_light(&request.body).then(|| serde_json::from_slice(&request.body).ok()).flatten().unwrap_or_default();
     let is_first_version = segments(&request.uri).get(2).is_some_and(|version| version == "v1");
     let event = if is_first_version { Some(&invitation) } else { invitation.get("event") };
     let event = event.filter(|event| event.is_object()).ok_or_else(|| Refused::bad("The invitation has no event."))?;

@@ -2,7 +2,7 @@
 //!
 //! [`server`] takes connections: a node's WebSocket goes to `socket`, where it proves its name and becomes a tunnel; a request, whether
 //! it comes up a tunnel or over HTTP, goes to `relay`, which brings it to a tunnel, to another relay (`forward`), to a mailbox
-//! ([`store`]), or answers from what the node has left (`deposit`). `mailbox` hands over what waits, `own` and `dendrite` are the
+//! ([`store`]), or answers from what the node has left (`deposit`). `mailbox` hands over what waits (`aside` says whose mail has to wait longer), `own` and `dendrite` are the
 //! relay's own endpoints.
 //!
 //! Where the relay is a gateway, `gateway` takes the requests of ordinary homeservers, and `ordinary` asks them: found by `well_known`
@@ -18,6 +18,7 @@ pub mod store;
 pub mod tls;
 
 mod address;
+mod aside;
 mod callers;
 mod client;
 mod content;
@@ -38,8 +39,11 @@ mod ordinary;
 mod origin;
 mod own;
 mod pipe;
+mod places;
 mod relay;
 mod reply;
+mod serve;
 mod socket;
 mod target;
+mod weight;
 mod well_known;

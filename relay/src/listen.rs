@@ -82,7 +82,7 @@ impl Listener for Listening {
                         continue;
                     };
                     let addresses = Addresses { remote: Some(remote), local: stream.local_addr().ok() };
-                    let stream = Counted { stream, _place: place };
+                    let stream = Counted::new(stream, place);
                     match &self.tls {
                         None => return (Box::new(stream), addresses),
                         Some((_, acceptor)) => drop(self.handshakes.spawn(encrypted(acceptor.clone(), stream, addresses))),

@@ -11,11 +11,17 @@ use inglenook_protocol::tunnel::Tunnel;
 use ruma::{OwnedServerName, ServerName};
 use tokio::sync::Notify;
 
+use crate::aside::Aside;
+
 /// Of how many absent nodes it is known who waits for them. It is a courtesy: senders try again by themselves.
 const EXPECTED: usize = 4_096;
 
 /// How many nodes are told that one has come back: the members of most rooms.
 const EXPECTING: usize = 64;
+
+/// For how many absent nodes it is remembered whose mail they could not take. Of others it is tried again at once, which costs a request for
+/// each sender.
+const REMEMBERED: usize = 256;
 
 /// Why a tunnel is closed, as its WebSocket's close frame says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +85,8 @@ pub(crate) struct Nodes(Mutex<Inner>);
 struct Inner {
     attached: BTreeMap<OwnedServerName, Attached>,
     expected: BTreeMap<OwnedServerName, BTreeSet<OwnedServerName>>,
+    /// Of attached nodes, and of absent ones where somebody is aside.
+    aside: BTreeMap<OwnedServerName, Arc<Aside>>,
 }
 
 impl Nodes {
@@ -92,7 +100,13 @@ impl Nodes {
         let mut inner = self.inner();
         if inner.attached.get(node).is_some_and(|current| current.tunnel.is_same(&attached.tunnel)) {
             inner.attached.remove(node);
+            inner.forget_aside(node);
         }
+    }
+
+    /// Whose mail a node could not take, and when it is tried again: the same for all of its tunnels, so that nobody gains by its coming anew.
+    pub(crate) fn aside(&self, node: &ServerName) -> Arc<Aside> {
+        Arc::clone(self.inner().aside.entry(node.to_owned()).or_default())
     }
 
     /// A node's tunnel, when it is attached.
@@ -129,6 +143,19 @@ impl Nodes {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         lock(&self.0)
+    }
+}
+
+impl Inner {
+    /// Forgets who is aside for a node that has gone, if it is nobody, or for another one when there are too many.
+    fn forget_aside(&mut self, node: &ServerName) {
+        if self.aside.get(node).is_some_and(|aside| aside.is_empty()) {
+            self.aside.remove(node);
+        }
+        if self.aside.len() > self.attached.len() + REMEMBERED {
+            let absent = self.aside.keys().find(|node| !self.attached.contains_key(*node)).cloned();
+            absent.map(|absent| self.aside.remove(&absent));
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn answer(relay: &Relay, request: Request, caller: Caller) -> A
         ("GET", Some(server), _, Caller::Node(_)) => presence(relay, &server_name(server)?),
         ("PUT", _, Some(kind), Caller::Node(node)) => deposit::keep(relay, &node, kind, whole_body(request).await?.body).await,
         (_, None, None, _) => matrix(relay, request).await,
-        (.., Caller::Stranger) => Err(Refused::unauthorized("Only an attached node may do this, through its tunnel.")),
+        (.., Caller::Stranger(_)) => Err(Refused::unauthorized("Only an attached node may do this, through its tunnel.")),
         _ => Err(Refused::unrecognized()),
     }
 }

@@ -75,6 +75,13 @@ pub(crate) fn limited(body: Body, limit: u64) -> Body {
     }))
 }
 
+/// The same body, with something that is let go of when it is.
+pub(crate) fn beside<T: Send + 'static>(body: Body, held: T) -> Body {
+    boxed(body.inspect(move |_| {
+        let _ = &held;
+    }))
+}
+
 /// A body as the protocol's readers take it.
 pub(crate) fn reader(body: Body) -> impl AsyncRead + Send + Unpin {
     body.into_async_read()

@@ -7,11 +7,12 @@ use inglenook_protocol::{
     message::{Headers, collect, whole, write_request},
     node_record::{MAX_RELAYS, host_of},
     path::{MAILBOX_HEADER, OUTCOME_HEADER, Outcome, RECORD_HEADER, RELAYS_HEADER},
+    tunnel::MAX_OPEN,
 };
 use ruma::{OwnedServerName, ServerName};
 
 use crate::{
-    callers::Callers,
+    callers::{Address, Callers},
     clock::Clock,
     config::{Config, MAX_STORED_BODY},
     content::Transaction,
@@ -23,7 +24,8 @@ use crate::{
     nodes::{Attached, Nodes},
     origin::{self, WholeRequest},
     own,
-    pipe::paced,
+    pipe::{beside, paced},
+    places::Places,
     reply::{Answer, Refused, Request, Response, boxed, json, with_outcome},
     store::{Appended, Content, NewEntry, Store, StoreError},
     target::{Target, is_federation, mailbox_key},
@@ -33,7 +35,11 @@ use crate::{
 const SLOWEST_UPLOAD: Duration = Duration::from_secs(30);
 
 /// How long a node may take for what could as well wait: its sender's own patience, a minute with most, must not end first.
-const BEFORE_STORING: Duration = Duration::from_secs(20);
+pub(crate) const BEFORE_STORING: Duration = Duration::from_secs(20);
+
+/// How many requests of one caller a node has under way at a time: whoever is slow to ask, or to read the answer, holds so many of the node's
+/// streams and no more.
+pub(crate) const SHARE_OF_NODE: usize = MAX_OPEN / 4;
 
 /// A relay, as its parts see it.
 pub(crate) struct Relay {
@@ -57,41 +63,42 @@ pub(crate) struct Relay {
     pub(crate) hosts: Vec<String>,
     /// What callers may take.
     pub(crate) callers: Arc<Callers>,
-    /// Places for requests over HTTP. A node's own are limited by its tunnel.
-    pub(crate) strangers: Arc<tokio::sync::Semaphore>,
+    /// Of each caller at each node: [`SHARE_OF_NODE`].
+    pub(crate) asking: Places<(OwnedServerName, Caller)>,
     /// Held while a node record is compared and replaced.
     pub(crate) records: tokio::sync::Mutex<()>,
 }
 
-/// How many requests over HTTP are under way at a time. [`Callers`] counts what of them is in memory.
-pub(crate) const MAX_STRANGERS: usize = 1_024;
-
 /// Who hands over a request. What it is signed by is another matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Caller {
     /// An attached node, up its tunnel.
     Node(OwnedServerName),
-    /// Anybody, over HTTP.
-    Stranger,
+    /// Anybody, over HTTP, from an address that has limits or from within the operator's own network.
+    Stranger(Option<Address>),
 }
 
 impl Relay {
     /// Brings a request to where it belongs.
     pub(crate) async fn answer(&self, request: Request, caller: Caller) -> Response {
+        // What was read of a request is in memory until it is answered.
+        let (body, _held) = self.callers.counted(request.body);
+        self.answer_counted(Request { body, ..request }, caller).await
+    }
+
+    /// The same for a request whose body the caller has counted.
+    pub(crate) async fn answer_counted(&self, request: Request, caller: Caller) -> Response {
         let (authority, uri) = (request.authority.clone(), request.uri.clone());
         tracing::debug!(?caller, %authority, %uri, "a request");
-        // What was read of a request is in memory until it is answered.
-        let (body, held) = self.callers.counted(request.body);
-        let request = Request { body, ..request };
         let response = self.route(request, caller).await.unwrap_or_else(|refused| self.refuse(refused));
-        drop(held);
         let outcome = Outcome::parse(response.headers.first(OUTCOME_HEADER));
         tracing::debug!(%authority, %uri, status = response.status, ?outcome, "answered");
         self.metrics.count(outcome);
         response
     }
 
-    fn refuse(&self, refused: Refused) -> Response {
+    /// The answer where a request is refused.
+    pub(crate) fn refuse(&self, refused: Refused) -> Response {
         if refused == Refused::busy() {
             self.metrics.limited("bytes");
         }
@@ -99,6 +106,9 @@ impl Relay {
     }
 
     async fn route(&self, mut request: Request, caller: Caller) -> Answer {
+        if let Caller::Node(node) = &caller {
+            self.callers.node(node).map_err(|wait| self.too_often("node", wait))?;
+        }
         let relays = request.headers.first(RELAYS_HEADER).map(str::to_owned);
         // These are the relay's own words to a node.
         request.headers.remove(RELAYS_HEADER);
@@ -106,17 +116,28 @@ impl Relay {
         if self.is_own(&request) {
             return own::answer(self, request, caller).await;
         }
-        let destination = ServerName::parse(&request.authority).map_err(|_| Refused::bad("The destination is no server name."))?;
+        let destination = ServerName::parse(&request.authority).ok().filter(|name| name.as_str().len() <= origin::MAX_NAME);
+        let destination = destination.ok_or_else(|| Refused::bad("The destination is no server name."))?;
         if !is_federation(&request.uri) {
             return Err(Refused::unrecognized());
         }
         let here = self.nodes.attached(&destination);
         match (here, &caller, relays.as_deref().map(urls)) {
             (Some(attached), ..) => self.live(attached, &destination, request, &caller).await,
-            (None, Caller::Node(_), Some(urls)) => self.through(&urls, &destination, request, &caller).await,
+            (None, Caller::Node(node), Some(urls)) => self.through(&urls, &destination, request, node).await,
             (None, Caller::Node(node), None) if self.is_outside(&destination).await? => self.outside(node, &destination, request).await,
             _ => self.absent(&destination, whole_body(request).await?, &caller).await,
         }
+    }
+
+    fn too_often(&self, limit: &'static str, wait: u64) -> Refused {
+        self.metrics.limited(limit);
+        Refused::too_often(wait)
+    }
+
+    /// Whether a node may send one more request to others than this relay and its nodes.
+    fn may_go_out(&self, node: &OwnedServerName) -> Result<(), Refused> {
+        self.callers.outside(node).map_err(|wait| self.too_often("outside", wait))
     }
 
     /// Whether a server can only be one that is found by its name, like an ordinary one.
@@ -128,10 +149,11 @@ impl Relay {
     }
 
     /// Hands a node's request to an ordinary server.
-    async fn outside(&self, node: &ServerName, destination: &ServerName, request: Request) -> Answer {
+    async fn outside(&self, node: &OwnedServerName, destination: &ServerName, request: Request) -> Answer {
         let gateway = self.gateway.as_ref().filter(|gateway| gateway.is_below(node));
         let gateway =
             gateway.ok_or_else(|| Refused::forbidden("Only nodes with a name below the gateway's domain reach ordinary servers."))?;
+        self.may_go_out(node)?;
         self.metrics.gateway_out.inc();
         match gateway.ordinary.ask(destination, whole_body(request).await?).await {
             Ok(response) => {
@@ -174,17 +196,17 @@ impl Relay {
     async fn live(&self, attached: Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
         let target = Target::of(&request.method, &request.uri);
         if !target.is_storable() && matches!(caller, Caller::Node(_)) {
-            return self.ask(&attached, request).await;
+            return self.ask(&attached, destination, request, caller).await;
         }
         let request = whole_body(request).await?;
         if !target.is_storable() {
-            return self.ask(&attached, request.map_body(|body| boxed(whole(body)))).await;
+            return self.ask(&attached, destination, request.map_body(|body| boxed(whole(body))), caller).await;
         }
         // What came before it is still on its way: a sender's transactions keep their order.
         if self.waits_for_another(destination, &request).await? {
             return self.store(destination, &request, caller).await;
         }
-        let answer = self.ask(&attached, request.clone().map_body(|body| boxed(whole(body))));
+        let answer = self.ask(&attached, destination, request.clone().map_body(|body| boxed(whole(body))), caller);
         match tokio::time::timeout(BEFORE_STORING, answer).await {
             Ok(Ok(response)) => Ok(response),
             _ => self.store(destination, &request, caller).await,
@@ -197,26 +219,33 @@ impl Relay {
         Ok(self.store.waiting(destination, &claim.origin).await? > 0)
     }
 
-    async fn ask(&self, attached: &Attached, request: Request) -> Answer {
+    async fn ask(&self, attached: &Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
         let timeout = Duration::from_secs(self.config.request_timeout);
-        match tokio::time::timeout(timeout, attached.tunnel.request(request)).await {
-            Ok(Ok(response)) => Ok(with_outcome(response.map_body(|body| paced(boxed(body))), Outcome::Answered)),
+        let asked = async {
+            let place = match caller {
+                // A proxy, or the operator's own network, is nobody in particular.
+                Caller::Stranger(None) => None,
+                _ => self.asking.take(&(destination.to_owned(), caller.clone())).await,
+            };
+            attached.tunnel.request(request).await.map(|response| response.map_body(|body| beside(paced(boxed(body)), place)))
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(response)) => Ok(with_outcome(response, Outcome::Answered)),
             Ok(Err(error)) => Err(Refused::unreachable(502, format!("The node does not answer: {error}."))),
             Err(_) => Err(Refused::unreachable(504, "The node does not answer in time.")),
         }
     }
 
     /// Hands a request to the relays where its destination can be found: the first that takes it.
-    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, caller: &Caller) -> Answer {
+    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, node: &OwnedServerName) -> Answer {
         let request = whole_body(request).await?;
         let mut refused = Refused::not_found("None of the destination's relays is known.");
         for url in urls {
             let Some(host) = host_of(url) else { continue };
             let answer = if self.is_own_host(&host) {
-                self.absent(destination, request.clone(), caller).await
+                self.absent(destination, request.clone(), &Caller::Node(node.clone())).await
             } else {
-                self.metrics.forwarded.inc();
-                self.forwarder.forward(url, &request).await.map_err(|error| unreachable(url, &error))
+                self.forward(url, &request, node).await
             };
             match answer {
                 Ok(response)
@@ -226,6 +255,13 @@ impl Relay {
             }
         }
         Err(refused)
+    }
+
+    /// Hands a request of a node to another relay.
+    async fn forward(&self, url: &str, request: &WholeRequest, node: &OwnedServerName) -> Answer {
+        self.may_go_out(node)?;
+        self.metrics.forwarded.inc();
+        self.forwarder.forward(url, request).await.map_err(|error| unreachable(url, &error))
     }
 
     /// Answers for a node that is not attached.

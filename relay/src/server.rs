@@ -5,12 +5,11 @@ use std::{fs, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body as HttpBody,
-    extract::{ConnectInfo, State, WebSocketUpgrade, connect_info::Connected},
+    extract::{ConnectInfo, State, WebSocketUpgrade},
     http::{self, HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::IntoResponse,
     routing::{any, get, post},
-    serve::IncomingStream,
 };
 use futures_util::{StreamExt, TryStreamExt};
 use inglenook_protocol::{
@@ -20,15 +19,15 @@ use inglenook_protocol::{
     path::{FORWARD, OUTCOME_HEADER, TUNNEL},
 };
 use ruma::ServerName;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
-    callers::Callers,
+    callers::{Address, Callers, Slot},
     clock::Clock,
     config::Config,
     dial::Network,
-    dns,
+    dns::{self, Dns},
     forward::Forwarder,
     gateway::{self, Gateway, Names},
     identity::Identity,
@@ -37,8 +36,10 @@ use crate::{
     nodes::{Nodes, Reason},
     ordinary::Ordinary,
     pipe::{self, pipe},
-    relay::{Caller, MAX_STRANGERS, Relay},
+    places::Places,
+    relay::{Caller, Relay, SHARE_OF_NODE},
     reply::{Refused, Request, Response, boxed},
+    serve::serve,
     socket,
     store::{Disk, Store, StoreError},
     tls::{Certificate, client_config},
@@ -58,9 +59,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often expired requests are removed: often enough for typing notices.
 const SWEEP: Duration = Duration::from_secs(15);
-
-/// How long the head of a request may take to come.
-const SLOWEST_HEAD: Duration = Duration::from_secs(30);
 
 /// Where HTTPS is reached unless it is said.
 const HTTPS: u16 = 443;
@@ -91,7 +89,7 @@ impl Server {
             _ => None,
         };
         let forwarded = config.forwarded_header().map_err(io::Error::other)?;
-        let callers = Arc::new(Callers::new(config.address_limits(), forwarded, config.request_bytes));
+        let callers = Arc::new(Callers::new(&config.limits(), forwarded, config.request_bytes));
         let registry = Arc::new(Metrics::new());
         let listener = Listening::new(TcpListener::bind(config.listen).await?, certificate, Arc::clone(&callers), Arc::clone(&registry))?;
         let metrics = match config.metrics_listen {
@@ -102,11 +100,12 @@ impl Server {
         let mut hosts: Vec<String> = config.public_url.iter().filter_map(|url| host_of(url)).collect();
         hosts.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{host}:{port}")));
         let (tls, timeout) = (client_config(config.ca.as_deref())?, Duration::from_secs(config.request_timeout));
-        let forwarder = Forwarder::new(tls.clone(), config.allow_private_addresses, timeout);
+        let dns: Arc<dyn Dns> = Arc::new(dns::System::new());
+        let forwarder = Forwarder::new(tls.clone(), &dns, config.allow_private_addresses, timeout);
         let overrides = config.overrides().map_err(io::Error::other)?;
         let gateway = config.gateway_domain.clone().map(|domain| {
             let names = Names { domain, port: public_port(&config, &listener, port) };
-            let network = Network { dns: Box::new(dns::System::new()), overrides, private: config.allow_private_addresses };
+            let network = Network { dns, overrides, private: config.allow_private_addresses };
             let ordinary = Ordinary::new(tls, &Arc::new(network), clock.clone(), timeout);
             Gateway::new(names, ordinary, clock.clone())
         });
@@ -121,7 +120,7 @@ impl Server {
             metrics: registry,
             hosts,
             callers,
-            strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
+            asking: Places::new(SHARE_OF_NODE),
             records: tokio::sync::Mutex::default(),
         };
         Ok(Self { relay: Arc::new(relay), listener, metrics })
@@ -154,8 +153,7 @@ impl Server {
             tracing::info!("stopping");
             let _ = stopping.send(());
         };
-        let service = app.into_make_service_with_connect_info::<Addresses>();
-        let served = tokio::spawn(axum::serve(listener, service).with_graceful_shutdown(stop).into_future());
+        let served = tokio::spawn(serve(listener, app, Duration::from_secs(relay.config.head_timeout), stop));
         let _ = stopped.await;
         drain(&relay, served).await?;
         sweeper.abort();
@@ -176,9 +174,9 @@ fn public_port(config: &Config, listener: &Listening, port: u16) -> u16 {
 }
 
 /// Lets requests end that are under way, and then the tunnels, on which they depend; as far as they do so in time.
-async fn drain(relay: &Relay, mut served: JoinHandle<io::Result<()>>) -> io::Result<()> {
+async fn drain(relay: &Relay, mut served: JoinHandle<()>) -> io::Result<()> {
     let requests = match tokio::time::timeout(DRAIN, &mut served).await {
-        Ok(ended) => ended.map_err(io::Error::other)?,
+        Ok(ended) => ended.map_err(io::Error::other),
         Err(_) => {
             served.abort();
             Ok(())
@@ -226,12 +224,6 @@ fn metrics_app(relay: Arc<Relay>) -> Router {
     Router::new().route("/metrics", get(metrics)).with_state(relay)
 }
 
-impl Connected<IncomingStream<'_, Listening>> for Addresses {
-    fn connect_info(stream: IncomingStream<'_, Listening>) -> Self {
-        *stream.remote_addr()
-    }
-}
-
 /// Refuses an address that asks too much.
 async fn limited(
     State(relay): State<Arc<Relay>>,
@@ -239,8 +231,7 @@ async fn limited(
     request: http::Request<HttpBody>,
     next: Next,
 ) -> http::Response<HttpBody> {
-    let who = relay.callers.who(request.headers(), addresses.remote.map(|remote| remote.ip()));
-    match relay.callers.request(who) {
+    match relay.callers.request(who(&relay, request.headers(), addresses)) {
         Ok(()) => next.run(request).await,
         Err(wait) => {
             relay.metrics.limited("requests");
@@ -260,8 +251,7 @@ async fn tunnel(
     const { assert!(MAX_MESSAGE <= SOCKET_MESSAGE) };
     // The very address that was connected to leads here; a host that the request names need not.
     let local = addresses.local.map(|address| address.to_string()).unwrap_or_default();
-    let who = relay.callers.who(&headers, addresses.remote.map(|remote| remote.ip()));
-    let Some(place) = relay.callers.tunnel(who) else {
+    let Some(place) = relay.callers.tunnel(who(&relay, &headers, addresses)) else {
         relay.metrics.limited("connections");
         return (StatusCode::TOO_MANY_REQUESTS, "too many tunnels come from there\n").into_response();
     };
@@ -279,17 +269,21 @@ async fn tunnel(
 }
 
 /// A request as a binary message, from another relay or from a browser.
-async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
+async fn forward(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    request: http::Request<HttpBody>,
+) -> http::Response<HttpBody> {
     let named = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if named != Some(CONTENT_TYPE) {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "the body has to be a message/bhttp\n").into_response();
     }
-    let Ok(place) = relay.strangers.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
-    };
-    let head = tokio::time::timeout(SLOWEST_HEAD, read_request(pipe::reader(body_of(request)))).await;
+    let who = who(&relay, request.headers(), addresses);
+    let Some(place) = slot(&relay, who) else { return busy() };
+    let slowest = Duration::from_secs(relay.config.head_timeout);
+    let head = tokio::time::timeout(slowest, read_request(pipe::reader(body_of(request)))).await;
     let answer = match head.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-        Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger).await,
+        Ok(request) => relay.answer(request.map_body(boxed), Caller::Stranger(who)).await,
         Err(error) => Refused::bad(format!("The message is none: {error}.")).into(),
     };
     let (writer, body) = pipe();
@@ -302,15 +296,35 @@ async fn forward(State(relay): State<Arc<Relay>>, request: http::Request<HttpBod
 }
 
 /// Everything else over HTTP is for one of the gateway's names, or for the relay itself.
-async fn own(State(relay): State<Arc<Relay>>, request: http::Request<HttpBody>) -> http::Response<HttpBody> {
-    let Ok(_place) = relay.strangers.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response();
-    };
+async fn own(
+    State(relay): State<Arc<Relay>>,
+    ConnectInfo(addresses): ConnectInfo<Addresses>,
+    request: http::Request<HttpBody>,
+) -> http::Response<HttpBody> {
+    let who = who(&relay, request.headers(), addresses);
+    let Some(_slot) = slot(&relay, who) else { return busy() };
     let named = relay.gateway.as_ref().and_then(|gateway| Some((gateway, gateway.node(host(&request)?)?)));
     match named {
-        Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request)).await),
-        None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger).await),
+        Some((gateway, node)) => http_response(gateway::answer(&relay, gateway, request_for(&node, request), Caller::Stranger(who)).await),
+        None => http_response(relay.answer(request_for(relay.identity.name(), request), Caller::Stranger(who)).await),
     }
+}
+
+fn who(relay: &Relay, headers: &HeaderMap, addresses: Addresses) -> Option<Address> {
+    relay.callers.who(headers, addresses.remote.map(|remote| remote.ip()))
+}
+
+/// A place for one more request, unless too many are under way, of all or of that address.
+fn slot(relay: &Relay, who: Option<Address>) -> Option<Slot> {
+    let slot = relay.callers.slot(who);
+    if slot.is_none() {
+        relay.metrics.limited("slots");
+    }
+    slot
+}
+
+fn busy() -> http::Response<HttpBody> {
+    (StatusCode::SERVICE_UNAVAILABLE, "too many requests are under way\n").into_response()
 }
 
 fn host<B>(request: &http::Request<B>) -> Option<&str> {

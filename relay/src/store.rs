@@ -6,6 +6,8 @@
 mod disk;
 mod tables;
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 use inglenook_protocol::limits::Quota;
 use ruma::{OwnedServerName, ServerName};
@@ -48,8 +50,10 @@ pub struct Content {
 /// A request that waits.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Its number in the mailbox, from 1 on and never used again.
+    /// Its number in the mailbox, which is never used again.
     pub id: u64,
+    /// Who has signed it.
+    pub origin: OwnedServerName,
     /// The request as a binary message.
     pub request: Vec<u8>,
 }
@@ -77,7 +81,7 @@ pub enum StoreError {
 /// How much waits in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Mailboxes that have ever held something.
+    /// Mailboxes that hold something.
     pub mailboxes: u64,
     /// Requests.
     pub entries: u64,
@@ -145,13 +149,15 @@ pub type Promise<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 pub trait Store: Send + Sync {
     /// Puts a request at the end of a mailbox, unless it is there already or a quota does not allow it.
     fn append(&self, entry: NewEntry) -> Promise<'_, Appended>;
-    /// The first request of a mailbox behind the number `after` that is to be handed over.
+    /// The first request of a mailbox behind the number `after`.
     fn next(&self, mailbox: &ServerName, after: u64) -> Promise<'_, Option<Entry>>;
+    /// The first request of the sender whose turn it is: the next one behind `after`, in a circle, that is none of `but_not`.
+    fn turn(&self, mailbox: &ServerName, after: &str, but_not: BTreeSet<OwnedServerName>) -> Promise<'_, Option<Entry>>;
+    /// The first request of a sender.
+    fn first(&self, mailbox: &ServerName, origin: &ServerName) -> Promise<'_, Option<Entry>>;
     /// Removes a request; one that is not there is none the less gone.
     fn remove(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()>;
-    /// Leaves a request until it expires, without handing it over.
-    fn skip(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()>;
-    /// How many requests of `origin` are to be handed over to a mailbox.
+    /// How many requests of `origin` wait in a mailbox.
     fn waiting(&self, mailbox: &ServerName, origin: &ServerName) -> Promise<'_, u64>;
     /// Removes what has expired by `now`, and says how many requests that were.
     fn expire(&self, now: u64) -> Promise<'_, u64>;

@@ -2,6 +2,12 @@
 
 use percent_encoding::percent_decode_str;
 
+/// In front of a transaction's ID, byte for byte: what is stored has to lead to the same endpoint wherever it is read.
+const SEND: &str = "/_matrix/federation/v1/send/";
+
+/// In front of room and event of an invitation.
+const INVITES: [&str; 2] = ["/_matrix/federation/v1/invite/", "/_matrix/federation/v2/invite/"];
+
 /// What the relay has to know of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -14,13 +20,16 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// What the request line says.
+    /// What the request line says. Only parameters are decoded: a node looks for its endpoints in the path as it is written.
     pub(crate) fn of(method: &str, uri: &str) -> Self {
-        let segments = segments(uri);
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match (method, segments.as_slice()) {
-            ("PUT", ["_matrix", "federation", "v1" | "v2", "send", transaction]) => Self::Send((*transaction).to_owned()),
-            ("PUT", ["_matrix", "federation", "v1" | "v2", "invite", room, event]) => Self::Invite((*room).to_owned(), (*event).to_owned()),
+        let path = uri.split('?').next().unwrap_or_default();
+        let invited = || INVITES.iter().find_map(|prefix| path.strip_prefix(prefix)?.split_once('/'));
+        match (method, path.strip_prefix(SEND)) {
+            ("PUT", Some(transaction)) if is_segment(transaction) => Self::Send(decoded(transaction)),
+            ("PUT", None) => match invited() {
+                Some((room, event)) if is_segment(room) && is_segment(event) => Self::Invite(decoded(room), decoded(event)),
+                _ => Self::Other,
+            },
             _ => Self::Other,
         }
     }
@@ -29,6 +38,14 @@ impl Target {
     pub(crate) fn is_storable(&self) -> bool {
         *self != Self::Other
     }
+}
+
+fn is_segment(part: &str) -> bool {
+    !part.is_empty() && !part.contains('/')
+}
+
+fn decoded(part: &str) -> String {
+    percent_decode_str(part).decode_utf8_lossy().into_owned()
 }
 
 /// What makes two requests of one sender the same: the transaction's ID, however it is written.
@@ -49,19 +66,39 @@ pub(crate) fn is_federation(uri: &str) -> bool {
 /// The path's segments, decoded.
 pub(crate) fn segments(uri: &str) -> Vec<String> {
     let path = uri.split('?').next().unwrap_or_default();
-    path.trim_start_matches('/').split('/').map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()).collect()
+    path.trim_start_matches('/').split('/').map(decoded).collect()
 }
 
 /// A parameter of the query, decoded.
 pub(crate) fn query(uri: &str, name: &str) -> Option<String> {
     let (_, query) = uri.split_once('?')?;
     let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    Some(percent_decode_str(value).decode_utf8_lossy().into_owned())
+    Some(decoded(value))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_target_is_too_strange(uri in "(/?(_matrix|federation|key|client|v1|v2|send|invite|[!$]?[a-c.%?=&#é/]{0,5}|%2[ef5F]|%c3)){0,8}", method in "PUT|GET") {
+            let target = Target::of(&method, &uri);
+            prop_assert!(query(&uri, "a").is_none_or(|value| value.len() <= 3 * uri.len()));
+            prop_assert!(mailbox_key(&method, &uri).len() <= 3 * uri.len() + "invite/".len());
+            // What is kept leads to federation, whoever reads it, and is as short as it is written.
+            if target.is_storable() {
+                prop_assert!(method == "PUT" && uri.starts_with("/_matrix/federation/v"), "{uri}");
+                let path = uri.split('?').next().unwrap();
+                prop_assert_eq!(path.split('/').count(), if matches!(target, Target::Send(_)) { 6 } else { 7 });
+            }
+            if is_federation(&uri) {
+                prop_assert!(!segments(&uri).iter().any(|segment| segment == ".." || segment == "."));
+            }
+        }
+    }
 
     #[test]
     fn transactions_and_invitations_can_wait() {
@@ -72,6 +109,15 @@ mod tests {
             ("PUT", "/_matrix/federation/v1/send_join/!a:b/$c"),
             ("PUT", "/_matrix/client/v3/send/a"),
             ("PUT", "/_matrix/federation/v1/send/a/b"),
+            ("PUT", "/_matrix/federation/v1/send/"),
+            // What a node does not have.
+            ("PUT", "/_matrix/federation/v2/send/a"),
+            ("PUT", "/_matrix/federation/v1/s%65nd/a"),
+            ("PUT", "//_matrix/federation/v1/send/a"),
+            ("PUT", "/_matrix/federation/v1/invite/!a:b"),
+            ("PUT", "/_matrix/federation/v3/invite/!a:b/$c"),
+            ("PUT", "/_matrix/federation/v%32/invite/!a:b/$c"),
+            ("PUT", "/_matrix/federation/v2/invite/!a:b/$c/"),
         ] {
             assert_eq!(Target::of(method, uri), Target::Other, "{uri}");
         }

@@ -15,10 +15,12 @@ use axum::{
 };
 use ruma::{OwnedServerName, ServerName};
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::{
     client::{self, Client},
     clock::Clock,
+    origin::MAX_NAME,
 };
 
 /// The answer is a line.
@@ -57,6 +59,18 @@ struct Known {
     delegated: Option<OwnedServerName>,
     until: u64,
     failures: u32,
+    /// When the web server last named the delegate.
+    named: u64,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+#[error("{0}")]
+enum NoAnswer {
+    /// The web server says that it delegates to nobody, or nothing that can be understood.
+    Nobody(String),
+    /// It says nothing, or that it is out of order.
+    Silence(#[from] io::Error),
 }
 
 #[derive(Deserialize)]
@@ -77,15 +91,14 @@ impl WellKnown {
         if let Some(known) = before.as_ref().filter(|known| self.clock.now() < known.until) {
             return known.delegated.clone();
         }
-        let failures = before.map_or(0, |known| known.failures);
-        let answer = tokio::time::timeout(PATIENCE, self.ask(host)).await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        let answer = tokio::time::timeout(PATIENCE, self.ask(host)).await;
+        let answer = answer.unwrap_or_else(|elapsed| Err(NoAnswer::Silence(elapsed.into())));
         let now = self.clock.now();
         let known = match answer {
-            Ok((server, holds)) => Known { delegated: Some(server), until: now + holds, failures: 0 },
-            Err(error) => {
-                tracing::debug!(host, %error, "no delegation");
-                let holds = FAILURE_MS.saturating_mul(1 << failures.min(8)).min(HOUR_MS);
-                Known { delegated: None, until: now + holds, failures: failures.saturating_add(1) }
+            Ok((server, holds)) => Known { delegated: Some(server), until: now + holds, failures: 0, named: now },
+            Err(why) => {
+                tracing::debug!(host, %why, "no delegation");
+                failed(before, &why, now)
             }
         };
         let delegated = known.delegated.clone();
@@ -106,17 +119,18 @@ impl WellKnown {
     }
 
     /// What the web server says, and how long it holds.
-    async fn ask(&self, host: &str) -> io::Result<(OwnedServerName, u64)> {
+    async fn ask(&self, host: &str) -> Result<(OwnedServerName, u64), NoAnswer> {
         let mut uri: Uri = format!("https://{host}/.well-known/matrix/server").parse().map_err(io::Error::other)?;
         for _ in 0..=MAX_REDIRECTS {
             let response = client::send(&self.client, "GET", &uri, HttpBody::empty()).await?;
             match redirected(&uri, &response) {
                 Some(next) => uri = next?,
                 None if response.status() == StatusCode::OK => return read(response).await,
-                None => return Err(io::Error::other(format!("the answer is {}", response.status()))),
+                None if response.status().is_server_error() => return Err(io::Error::other(response.status().to_string()).into()),
+                None => return Err(NoAnswer::Nobody(format!("the answer is {}", response.status()))),
             }
         }
-        Err(io::Error::other("there are too many redirects"))
+        Err(NoAnswer::Nobody("there are too many redirects".into()))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Known>> {
@@ -124,19 +138,31 @@ impl WellKnown {
     }
 }
 
-async fn read(response: Response<HttpBody>) -> io::Result<(OwnedServerName, u64)> {
+/// What is known after a failure. A web server that is out of order does not undo what it has said, for as long as answers hold at most.
+fn failed(before: Option<Known>, why: &NoAnswer, now: u64) -> Known {
+    let failures = before.as_ref().map_or(0, |known| known.failures);
+    let holds = FAILURE_MS.saturating_mul(1 << failures.min(8)).min(HOUR_MS);
+    let last = before.filter(|known| matches!(why, NoAnswer::Silence(_)) && now < known.named + HOLDS_AT_MOST_MS);
+    let (delegated, named) = last.map_or((None, 0), |known| (known.delegated, known.named));
+    Known { delegated, until: now + holds, failures: failures.saturating_add(1), named }
+}
+
+async fn read(response: Response<HttpBody>) -> Result<(OwnedServerName, u64), NoAnswer> {
     let holds = holds(response.headers());
     let body = client::collect(response.into_body(), MAX_BODY).await?;
-    let Delegation { server } = serde_json::from_slice(&body)?;
+    let Delegation { server } = serde_json::from_slice(&body).map_err(|error| NoAnswer::Nobody(error.to_string()))?;
+    if server.as_str().len() > MAX_NAME {
+        return Err(NoAnswer::Nobody("the delegate's name is too long".into()));
+    }
     Ok((server, holds))
 }
 
 /// Where a response sends us; by HTTPS only.
-fn redirected(from: &Uri, response: &Response<HttpBody>) -> Option<io::Result<Uri>> {
+fn redirected(from: &Uri, response: &Response<HttpBody>) -> Option<Result<Uri, NoAnswer>> {
     matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308).then(|| {
         let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         let target = location.and_then(|location| absolute(from, location));
-        target.ok_or_else(|| io::Error::other("it redirects to nowhere"))
+        target.ok_or_else(|| NoAnswer::Nobody("it redirects to nowhere".into()))
     })
 }
 

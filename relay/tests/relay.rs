@@ -9,10 +9,14 @@ mod attach;
 mod away;
 #[path = "relay/forward.rs"]
 mod forward;
+#[path = "relay/fuzz.rs"]
+mod fuzz;
 #[path = "relay/gateway.rs"]
 mod gateway;
 #[path = "relay/limits.rs"]
 mod limits;
+#[path = "../protocol/tests/fuzz/mutation.rs"]
+mod mutation;
 #[path = "relay/ordinary.rs"]
 mod ordinary;
 #[path = "relay/process.rs"]

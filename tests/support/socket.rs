@@ -96,5 +96,7 @@ fn limits() -> Limits {
         max_deposit: 1,
         request_timeout_ms: 1,
         address: AddressLimits::default(),
+        node_requests_per_minute: 0,
+        node_outside_per_minute: 0,
     }
 }

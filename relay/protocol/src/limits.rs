@@ -28,6 +28,12 @@ pub struct Limits {
     /// Of one address, over HTTP.
     #[serde(default)]
     pub address: AddressLimits,
+    /// How many requests a node may make in a minute, up its tunnel; zero means that there is no limit.
+    #[serde(default)]
+    pub node_requests_per_minute: u64,
+    /// How many of them may go on to other relays and servers.
+    #[serde(default)]
+    pub node_outside_per_minute: u64,
 }
 
 /// What an address may do; zero means that there is no limit.

@@ -1,6 +1,7 @@
 //! The store on a disk: redb beneath, and one thread that writes, which commits together what has come meanwhile.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::Path,
     sync::{Arc, RwLock},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use redb::{Builder, Database};
-use ruma::ServerName;
+use ruma::{OwnedServerName, ServerName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -103,7 +104,7 @@ fn stopped() -> StoreError {
 fn open_with_tables(open: &Open) -> Result<Database, StoreError> {
     let database = open()?;
     let transaction = database.begin_write().map_err(failed)?;
-    tables::create(&transaction).map_err(failed)?;
+    tables::create(&transaction)?;
     transaction.commit().map_err(failed)?;
     Ok(database)
 }
@@ -180,13 +181,18 @@ impl Store for Disk {
         Box::pin(self.read(move |transaction| tables::next(transaction, &mailbox, after)))
     }
 
-    fn remove(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()> {
-        let change = Change::Remove(mailbox.to_string(), id);
-        Box::pin(async move { self.change(change).await.map(|_| ()) })
+    fn turn(&self, mailbox: &ServerName, after: &str, but_not: BTreeSet<OwnedServerName>) -> Promise<'_, Option<Entry>> {
+        let (mailbox, after) = (mailbox.to_string(), after.to_owned());
+        Box::pin(self.read(move |transaction| tables::turn(transaction, &mailbox, &after, &but_not)))
     }
 
-    fn skip(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()> {
-        let change = Change::Skip(mailbox.to_string(), id);
+    fn first(&self, mailbox: &ServerName, origin: &ServerName) -> Promise<'_, Option<Entry>> {
+        let (mailbox, origin) = (mailbox.to_string(), origin.to_owned());
+        Box::pin(self.read(move |transaction| tables::first(transaction, &mailbox, origin)))
+    }
+
+    fn remove(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()> {
+        let change = Change::Remove(mailbox.to_string(), id);
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 

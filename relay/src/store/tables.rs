@@ -1,7 +1,10 @@
 //! The database's tables, and what one change does to them within a transaction. Each is checked before it changes anything, so that one
 //! that is refused leaves no trace among the others of its transaction.
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction};
+use std::{collections::BTreeSet, ops::Bound};
+
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, TableDefinition, WriteTransaction};
+use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
 use super::{Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage};
@@ -12,11 +15,13 @@ const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("
 const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
 /// (mailbox, origin, key) -> entry: what makes a request the same as another.
 const KEYS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("keys");
-/// mailbox -> (entries, bytes, last entry's number).
+/// (mailbox, origin, entry): what waits of each sender, in its order.
+const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
+/// mailbox -> (entries, bytes, last entry's number), where there is an entry.
 const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
 /// origin -> (entries, bytes).
 const ORIGINS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("origins");
-/// (mailbox, origin) -> (entries, bytes, entries that are to be handed over).
+/// (mailbox, origin) -> (entries, bytes, and the entries again: earlier versions count there what is to be handed over).
 const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
 /// (time, mailbox, entry): when an entry is of no use any more; with entry 0, when nothing of a server is kept any more.
 const EXPIRY: TableDefinition<'_, (u64, &str, u64), ()> = TableDefinition::new("expiry");
@@ -26,6 +31,13 @@ const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::
 const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
 /// The bytes of all requests and documents, in a single row.
 const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
+/// What is counted over all mailboxes, by name.
+const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+/// The bytes of all requests.
+const BYTES: &str = "bytes";
+/// The highest number of an entry in a mailbox that was emptied. A mailbox that is new begins behind it, since who has taken an entry may say
+/// so twice, and must not remove another one thereby.
+const NUMBER: &str = "number";
 
 /// What is known of a request without reading it.
 #[derive(Serialize, Deserialize)]
@@ -35,8 +47,6 @@ struct Head {
     bytes: u64,
     expires: u64,
     content: Content,
-    #[serde(default)]
-    skipped: bool,
 }
 
 /// How many expired requests one transaction removes, so that it stays short.
@@ -47,7 +57,6 @@ const EXPIRED_AT_ONCE: usize = 1_000;
 pub(super) enum Change {
     Append(NewEntry),
     Remove(String, u64),
-    Skip(String, u64),
     Expire(u64),
     Keep(Document, String, Vec<u8>),
     See(String, u64),
@@ -71,17 +80,42 @@ pub(super) fn failed(error: impl std::fmt::Display) -> StoreError {
 }
 
 /// Makes every table, so that reading finds them.
-pub(super) fn create(transaction: &WriteTransaction) -> Result<(), redb::TableError> {
-    transaction.open_table(REQUESTS)?;
-    transaction.open_table(HEADS)?;
-    transaction.open_table(KEYS)?;
-    transaction.open_table(MAILBOXES)?;
-    transaction.open_table(ORIGINS)?;
-    transaction.open_table(SHARES)?;
-    transaction.open_table(EXPIRY)?;
-    transaction.open_table(RECEIPTS)?;
-    transaction.open_table(DOCUMENTS)?;
-    transaction.open_table(TOTAL)?;
+pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    transaction.open_table(REQUESTS).map_err(failed)?;
+    transaction.open_table(KEYS).map_err(failed)?;
+    transaction.open_table(ORIGINS).map_err(failed)?;
+    transaction.open_table(SHARES).map_err(failed)?;
+    transaction.open_table(EXPIRY).map_err(failed)?;
+    transaction.open_table(RECEIPTS).map_err(failed)?;
+    transaction.open_table(DOCUMENTS).map_err(failed)?;
+    transaction.open_table(TOTAL).map_err(failed)?;
+    fill(transaction)
+}
+
+/// Fills the tables that a database of an earlier version lacks, once.
+fn fill(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut counters = transaction.open_table(COUNTERS).map_err(failed)?;
+    let heads = transaction.open_table(HEADS).map_err(failed)?;
+    let mut queues = transaction.open_table(QUEUES).map_err(failed)?;
+    let mut mailboxes = transaction.open_table(MAILBOXES).map_err(failed)?;
+    if counters.get(BYTES)?.is_some() {
+        return Ok(());
+    }
+    for row in heads.iter()? {
+        let (key, head) = row?;
+        let (mailbox, id) = key.value();
+        let head: Head = serde_json::from_slice(head.value()).map_err(failed)?;
+        queues.insert((mailbox, head.origin.as_str(), id), ())?;
+    }
+    let (mut bytes, mut number) = (0, 0);
+    for row in mailboxes.iter()? {
+        let (entries, held, last) = row?.1.value();
+        bytes += held;
+        number = if entries == 0 { last.max(number) } else { number };
+    }
+    mailboxes.retain(|_, (entries, ..)| entries > 0)?;
+    counters.insert(BYTES, bytes)?;
+    counters.insert(NUMBER, number)?;
     Ok(())
 }
 
@@ -91,7 +125,6 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Qu
     match change {
         Change::Append(entry) => tables.append(entry, quotas).map(Changed::Appended),
         Change::Remove(mailbox, id) => tables.remove(mailbox, *id).map(|removed| Changed::Removed(removed.into())),
-        Change::Skip(mailbox, id) => tables.skip(mailbox, *id).map(|()| Changed::Removed(0)),
         Change::Expire(now) => tables.expire(*now).map(Changed::Removed),
         Change::Keep(document, server, bytes) => tables.keep(*document, server, bytes, quotas).map(|()| Changed::Removed(0)),
         Change::See(server, now) => tables.see(server, *now, quotas).map(|()| Changed::Removed(0)),
@@ -127,10 +160,11 @@ impl Tables<'_> {
         let id = self.count(mailbox, origin, bytes)?;
         keys.insert((mailbox, origin, key), id)?;
         self.transaction.open_table(REQUESTS).map_err(failed)?.insert((mailbox, id), entry.request.as_slice())?;
+        self.transaction.open_table(QUEUES).map_err(failed)?.insert((mailbox, origin, id), ())?;
         let lifetime = entry.content.lifetime.unwrap_or(quotas.retention_ms).min(quotas.retention_ms);
         let expires = entry.received.saturating_add(lifetime);
         let content = entry.content.clone();
-        self.write_head(mailbox, id, &Head { origin: origin.into(), key: key.into(), bytes, expires, content, skipped: false })?;
+        self.write_head(mailbox, id, &Head { origin: origin.into(), key: key.into(), bytes, expires, content })?;
         self.transaction.open_table(EXPIRY).map_err(failed)?.insert((expires, mailbox, id), ())?;
         drop(keys);
         self.replace_receipts(entry, id)?;
@@ -139,8 +173,8 @@ impl Tables<'_> {
 
     fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
-        let old = documents.get((document.as_str(), server))?.map_or(0, |old| old.value().len() as u64);
-        self.grow(old, bytes.len() as u64, quotas)?;
+        let old = documents.get((document.as_str(), server))?.map_or(0, |old| weight(document, old.value()));
+        self.grow(old, weight(document, bytes), quotas)?;
         documents.insert((document.as_str(), server), bytes)?;
         Ok(())
     }
@@ -164,7 +198,7 @@ impl Tables<'_> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let mut freed = 0;
         for document in Document::ALL {
-            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| bytes.value().len() as u64);
+            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
         }
         self.shrink(freed)
     }
@@ -194,7 +228,7 @@ impl Tables<'_> {
         if !(Amount { entries, bytes: held }).fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
             return Err(StoreError::Full("the mailbox"));
         }
-        let (entries, held, _) = self.share(mailbox, origin)?;
+        let (entries, held) = self.share(mailbox, origin)?;
         let (entries_limit, bytes_limit) = (of_mailbox.entries / SHARE_OF_MAILBOX, of_mailbox.bytes / SHARE_OF_MAILBOX);
         if !(Amount { entries, bytes: held }).fits(bytes, entries_limit, bytes_limit) {
             return Err(StoreError::Full("the sender's share of the mailbox"));
@@ -214,8 +248,9 @@ impl Tables<'_> {
         self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, (entries + 1, held + bytes, id))?;
         let (entries, held) = self.origin(origin)?;
         self.transaction.open_table(ORIGINS).map_err(failed)?.insert(origin, (entries + 1, held + bytes))?;
-        let (entries, held, waiting) = self.share(mailbox, origin)?;
-        self.write_share(mailbox, origin, (entries + 1, held + bytes, waiting + 1))?;
+        let (entries, held) = self.share(mailbox, origin)?;
+        self.write_share(mailbox, origin, (entries + 1, held + bytes))?;
+        self.write_counter(BYTES, self.counter(BYTES)?.saturating_add(bytes))?;
         Ok(id)
     }
 
@@ -248,6 +283,7 @@ impl Tables<'_> {
         let origin = head.origin.as_str();
         self.transaction.open_table(HEADS).map_err(failed)?.remove((mailbox, id))?;
         self.transaction.open_table(REQUESTS).map_err(failed)?.remove((mailbox, id))?;
+        self.transaction.open_table(QUEUES).map_err(failed)?.remove((mailbox, origin, id))?;
         self.transaction.open_table(KEYS).map_err(failed)?.remove((mailbox, origin, head.key.as_str()))?;
         self.transaction.open_table(EXPIRY).map_err(failed)?.remove((head.expires, mailbox, id))?;
         let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
@@ -261,9 +297,9 @@ impl Tables<'_> {
     fn discount(&self, mailbox: &str, head: &Head) -> Result<(), StoreError> {
         let origin = head.origin.as_str();
         self.shrink(head.bytes)?;
+        self.write_counter(BYTES, self.counter(BYTES)?.saturating_sub(head.bytes))?;
         let (entries, held, last) = self.mailbox(mailbox)?;
-        let rest = (entries.saturating_sub(1), held.saturating_sub(head.bytes), last);
-        self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, rest)?;
+        self.write_mailbox(mailbox, (entries.saturating_sub(1), held.saturating_sub(head.bytes), last))?;
         let (entries, held) = self.origin(origin)?;
         let rest = (entries.saturating_sub(1), held.saturating_sub(head.bytes));
         let mut origins = self.transaction.open_table(ORIGINS).map_err(failed)?;
@@ -272,17 +308,8 @@ impl Tables<'_> {
         } else {
             origins.insert(origin, rest)?;
         }
-        let (entries, held, waiting) = self.share(mailbox, origin)?;
-        let waiting = waiting.saturating_sub(u64::from(!head.skipped));
-        self.write_share(mailbox, origin, (entries.saturating_sub(1), held.saturating_sub(head.bytes), waiting))
-    }
-
-    fn skip(&self, mailbox: &str, id: u64) -> Result<(), StoreError> {
-        let Some(mut head) = self.head(mailbox, id)?.filter(|head| !head.skipped) else { return Ok(()) };
-        head.skipped = true;
-        self.write_head(mailbox, id, &head)?;
-        let (entries, held, waiting) = self.share(mailbox, &head.origin)?;
-        self.write_share(mailbox, &head.origin, (entries, held, waiting.saturating_sub(1)))
+        let (entries, held) = self.share(mailbox, origin)?;
+        self.write_share(mailbox, origin, (entries.saturating_sub(1), held.saturating_sub(head.bytes)))
     }
 
     fn expire(&self, now: u64) -> Result<u64, StoreError> {
@@ -307,23 +334,46 @@ impl Tables<'_> {
     }
 
     fn mailbox(&self, mailbox: &str) -> Result<(u64, u64, u64), StoreError> {
-        Ok(self.transaction.open_table(MAILBOXES).map_err(failed)?.get(mailbox)?.map(|row| row.value()).unwrap_or_default())
+        let held = self.transaction.open_table(MAILBOXES).map_err(failed)?.get(mailbox)?.map(|row| row.value());
+        held.map_or_else(|| Ok((0, 0, self.counter(NUMBER)?)), Ok)
+    }
+
+    /// Of a mailbox that is empty only the last number is kept, which is that of all such mailboxes.
+    fn write_mailbox(&self, mailbox: &str, (entries, bytes, last): (u64, u64, u64)) -> Result<(), StoreError> {
+        let mut mailboxes = self.transaction.open_table(MAILBOXES).map_err(failed)?;
+        if entries > 0 {
+            mailboxes.insert(mailbox, (entries, bytes, last))?;
+            return Ok(());
+        }
+        mailboxes.remove(mailbox)?;
+        self.write_counter(NUMBER, self.counter(NUMBER)?.max(last))
+    }
+
+    fn counter(&self, name: &str) -> Result<u64, StoreError> {
+        Ok(self.transaction.open_table(COUNTERS).map_err(failed)?.get(name)?.map(|row| row.value()).unwrap_or_default())
+    }
+
+    fn write_counter(&self, name: &str, value: u64) -> Result<(), StoreError> {
+        self.transaction.open_table(COUNTERS).map_err(failed)?.insert(name, value)?;
+        Ok(())
     }
 
     fn origin(&self, origin: &str) -> Result<(u64, u64), StoreError> {
         Ok(self.transaction.open_table(ORIGINS).map_err(failed)?.get(origin)?.map(|row| row.value()).unwrap_or_default())
     }
 
-    fn share(&self, mailbox: &str, origin: &str) -> Result<(u64, u64, u64), StoreError> {
-        Ok(self.transaction.open_table(SHARES).map_err(failed)?.get((mailbox, origin))?.map(|row| row.value()).unwrap_or_default())
+    fn share(&self, mailbox: &str, origin: &str) -> Result<(u64, u64), StoreError> {
+        let shares = self.transaction.open_table(SHARES).map_err(failed)?;
+        let (entries, bytes, _) = shares.get((mailbox, origin))?.map(|row| row.value()).unwrap_or_default();
+        Ok((entries, bytes))
     }
 
-    fn write_share(&self, mailbox: &str, origin: &str, share: (u64, u64, u64)) -> Result<(), StoreError> {
+    fn write_share(&self, mailbox: &str, origin: &str, (entries, bytes): (u64, u64)) -> Result<(), StoreError> {
         let mut shares = self.transaction.open_table(SHARES).map_err(failed)?;
-        if share.0 == 0 {
+        if entries == 0 {
             shares.remove((mailbox, origin))?;
         } else {
-            shares.insert((mailbox, origin), share)?;
+            shares.insert((mailbox, origin), (entries, bytes, entries))?;
         }
         Ok(())
     }
@@ -340,6 +390,14 @@ impl Tables<'_> {
     }
 }
 
+/// What a server costs that leaves nothing: two rows with its name. Anybody can make as many as they like.
+const SEEN: u64 = 512;
+
+/// What a document counts for.
+fn weight(document: Document, bytes: &[u8]) -> u64 {
+    if document == Document::Seen { SEEN } else { bytes.len() as u64 }
+}
+
 /// The time that a row of [`Document::Seen`] holds.
 fn time(seen: &[u8]) -> Option<u64> {
     std::str::from_utf8(seen).ok()?.parse().ok()
@@ -350,33 +408,59 @@ pub(super) fn seen(transaction: &ReadTransaction, server: &str) -> Result<Option
     Ok(document(transaction, Document::Seen, server)?.and_then(|seen| time(&seen)))
 }
 
-/// The first entry behind `after` that is to be handed over.
+/// The first entry behind `after`.
 pub(super) fn next(transaction: &ReadTransaction, mailbox: &str, after: u64) -> Result<Option<Entry>, StoreError> {
     let heads = transaction.open_table(HEADS).map_err(failed)?;
-    for row in heads.range((mailbox, after.saturating_add(1))..=(mailbox, u64::MAX))? {
-        let (key, value) = row?;
-        let head: Head = serde_json::from_slice(value.value()).map_err(failed)?;
-        let (_, id) = key.value();
-        if !head.skipped {
-            let requests = transaction.open_table(REQUESTS).map_err(failed)?;
-            return Ok(requests.get((mailbox, id))?.map(|request| Entry { id, request: request.value().to_vec() }));
+    let Some(row) = heads.range((mailbox, after.saturating_add(1))..=(mailbox, u64::MAX))?.next() else { return Ok(None) };
+    let (key, value) = row?;
+    let head: Head = serde_json::from_slice(value.value()).map_err(failed)?;
+    entry(transaction, mailbox, key.value().1, ServerName::parse(head.origin).map_err(failed)?)
+}
+
+/// The first entry of the next sender behind `after`, in a circle, that is none of `but_not`.
+pub(super) fn turn(
+    transaction: &ReadTransaction,
+    mailbox: &str,
+    after: &str,
+    but_not: &BTreeSet<OwnedServerName>,
+) -> Result<Option<Entry>, StoreError> {
+    let shares = transaction.open_table(SHARES).map_err(failed)?;
+    let behind = shares.range((Bound::Excluded((mailbox, after)), Bound::Unbounded))?;
+    let behind = behind.take_while(|row| row.as_ref().map_or(true, |(key, _)| key.value().0 == mailbox));
+    for row in behind.chain(shares.range((mailbox, "")..=(mailbox, after))?) {
+        let origin = ServerName::parse(row?.0.value().1).map_err(failed)?;
+        if !but_not.contains(&origin) {
+            return first(transaction, mailbox, origin);
         }
     }
     Ok(None)
 }
 
+/// The first entry of a sender.
+pub(super) fn first(transaction: &ReadTransaction, mailbox: &str, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
+    let queues = transaction.open_table(QUEUES).map_err(failed)?;
+    let first = queues.range((mailbox, origin.as_str(), 0)..=(mailbox, origin.as_str(), u64::MAX))?.next();
+    let id = first.transpose()?.map(|(key, _)| key.value().2);
+    id.map_or(Ok(None), |id| entry(transaction, mailbox, id, origin))
+}
+
+fn entry(transaction: &ReadTransaction, mailbox: &str, id: u64, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
+    let requests = transaction.open_table(REQUESTS).map_err(failed)?;
+    Ok(requests.get((mailbox, id))?.map(|request| Entry { id, origin, request: request.value().to_vec() }))
+}
+
 pub(super) fn waiting(transaction: &ReadTransaction, mailbox: &str, origin: &str) -> Result<u64, StoreError> {
     let shares = transaction.open_table(SHARES).map_err(failed)?;
-    Ok(shares.get((mailbox, origin))?.map_or(0, |row| row.value().2))
+    Ok(shares.get((mailbox, origin))?.map_or(0, |row| row.value().0))
 }
 
 pub(super) fn usage(transaction: &ReadTransaction) -> Result<Usage, StoreError> {
-    let mut usage = Usage::default();
-    for row in transaction.open_table(MAILBOXES).map_err(failed)?.iter()? {
-        let (entries, bytes, _) = row?.1.value();
-        usage = Usage { mailboxes: usage.mailboxes + 1, entries: usage.entries + entries, bytes: usage.bytes + bytes };
-    }
-    Ok(usage)
+    let bytes = transaction.open_table(COUNTERS).map_err(failed)?.get(BYTES)?.map_or(0, |row| row.value());
+    Ok(Usage {
+        mailboxes: transaction.open_table(MAILBOXES).map_err(failed)?.len()?,
+        entries: transaction.open_table(REQUESTS).map_err(failed)?.len()?,
+        bytes,
+    })
 }
 
 pub(super) fn document(transaction: &ReadTransaction, document: Document, server: &str) -> Result<Option<Vec<u8>>, StoreError> {

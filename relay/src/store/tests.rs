@@ -1,6 +1,7 @@
 //! The store: order, quotas, expiry, and a disk that fails.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -8,7 +9,7 @@ use std::{
     },
 };
 
-use redb::{StorageBackend, backends::InMemoryBackend};
+use redb::{Database, StorageBackend, TableDefinition, backends::InMemoryBackend};
 
 use super::*;
 
@@ -90,17 +91,54 @@ async fn quotas_hold_for_mailbox_share_and_sender() {
 }
 
 #[tokio::test]
-async fn what_is_skipped_stays_and_is_not_offered() {
+async fn senders_take_turns() {
     let store = store();
+    for (origin, key) in [("b", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("a", "5")] {
+        store.append(entry("m", origin, key)).await.unwrap();
+    }
+    // Others' mailboxes are not looked into, in front of this one or behind it.
+    store.append(entry("l", "z", "6")).await.unwrap();
+    store.append(entry("n", "d", "7")).await.unwrap();
+    let turn = async |after: &str, but_not: &[&str]| {
+        let but_not = but_not.iter().map(|origin| name(origin)).collect();
+        store.turn(&name("m"), after, but_not).await.unwrap().map(|entry| (entry.origin.to_string(), entry.id))
+    };
+    let found = |origin: &str, id| Some((origin.to_owned(), id));
+    assert_eq!(turn("", &[]).await, found("a", 3));
+    assert_eq!(turn("a", &[]).await, found("b", 1));
+    assert_eq!(turn("a", &["b"]).await, found("c", 4));
+    assert_eq!(turn("c", &[]).await, found("a", 3));
+    assert_eq!(turn("b", &["a", "c"]).await, found("b", 1));
+    assert_eq!(turn("b", &["a", "b", "c"]).await, None);
+    assert_eq!(store.first(&name("m"), &name("b")).await.unwrap().unwrap().id, 1);
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(turn("a", &[]).await, found("b", 2));
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(turn("a", &[]).await, found("c", 4));
+    assert!(store.first(&name("m"), &name("b")).await.unwrap().is_none());
+    assert_eq!(store.expire(DAY + 1).await, Ok(5));
+    assert_eq!(turn("", &[]).await, None);
+}
+
+#[tokio::test]
+async fn of_an_empty_mailbox_nothing_is_left_and_its_numbers_are_not_used_again() {
+    let store = store();
+    let usage = async || store.usage().await.unwrap();
     store.append(entry("m", "o", "1")).await.unwrap();
     store.append(entry("m", "o", "2")).await.unwrap();
-    store.skip(&name("m"), 1).await.unwrap();
-    store.skip(&name("m"), 1).await.unwrap();
-    assert_eq!(waiting(&store, "m").await, ["2"]);
-    assert_eq!(store.waiting(&name("m"), &name("o")).await, Ok(1));
-    assert_eq!(store.usage().await.unwrap().entries, 2);
+    store.append(entry("n", "o", "1")).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 2, entries: 3, bytes: 9 });
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 2, entries: 2, bytes: 6 });
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(usage().await, Usage { mailboxes: 1, entries: 1, bytes: 3 });
+    // Who says once more what it has taken removes nothing.
+    store.append(entry("m", "o", "3")).await.unwrap();
+    store.remove(&name("m"), 1).await.unwrap();
+    store.remove(&name("m"), 2).await.unwrap();
+    assert_eq!(waiting(&store, "m").await, ["3"]);
     assert_eq!(store.expire(DAY + 1).await, Ok(2));
-    assert_eq!(store.usage().await.unwrap(), Usage { mailboxes: 1, entries: 0, bytes: 0 });
+    assert_eq!(usage().await, Usage::default());
     assert_eq!(store.waiting(&name("m"), &name("o")).await, Ok(0));
 }
 
@@ -161,6 +199,19 @@ async fn what_a_server_leaves_is_kept_as_long_as_it_comes_back() {
 }
 
 #[tokio::test]
+async fn servers_that_leave_nothing_have_a_limit_too() {
+    let store = store();
+    for server in ["a", "b", "c"] {
+        store.see(&name(server), 0).await.unwrap();
+    }
+    assert_eq!(store.see(&name("d"), 0).await, Err(StoreError::Full("the relay")));
+    // Who was here comes back.
+    store.see(&name("a"), DAY / 2).await.unwrap();
+    assert_eq!(store.expire(DAY + 1).await, Ok(0));
+    store.see(&name("d"), DAY).await.unwrap();
+}
+
+#[tokio::test]
 async fn all_together_have_a_limit_too() {
     let store = store();
     store.keep(Document::Profiles, &name("m"), vec![0; 1995]).await.unwrap();
@@ -184,6 +235,31 @@ async fn what_was_stored_is_there_when_the_file_is_opened_again() {
     let store = Disk::open(&file, quotas()).unwrap();
     assert_eq!(waiting(&store, "m").await, ["1"]);
     assert_eq!(store.append(entry("m", "o", "1")).await, Ok(Appended::Known));
+}
+
+#[tokio::test]
+async fn a_database_of_an_earlier_version_is_filled_up() {
+    const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
+    const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+    const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.redb");
+    let store = Disk::open(&file, quotas()).unwrap();
+    store.append(entry("m", "o", "1")).await.unwrap();
+    store.append(entry("m", "p", "2")).await.unwrap();
+    drop(store);
+    let database = Database::create(&file).unwrap();
+    let transaction = database.begin_write().unwrap();
+    assert!(transaction.delete_table(QUEUES).unwrap() && transaction.delete_table(COUNTERS).unwrap());
+    // Such versions kept the last number of every mailbox.
+    transaction.open_table(MAILBOXES).unwrap().insert("emptied", (0, 0, 7)).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = Disk::open(&file, quotas()).unwrap();
+    assert_eq!(store.usage().await.unwrap(), Usage { mailboxes: 1, entries: 2, bytes: 6 });
+    assert_eq!(store.turn(&name("m"), "o", BTreeSet::new()).await.unwrap().unwrap().id, 2);
+    store.append(entry("emptied", "o", "3")).await.unwrap();
+    assert_eq!(store.next(&name("emptied"), 0).await.unwrap().unwrap().id, 8);
 }
 
 /// A disk in memory that outlives the database on it, and fails after so many operations of a kind.

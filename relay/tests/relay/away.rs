@@ -83,6 +83,103 @@ async fn only_what_its_sender_signed_is_stored() {
 }
 
 #[tokio::test]
+async fn what_no_node_has_an_endpoint_for_or_can_tell_the_signer_of_is_not_stored() {
+    let host = Host::start().await;
+    let b = absent(&host, 2).await;
+    let a = Key::of(1);
+    for uri in ["/_matrix/federation/v2/send/1", "/_matrix/federation/v1/s%65nd/1", "/_matrix/federation/v%32/invite/!a:b/$c"] {
+        let reply = host.forward(a.request("PUT", uri, &b.name(), br#"{"pdus":[]}"#)).await;
+        assert_eq!((reply.status, reply.outcome()), (503, Outcome::Refused), "{uri}");
+    }
+    let mut twice = a.transaction("1", &b.name());
+    twice.headers.push("authorization", Key::of(3).sign_request("PUT", &send_uri("1"), &b.name(), br#"{"pdus":[]}"#));
+    assert_eq!(host.forward(twice).await.status, 401);
+    assert!(b.attach(&host).await.quiet().await.is_none());
+}
+
+/// Takes nothing that has to do with poison now, never answers what is slow, and takes all else.
+fn choosy() -> Handler {
+    |request| {
+        Box::pin(async move {
+            if request.uri.contains("slow") {
+                std::future::pending::<()>().await;
+            }
+            boxed(if request.uri.contains("poison") { 401 } else { 200 }, "{}")
+        })
+    }
+}
+
+#[tokio::test]
+async fn nobodys_mail_waits_behind_a_hundred_poisonous_requests() {
+    let host = Host::start().await;
+    let b = absent(&host, 2).await;
+    let mut senders = [Key::of(1), Key::of(3)];
+    senders.sort_by_key(Key::name);
+    // The one whose turn is first.
+    let [stranger, honest] = senders;
+    for number in 0..100 {
+        assert_eq!(host.forward(stranger.transaction(&format!("poison{number}"), &b.name())).await.outcome(), Outcome::Stored);
+    }
+    for id in ["1", "2", "3"] {
+        host.forward(honest.transaction(id, &b.name())).await;
+    }
+    let mut node = b.attach_with(&host, choosy()).await;
+    let mut offered = Vec::new();
+    while offered.last() != Some(&send_uri("3")) {
+        offered.push(node.next().await.uri);
+    }
+    assert!(offered.len() < 10, "{offered:?}");
+    // What was not taken is offered again, the first one first, and later each time. That does not begin anew with another tunnel.
+    let first = send_uri("poison0");
+    while offered.iter().filter(|uri| **uri == first).count() < 4 {
+        offered.push(node.next().await.uri);
+    }
+    assert!(offered.iter().all(|uri| *uri == first || !uri.contains("poison")), "{offered:?}");
+    node.vanish(&host).await;
+    host.forward(honest.transaction("4", &b.name())).await;
+    let mut node = b.attach_with(&host, choosy()).await;
+    assert_eq!(node.next().await.uri, send_uri("4"));
+    // Nothing is lost.
+    assert_eq!(node.next().await.uri, first);
+    assert_eq!(metric(&host, "inglenook_relay_waiting").await, 100);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_long_holds_up_none_of_other_senders() {
+    let host = Host::start().await;
+    let b = absent(&host, 2).await;
+    for (seed, id) in [(1, "slow"), (3, "slow"), (4, "1"), (5, "2")] {
+        host.forward(Key::of(seed).transaction(id, &b.name())).await;
+    }
+    let mut node = b.attach_with(&host, choosy()).await;
+    let mut offered = [node.next().await.uri, node.next().await.uri, node.next().await.uri, node.next().await.uri];
+    offered.sort();
+    assert_eq!(offered, ["1", "2", "slow", "slow"].map(send_uri));
+    soon(async { while metric(&host, "inglenook_relay_waiting").await > 2 {} }).await;
+}
+
+#[tokio::test]
+async fn what_the_node_will_never_take_makes_room() {
+    let host = Host::with(|config| config.mailbox_entries = 4).await;
+    let b = absent(&host, 2).await;
+    let fill = async || {
+        for (seed, id) in [(1, "400"), (1, "404"), (3, "403"), (3, "405")] {
+            assert_eq!(host.forward(Key::of(seed).transaction(id, &b.name())).await.status, 202);
+        }
+        assert_eq!(host.forward(Key::of(4).transaction("200", &b.name())).await.status, 429);
+    };
+    fill().await;
+    let handler: Handler = |request| {
+        let status = request.uri.rsplit('/').next().unwrap().parse().unwrap();
+        Box::pin(async move { boxed(status, r#"{"errcode":"M_UNRECOGNIZED"}"#) })
+    };
+    let node = b.attach_with(&host, handler).await;
+    soon(async { while metric(&host, "inglenook_relay_waiting").await > 0 {} }).await;
+    node.vanish(&host).await;
+    fill().await;
+}
+
+#[tokio::test]
 async fn what_can_only_be_done_by_the_node_itself_is_refused_at_once() {
     let host = Host::start().await;
     let b = absent(&host, 2).await;

@@ -1,6 +1,9 @@
 //! The gateway: nodes with names below a domain, and ordinary homeservers that know nothing of relays.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU16, Ordering},
+};
 
 use axum::{body::Body, http, response::IntoResponse};
 use futures_util::{StreamExt, stream};
@@ -9,6 +12,7 @@ use inglenook_protocol::{
     path::{DEPOSIT, LIMITS, Outcome},
     signed,
 };
+use inglenook_relay::config::MAX_STORED_BODY;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -205,6 +209,47 @@ async fn what_an_ordinary_server_sends_waits_and_counts_as_taken() {
 }
 
 #[tokio::test]
+async fn a_request_for_a_node_weighs_no_more_than_it_is() {
+    let authority = Authority::new();
+    let server = Ordinary::start(&authority, &["there.example"]).await;
+    let (ca, address) = (authority.file(), server.address);
+    let host = Host::with(move |config| {
+        config.gateway_domain = Some(DOMAIN.into());
+        config.ca = Some(ca.clone());
+        config.federation_resolve = vec![format!("there.example={address}")];
+        config.request_bytes = MAX_STORED_BODY;
+    })
+    .await;
+    let b = absent(&host, 2).await;
+    let large = json!({ "origin_server_ts": 1, "pdus": ["x".repeat(6 << 20)] });
+    let reply = server.ask(&host, &b.name(), "PUT", &send_uri("1"), &serde_json::to_vec(&large).unwrap()).await;
+    assert_eq!((reply.status, reply.outcome()), (200, Outcome::Stored));
+}
+
+#[tokio::test]
+async fn an_ordinary_servers_keys_are_asked_once_for_all_who_wait_for_them() {
+    let authority = Authority::new();
+    let server = Ordinary::start(&authority, &["there.example"]).await;
+    let host = gateway_to(&authority, &[("there.example", server.address)]).await;
+    let b = absent(&host, 2).await.name();
+    let ids: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let uris: Vec<String> = ids.iter().map(|id| send_uri(id)).collect();
+    let sent = uris.iter().map(|uri| server.ask(&host, &b, "PUT", uri, br#"{"pdus":[]}"#));
+    assert!(futures_util::future::join_all(sent).await.iter().all(|reply| reply.status == 200));
+    assert_eq!(server.got().iter().filter(|got| got.uri == "/_matrix/key/v2/server").count(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_never_ends_telling_its_keys_is_not_waited_for() {
+    let authority = Authority::new();
+    let slow = authority.dribble(&["there.example"]).await;
+    let host = gateway_to(&authority, &[("there.example", slow)]).await;
+    let b = absent(&host, 2).await.name();
+    let header = r#"X-Matrix origin="there.example:1",key="ed25519:first",sig="AA""#;
+    assert_eq!(host.http_at(b.as_str(), "PUT", &send_uri("1"), &[("authorization", header)], br#"{"pdus":[]}"#).await.status, 401);
+}
+
+#[tokio::test]
 async fn nothing_is_stored_that_its_origin_has_not_signed() {
     let authority = Authority::new();
     let server = Ordinary::start(&authority, &["there.example"]).await;
@@ -313,6 +358,40 @@ async fn a_server_is_found_by_its_well_known_file() {
     host.clock.advance(3_600_001);
     assert_eq!(a.send(get(&a.key, "there.example")).await.status, 200);
     assert_eq!(web.got().len(), 2);
+}
+
+#[tokio::test]
+async fn a_web_server_that_is_out_of_order_does_not_undo_what_it_has_said() {
+    static STATUS: AtomicU16 = AtomicU16::new(200);
+    let authority = Authority::new();
+    let web = Ordinary::with(&authority, &["there.example"], |got| match got.uri.as_str() {
+        VERSION => "{}".into_response(),
+        _ => (http::StatusCode::from_u16(STATUS.load(Ordering::SeqCst)).unwrap(), r#"{"m.server":"real.example:99"}"#).into_response(),
+    })
+    .await;
+    let server = Ordinary::start(&authority, &["real.example"]).await;
+    let host = gateway_to(&authority, &[("there.example", web.address), ("real.example:99", server.address)]).await;
+    let a = node(1).attach(&host).await;
+    let reaches_delegate = async || {
+        assert_eq!(a.send(get(&a.key, "there.example")).await.status, 200);
+        !server.got().is_empty()
+    };
+    const HOUR: u64 = 3_600_000;
+    assert!(reaches_delegate().await);
+    STATUS.store(500, Ordering::SeqCst);
+    host.clock.advance(24 * HOUR + 1);
+    assert!(reaches_delegate().await);
+    host.clock.advance(23 * HOUR);
+    assert!(reaches_delegate().await, "it is asked again, and is still out of order");
+    host.clock.advance(HOUR);
+    assert!(!reaches_delegate().await, "not for ever");
+    // Nor when it says that there is nothing.
+    STATUS.store(200, Ordering::SeqCst);
+    host.clock.advance(HOUR);
+    assert!(reaches_delegate().await);
+    STATUS.store(404, Ordering::SeqCst);
+    host.clock.advance(24 * HOUR + 1);
+    assert!(!reaches_delegate().await);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! What an address may ask, and what all may put into the relay's memory.
 
-use inglenook_protocol::path::{LIMITS, TUNNEL};
+use inglenook_protocol::{
+    message::whole,
+    path::{LIMITS, TUNNEL},
+    tunnel::MAX_OPEN,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-use super::support::{Host, soon};
+use super::support::{Handler, Host, Key, boxed, metric, soon};
 
 const FORWARDED: &str = "x-forwarded-for";
 
@@ -22,12 +26,6 @@ async fn behind_a_proxy(requests: u64) -> Host {
         config.address_connections = 1;
     })
     .await
-}
-
-async fn metric(host: &Host, name: &str) -> u64 {
-    let text = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.map_or(0, |value| value.parse().unwrap())
 }
 
 #[tokio::test]
@@ -80,7 +78,101 @@ async fn the_limits_of_an_address_are_published() {
     let host = behind_a_proxy(3).await;
     let limits = host.http("GET", LIMITS, &[], b"").await.json();
     assert_eq!((limits["address"]["requests_per_minute"].as_u64(), limits["address"]["connections"].as_u64()), (Some(3), Some(1)));
+    let of_node = ["node_requests_per_minute", "node_outside_per_minute"].map(|name| limits[name].as_u64());
+    assert_eq!(of_node, [Some(12_000), Some(6_000)]);
     host.stop().await;
+}
+
+#[tokio::test]
+async fn connections_without_a_request_end() {
+    let host = Host::with(|config| config.head_timeout = 1).await;
+    let node = Key::of(1).attach(&host).await;
+    for begun in ["", "GET /", "GET /health HTTP/1.1\r\nhost: relay\r\n", "GET /health HTTP/1.1\r\nhost: relay\r\n\r\n"] {
+        let mut socket = TcpStream::connect(host.address).await.unwrap();
+        socket.write_all(begun.as_bytes()).await.unwrap();
+        // The other end closes, whatever it says before.
+        let _ = soon(socket.read_to_end(&mut Vec::new())).await;
+    }
+    // A tunnel is no request, and goes on.
+    assert_eq!(node.ask_relay("GET", LIMITS, b"").await.status, 200);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_asks_too_much_is_told_when_to_come_again() {
+    let host = Host::with(|config| config.node_requests = 3).await;
+    let mut node = Key::of(1).attach(&host).await;
+    for _ in 0..3 {
+        assert_eq!(node.ask_relay("GET", LIMITS, b"").await.status, 200);
+    }
+    let refused = node.ask_relay("GET", LIMITS, b"").await;
+    assert_eq!((refused.status, refused.errcode().as_str()), (429, "M_LIMIT_EXCEEDED"));
+    assert!((1..=20_000).contains(&refused.json()["retry_after_ms"].as_u64().unwrap()));
+    // A new tunnel is no new node; another node is, and what others send goes through.
+    let other = Key::of(2).attach(&host).await;
+    assert_eq!(other.send(other.key.transaction("1", &node.name())).await.status, 200);
+    assert_eq!(node.next().await.method, "PUT");
+    node.vanish(&host).await;
+    let node = Key::of(1).attach(&host).await;
+    assert_eq!(node.ask_relay("GET", LIMITS, b"").await.status, 429);
+    assert_eq!(metric(&host, "inglenook_relay_limited_total{limit=\"node\"}").await, 2);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn fewer_of_a_nodes_requests_go_on_to_other_relays() {
+    let here = Host::with(|config| config.node_outside = 2).await;
+    let there = Host::start().await;
+    let (a, b, c) = (Key::of(1).attach(&here).await, Key::of(2).attach(&there).await, Key::of(3).attach(&here).await);
+    for (id, status) in [("1", 200), ("2", 200), ("3", 429), ("4", 429)] {
+        assert_eq!(a.send_by(a.key.transaction(id, &b.name()), &[&there.url()]).await.status, status, "{id}");
+    }
+    assert_eq!(a.send(a.key.transaction("5", &c.name())).await.status, 200, "what stays here has another limit");
+    assert_eq!(c.send_by(c.key.transaction("1", &b.name()), &[&there.url()]).await.status, 200);
+    assert_eq!(metric(&here, "inglenook_relay_limited_total{limit=\"outside\"}").await, 2);
+}
+
+#[tokio::test]
+async fn whoever_is_slow_holds_a_share_of_a_nodes_streams() {
+    let host = Host::start().await;
+    let handler: Handler = |request| {
+        Box::pin(async move {
+            if request.uri.contains("slow") {
+                std::future::pending::<()>().await;
+            }
+            boxed(200, "{}")
+        })
+    };
+    let mut b = Key::of(2).attach_with(&host, handler).await;
+    let (a, c) = (Key::of(1).attach(&host).await, Key::of(3).attach(&host).await);
+    let get = |from: &Key, uri: &str| from.request("GET", &format!("/_matrix/federation/v1/{uri}"), &Key::of(2).name(), b"");
+    let slow: Vec<_> = (0..MAX_OPEN)
+        .map(|_| {
+            let (tunnel, request) = (a.tunnel.clone(), get(&a.key, "event/slow").map_body(whole));
+            tokio::spawn(async move { tunnel.request(request).await.is_ok() })
+        })
+        .collect();
+    for _ in 0..MAX_OPEN / 4 {
+        assert!(b.next().await.uri.ends_with("slow"));
+    }
+    assert!(b.quiet().await.is_none());
+    assert_eq!(c.send(get(&c.key, "version")).await.status, 200);
+    // What could be stored waits for its turn as well.
+    assert_eq!(c.send(c.key.transaction("1", &b.name())).await.status, 200);
+    // Who goes gives everything back.
+    a.vanish(&host).await;
+    futures_util::future::join_all(slow).await;
+    let a = Key::of(1).attach(&host).await;
+    assert_eq!(a.send(get(&a.key, "version")).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_of_many_values_is_refused_before_it_is_read() {
+    let host = Host::start().await;
+    Key::of(2).attach(&host).await.vanish(&host).await;
+    let mut request = Key::of(1).transaction("1", &Key::of(2).name());
+    request.body = format!(r#"{{"pdus":[{}0]}}"#, r#"{"":0},"#.repeat(1 << 20)).into_bytes();
+    assert_eq!(host.forward(request).await.status, 413);
 }
 
 /// The path of a request that is read as a whole before anything is known of it.

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -26,7 +27,10 @@ use ruma::{
     signatures::{KeyPair, Signature, sign_json},
 };
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls, server};
 
 use crate::support::*;
@@ -71,6 +75,25 @@ impl Authority {
                 let (mut encrypted, _) = axum::serve::Listener::accept(&mut listener).await;
                 let mut plain = TcpStream::connect(to).await.unwrap();
                 tokio::spawn(async move { tokio::io::copy_bidirectional(&mut encrypted, &mut plain).await });
+            }
+        });
+        address
+    }
+
+    /// A server with a certificate for these names that begins an answer and never ends it, though it goes on.
+    pub(crate) async fn dribble(&self, names: &[&str]) -> SocketAddr {
+        let mut listener = self.listen(names).await;
+        let address = listener.0.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = axum::serve::Listener::accept(&mut listener).await;
+                tokio::spawn(async move {
+                    let mut bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n".to_vec();
+                    while stream.write_all(&bytes).await.is_ok() && stream.flush().await.is_ok() {
+                        bytes = b" ".to_vec();
+                        tokio::time::sleep(Duration::from_millis(500)).await;
+                    }
+                });
             }
         });
         address

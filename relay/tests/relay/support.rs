@@ -392,6 +392,13 @@ impl Node {
     }
 }
 
+/// One of the relay's figures.
+pub(crate) async fn metric(host: &Host, name: &str) -> u64 {
+    let text = String::from_utf8(host.http("GET", "/metrics", &[], b"").await.body).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
 /// Waits until the relay has noticed that a node is gone.
 pub(crate) async fn gone(host: &Host, key: &Key) {
     let probe = Key::of(250);

@@ -42,6 +42,8 @@ fn limits() -> Limits {
         max_deposit: 1,
         request_timeout_ms: 1,
         address: AddressLimits::default(),
+        node_requests_per_minute: 1,
+        node_outside_per_minute: 1,
     }
 }
 
