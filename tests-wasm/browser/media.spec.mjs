@@ -122,7 +122,7 @@ test("a full storage is said, leaves nothing by halves, and is no end", async ({
   expect(refused).toMatchObject({ status: 507, body: { errcode: "M_RESOURCE_LIMIT_EXCEEDED" } });
   expect(refused.body.error).toContain("free some");
   const [told] = await until(() => tab.evaluate(() => window.told), (told) => told.length > 0);
-  expect(told).toMatchObject({ full: true, quota: 1_000 });
+  expect(told).toMatchObject({ full: true, quota: expect.any(Number) });
   const upload = await tab.evaluate(async () => window.json(await window.call("POST", "/_matrix/media/v3/upload", { body: new Uint8Array(1 << 20), headers: { "content-type": "image/png" } })));
   expect(upload.status).toBe(507);
   expect(await tab.evaluate(() => window.bodies())).toEqual(sent);
