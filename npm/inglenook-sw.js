@@ -18,12 +18,22 @@
   const LOCK_MS = 20_000;
   /** How long a worker that is being replaced waits for its last answers. */
   const FAREWELL_MS = 2_000;
-  /** How often a worker that was told of an update looks whether it is still about to come. */
+  /** How long a worker that was told of an update waits for it to be installed. */
   const DRAIN_MS = 10_000;
+  /** How long requests that overlap may put an update off before clients are asked to hold on. */
+  const PUT_OFF_MS = 3_000;
+  /** How long they are to hold on: the worker needs a moment with nothing to do, and a person should hardly notice. */
+  const HOLD_ON_MS = 1_000;
+  /** The shortest that one of them is told. */
+  const LEAST_HOLD_ON_MS = 300;
   /** How long a relay may take to say whether it is a gateway: a person waits for it, once in the node's life. */
   const OFFER_MS = 2_000;
   /** A user ID has 255 bytes, of which the key takes 52 and the signs between its parts 3; a username is to have 64. */
   const LONGEST_DOMAIN = 136;
+  /** How long the network may take for a part of the page that is in the cache. */
+  const SHELL_MS = 2_000;
+  /** How long a network that took longer is not waited for at all: a page has many parts, and some wait for others. */
+  const HANGS_MS = 15_000;
   /** A node that fails this often in a minute is not started again at once: what is wrong does not go away by itself. */
   const FAILURES_A_MINUTE = 5;
 
@@ -45,6 +55,7 @@
   /** Where the server is reached: under this worker's scope, and under the base URLs that were named explicitly. */
   const bases = [scope, ...settings.getAll("baseUrl").map((url) => url.replace(/\/*$/, "/"))];
   const SERVED = /^\/(_matrix|_inglenook|\.well-known\/matrix)(\/|$)/;
+  const STORAGE_FULL = 507;
   const UPLOAD = /^\/_matrix\/media\/[^/]+\/upload(\/|\?|$)/;
 
   /** The path and query as the server knows them, or undefined where the request is not for it. */
@@ -68,9 +79,14 @@
   /** What pending requests get when their instance is gone. */
   class InstanceLost extends Error {}
 
+  /** Those with a node in them. Only one, but for a moment: each waits until the one before has let go. */
+  const alive = new Set();
+
   class Instance {
     #lose;
     #pending = new Set();
+    /** Settles with the instance, or with why it did not start. */
+    started;
 
     constructor() {
       this.lost = new Promise((_, reject) => (this.#lose = reject));
@@ -80,6 +96,7 @@
     async start() {
       const bindgen = inglenookNode();
       await bindgen({ module_or_path: await compiled() });
+      alive.add(this);
       this.node = await this.#unlessLost(bindgen.Node.start(options()));
       return this;
     }
@@ -104,7 +121,8 @@
       try {
         return await this.node.handle(request, target, body);
       } catch (error) {
-        failed(this, error);
+        if (error instanceof WebAssembly.RuntimeError) failed(this, error);
+        else superseded(this);
         throw new InstanceLost(error.message);
       }
     }
@@ -115,9 +133,11 @@
 
     /** Lets go of the database when the last answers are out, or soon after. */
     async end() {
+      await this.started.catch(() => {});
+      if (!alive.has(this)) return;
       this.node.stop();
       await Promise.race([Promise.allSettled(this.#pending), sleep(FAREWELL_MS)]);
-      this.node.free();
+      if (alive.delete(this)) this.node.free();
     }
   }
 
@@ -185,10 +205,11 @@
     });
   }
 
+  /** The next instance has to ask for it anew. */
   async function unlock() {
-    const release = await lock?.catch(() => undefined);
+    const held = lock;
     lock = undefined;
-    release?.();
+    (await held?.catch(() => undefined))?.();
   }
 
   // ---------------------------------------------------------------------------------------------------------------
@@ -218,44 +239,76 @@
   // ---------------------------------------------------------------------------------------------------------------
   // The one that runs
 
-  let running;
+  /** The one that is asked: starting, or running. */
+  let current;
+  /** Settles when the one before it has let go of the database: two would supersede each other. */
+  let leaving = Promise.resolve();
   let state = "stopped";
   let failures = [];
 
   /** The node, started where it is not running yet. Requests that come meanwhile wait for the same start. */
   function node() {
-    running ??= start().catch((error) => {
-      running = undefined;
-      announce("failed", error.message);
-      throw error;
-    });
-    return running;
+    current ??= begun();
+    return current.started;
   }
 
-  async function start() {
+  function begun() {
+    const instance = new Instance();
+    instance.started = start(instance).catch((error) => {
+      alive.delete(instance);
+      if (instance === current) {
+        current = undefined;
+        announce("failed", error.message);
+      }
+      throw error;
+    });
+    return instance;
+  }
+
+  async function start(instance) {
     failures = failures.filter((time) => time > Date.now() - 60_000);
     if (failures.length >= FAILURES_A_MINUTE) throw new Error("The server failed several times and rests for a minute.");
     announce(failures.length ? "restarting" : "starting");
     // Compiling does not need the database, and so need not wait for it.
     compiled().catch(() => {});
+    await leaving;
     await locked();
-    const instance = new Instance();
-    current = instance;
     await instance.start();
-    if (isUpdateWaiting()) drain();
-    announce("running");
+    if (isUpdateWaiting()) {
+      drain();
+      isInsisting = true;
+      // Heeded once in the newer worker's life, and so not asked by the worker that ran when the update was installed: there
+      // Chromium looks out for a moment with nothing to do by itself. A request that came in that very moment started this one.
+      self.registration.waiting.postMessage({ type: "inglenook activate" });
+    }
+    if (instance === current) announce("running");
     return instance;
   }
 
-  let current;
-
+  /** Nothing more can be asked of an instance after a trap. */
   function failed(instance, cause) {
-    if (instance !== current) return;
-    console.error("inglenook: the node is replaced:", cause);
-    current = undefined;
-    running = undefined;
-    failures.push(Date.now());
+    if (!alive.delete(instance)) return;
+    if (instance === current) {
+      console.error("inglenook: the node is replaced:", cause);
+      current = undefined;
+      failures.push(Date.now());
+    }
     instance.lose(cause);
+  }
+
+  /** Another instance has claimed the database, and this one can write no more. The next one starts where the lock can be had. */
+  function superseded(instance) {
+    if (instance !== current) return;
+    failures.push(Date.now());
+    leave();
+  }
+
+  /** Lets the instance go, and then does what must come before another one starts. */
+  function leave(then) {
+    const [instance, before] = [current, leaving];
+    current = undefined;
+    leaving = before.then(() => instance?.end()).catch(() => {}).then(then);
+    return leaving;
   }
 
   /** Only a trap in the wasm ends up here; the server's own failures are answers. */
@@ -264,16 +317,23 @@
   }
 
   self.addEventListener("error", (event) => {
-    if (current && isTrap(event.error)) failed(current, event.error);
+    if (isTrap(event.error)) trapped(event.error);
   });
 
   self.addEventListener("unhandledrejection", (event) => {
-    if (current && isTrap(event.reason)) failed(current, event.reason);
+    if (isTrap(event.reason)) trapped(event.reason);
   });
 
-  async function announce(next, reason) {
+  function trapped(cause) {
+    for (const instance of alive) failed(instance, cause);
+  }
+
+  function announce(next, reason) {
     state = next;
-    const message = { type: "inglenook", state, reason };
+    tellPages({ type: "inglenook", state, reason });
+  }
+
+  async function tellPages(message) {
     for (const client of await self.clients.matchAll({ type: "window", includeUncontrolled: true })) client.postMessage(message);
   }
 
@@ -283,7 +343,9 @@
   async function answer(request, target) {
     try {
       const body = await bodyOf(request, target);
-      return await withRetry(request.method, body, async () => (await node()).handle(request, target, body));
+      const response = await withRetry(request.method, body, async () => (await node()).handle(request, target, body));
+      if (response.status === STORAGE_FULL) tellPages({ type: "inglenook storage" });
+      return response;
     } catch (error) {
       return refusal(error instanceof InstanceLost ? 500 : 503, error.message);
     }
@@ -306,13 +368,20 @@
     }
   }
 
-  let endHolds = () => {};
-  let holdsEnd = new Promise((resolve) => (endHolds = resolve));
+  let holdsEnd;
+  let resolveHolds;
+
+  function endHolds() {
+    resolveHolds?.();
+    holdsEnd = new Promise((resolve) => (resolveHolds = resolve));
+  }
+
+  endHolds();
 
   /** Keeps this worker alive without a timer in the page, which a hidden page would not get. */
   async function hold() {
     node().catch(() => {});
-    if (!isUpdateWaiting()) await Promise.race([sleep(HOLD_MS), holdsEnd]);
+    if (!isDraining) await Promise.race([sleep(HOLD_MS), holdsEnd]);
     return new Response(null, { status: 204 });
   }
 
@@ -333,8 +402,26 @@
    */
   const POLL = /^\/_matrix\/client\/[^?]*\/(sync|events)\?(.*&)?timeout=[1-9]/;
 
+  /** Whether requests that overlap, as those of a busy client do, have kept an update waiting for long. */
+  function isPutOff() {
+    return isInsisting && isUpdateWaiting();
+  }
+
+  /** Until when clients hold on: all until the same moment, or there would be none without any. */
+  let quietUntil = 0;
+
+  /** Clients repeat by themselves what is answered so. */
+  function holdOn() {
+    const now = Date.now();
+    if (quietUntil < now + LEAST_HOLD_ON_MS) quietUntil = now + HOLD_ON_MS;
+    const response = json(429, { errcode: "M_LIMIT_EXCEEDED", error: "This server is being updated.", retry_after_ms: quietUntil - now });
+    response.headers.set("retry-after", "1");
+    return response;
+  }
+
   function respond(request, target) {
     if (isUpdateWaiting() && POLL.test(target)) return refusal(503, "This server is being updated.");
+    if (isPutOff() && target.startsWith("/_matrix/")) return holdOn();
     if (target === "/_inglenook/hold") return hold();
     const [path, query] = target.split("?");
     if (path === "/_inglenook/worker") return status(new URLSearchParams(query).get("gateway"));
@@ -343,7 +430,12 @@
   }
 
   /** Relays that could not be reached are dialled at once when the network is back. */
-  self.addEventListener("online", () => current?.node?.online());
+  function online() {
+    current?.node?.online();
+  }
+
+  // Not all browsers tell workers: pages pass it on.
+  self.addEventListener("online", online);
 
   self.addEventListener("fetch", (event) => {
     const { request } = event;
@@ -359,14 +451,39 @@
     return request.method === "GET" && request.url.startsWith(scope) && !request.headers.has("range");
   }
 
+  /** When the network last took too long. */
+  let hungAt = -Infinity;
+
   async function shell(event) {
-    const { request } = event;
+    const fetched = fresh(event);
+    fetched.catch(() => {});
     try {
-      const response = await fetch(request);
-      if (isKept(response)) event.waitUntil(keep(request.url, response.clone()));
-      return response;
+      return (await inTime(fetched)) ?? (await kept(event.request)) ?? (await fetched);
     } catch (error) {
-      return (await kept(request)) ?? Response.error();
+      return (await kept(event.request)) ?? Response.error();
+    }
+  }
+
+  async function fresh(event) {
+    const response = await fetch(event.request);
+    if (isKept(response)) alongside(event, keep(event.request.url, response.clone()));
+    return response;
+  }
+
+  /** The network's answer, or undefined where it takes too long. */
+  async function inTime(fetched) {
+    const hangs = Date.now() - hungAt < HANGS_MS;
+    const response = await Promise.race([fetched, sleep(hangs ? 0 : SHELL_MS)]);
+    if (!response && !hangs) hungAt = Date.now();
+    return response;
+  }
+
+  /** Keeps the worker for it where the event is not over yet; what came late has no claim to that. */
+  function alongside(event, promise) {
+    try {
+      event.waitUntil(promise);
+    } catch {
+      promise.catch(() => {});
     }
   }
 
@@ -431,34 +548,28 @@
     return self.registration.waiting !== null;
   }
 
+  /** Whether an update is waited for, which may still be about to be installed; and whether clients are to hold on for it. */
+  let isDraining = false;
+  let isInsisting = false;
+
   /** Ends what waits, at once; all else is served until the next worker asks for the database. */
   async function drain() {
-    const instance = current;
+    const [instance, begun] = [current, Date.now()];
+    isDraining = true;
     instance?.node?.stop();
     endHolds();
-    // Chromium forgets that the newer worker wants to come when it starts this one again.
-    self.registration.waiting?.postMessage({ type: "inglenook activate" });
-    do await sleep(DRAIN_MS);
-    while (isUpdateWaiting());
-    if (instance === current) await renew();
-  }
-
-  /** The update did not come: a fresh instance, whose polls wait again. */
-  async function renew() {
-    const instance = current;
-    current = undefined;
-    running = undefined;
-    holdsEnd = new Promise((resolve) => (endHolds = resolve));
-    await instance?.end();
+    do {
+      await sleep(PUT_OFF_MS);
+      isInsisting = true;
+    } while (isUpdateWaiting() || Date.now() - begun < DRAIN_MS);
+    isDraining = isInsisting = false;
+    // The update did not come: a fresh instance, whose polls wait again.
+    if (instance === current) await leave();
   }
 
   async function giveWay() {
-    const instance = current;
-    current = undefined;
-    running = undefined;
     endHolds();
-    if (instance?.node) await instance.end();
-    await unlock();
+    await leave(unlock);
   }
 
   self.addEventListener("message", (event) => {
@@ -466,6 +577,7 @@
     if (type === "inglenook activate") event.waitUntil(self.skipWaiting());
     if (type === "inglenook claim") event.waitUntil(self.clients.claim());
     if (type === "inglenook shell") event.waitUntil(fetchShell(urls));
+    if (type === "inglenook online") online();
     if (type === "inglenook stop") event.waitUntil(giveWay());
   });
 })();

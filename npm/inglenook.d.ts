@@ -18,6 +18,8 @@ export interface StorageState {
   usage: number | undefined;
   /** Bytes that this origin may use. */
   quota: number | undefined;
+  /** Whether this was looked at because a request was answered with 507: nothing more can be stored until some room is made. */
+  full: boolean;
 }
 
 export interface Naming {
@@ -49,7 +51,10 @@ export interface NamingOptions {
 
 export interface StartOptions extends InstallOptions, NamingOptions {}
 
-/** A node that this page talks to. Fires `statechange`. */
+/**
+ * A node that this page talks to. Fires `statechange`, and `storage` whenever `stored` was looked at anew: when the node has started,
+ * when persistence was asked for, when something could not be stored, and whenever the page asks.
+ */
 export interface InglenookNode extends EventTarget {
   /** Where clients find the server. */
   readonly baseUrl: string;
@@ -62,6 +67,8 @@ export interface InglenookNode extends EventTarget {
   naming(): Promise<Naming>;
   /** Starts the node that was only installed, or finds it running, and resolves when it answers. */
   start(options?: NamingOptions): Promise<void>;
+  /** What was seen of the storage last; undefined until it was looked at. */
+  readonly stored: StorageState | undefined;
   /** How much is stored, how much may be, and whether the browser may throw it away. */
   storage(): Promise<StorageState>;
   /** Asks the browser never to throw the data away. */

@@ -107,10 +107,11 @@ function keepShell(registration, shell) {
   registration.active?.postMessage({ type: "inglenook shell", urls: [...new Set(urls)] });
 }
 
-/** A node that this page talks to. Fires `statechange`. */
+/** A node that this page talks to. Fires `statechange` and `storage`. */
 export class InglenookNode extends EventTarget {
   #registration;
   #stopped = new AbortController();
+  #endPause = () => {};
 
   constructor(registration) {
     super();
@@ -123,7 +124,14 @@ export class InglenookNode extends EventTarget {
     this.state = "starting";
     /** Why it failed. */
     this.reason = undefined;
-    navigator.serviceWorker.addEventListener("message", (event) => this.#hear(event.data), { signal: this.#stopped.signal });
+    /** What `storage()` told last, and whether that was because nothing more could be stored. */
+    this.stored = undefined;
+    navigator.serviceWorker.addEventListener("message", (event) => this.#hear(event.data), this.#untilStopped);
+    navigator.serviceWorker.addEventListener("controllerchange", () => this.#endPause(), this.#untilStopped);
+  }
+
+  get #untilStopped() {
+    return { signal: this.#stopped.signal };
   }
 
   /** Whether the server's name is settled, and the gateway that a relay offers for a new one. Starts nothing. */
@@ -138,7 +146,7 @@ export class InglenookNode extends EventTarget {
    */
   async start({ gateway } = {}) {
     const query = gateway === undefined ? "" : `?gateway=${encodeURIComponent(gateway ?? "")}`;
-    const response = await fetch(`${this.baseUrl}/_inglenook/worker${query}`);
+    const response = await askTwice(`${this.baseUrl}/_inglenook/worker${query}`);
     const answer = await response.json();
     if (!response.ok) {
       this.#change("failed", answer.error);
@@ -147,17 +155,28 @@ export class InglenookNode extends EventTarget {
     this.serverName = answer.serverName;
     this.#change("running");
     this.#keepAlive();
+    this.#passOnNetwork();
+    // A browser that does not tell stops nobody.
+    this.storage().catch(() => {});
   }
 
   /** How much is stored, how much may be, and whether the browser may throw it away. */
   async storage() {
+    return this.#lookAtStorage(false);
+  }
+
+  async #lookAtStorage(full) {
     const [persisted, { usage, quota }] = await Promise.all([navigator.storage.persisted(), navigator.storage.estimate()]);
-    return { persisted, usage, quota };
+    this.stored = { persisted, usage, quota, full };
+    this.dispatchEvent(new Event("storage"));
+    return this.stored;
   }
 
   /** Asks the browser never to throw the data away. Some ask the user. */
   async requestPersistence() {
-    return navigator.storage.persist();
+    const granted = await navigator.storage.persist();
+    await this.storage();
+    return granted;
   }
 
   /** Stops the node, until the next request for it, and stops keeping it alive from this page. */
@@ -167,6 +186,7 @@ export class InglenookNode extends EventTarget {
   }
 
   #hear(message) {
+    if (message?.type === "inglenook storage") this.#lookAtStorage(true).catch(() => {});
     if (message?.type === "inglenook" && message.state !== "stopped") this.#change(message.state, message.reason);
   }
 
@@ -177,13 +197,38 @@ export class InglenookNode extends EventTarget {
     this.dispatchEvent(new Event("statechange"));
   }
 
-  /** Requests that the worker holds: a hidden page gets its answers on time, but not its timers. */
+  /**
+   * Requests that the worker holds: a hidden page gets its answers on time, but its timers once a minute. So one that failed, as it
+   * does when the worker is ended, is made again at once. What comes back early tells of an update, and is made again when that is there.
+   */
   async #keepAlive() {
     const { signal } = this.#stopped;
+    let failures = 0;
     while (!signal.aborted) {
       const begun = performance.now();
-      await fetch(`${this.baseUrl}/_inglenook/hold`, { signal }).catch(() => {});
-      if (performance.now() - begun < RETRY_MS) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      const failed = await fetch(`${this.baseUrl}/_inglenook/hold`, { signal }).then(() => false, () => true);
+      failures = failed ? failures + 1 : 0;
+      if (failures !== 1 && performance.now() - begun < RETRY_MS) await this.#pause();
     }
   }
+
+  #pause() {
+    return new Promise((resolve) => {
+      this.#endPause = resolve;
+      setTimeout(resolve, RETRY_MS);
+    });
+  }
+
+  /** Workers are not told by all browsers that the network is back, nor by any that somebody looks again. */
+  #passOnNetwork() {
+    const tell = () => this.#registration.active?.postMessage({ type: "inglenook online" });
+    addEventListener("online", tell, this.#untilStopped);
+    addEventListener("pageshow", tell, this.#untilStopped);
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && tell(), this.#untilStopped);
+  }
+}
+
+/** A worker that was ended in the middle of the question is woken up by the next one. */
+async function askTwice(url) {
+  return fetch(url).catch(() => fetch(url));
 }

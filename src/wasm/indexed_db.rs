@@ -45,7 +45,7 @@ impl IndexedDbStore {
         Ok(Self { database, turn, epoch: Cell::new(0), closed, _on_version_change: on_version_change })
     }
 
-    /// Whether the connection was given up because a newer version wants to change the database.
+    /// Whether this instance can write no more: a newer version wants to change the database, or another instance has claimed it.
     pub fn is_closed(&self) -> bool {
         self.closed.get()
     }
@@ -83,7 +83,14 @@ impl Store for IndexedDbStore {
     }
 
     fn commit(&self, batch: Batch) -> Answer<'_, (), StoreError> {
-        commit::batch(&self.database, batch, self.epoch.get()).boxed_local()
+        async {
+            let outcome = commit::batch(&self.database, batch, self.epoch.get()).await;
+            if outcome == Err(StoreError::Superseded) {
+                self.closed.set(true);
+            }
+            outcome
+        }
+        .boxed_local()
     }
 
     fn claim(&self) -> Answer<'_, (), StoreError> {

@@ -135,19 +135,26 @@ fn ports_of(host: &Host, relays: &Rc<RelayTransport>, bodies: &Rc<Bodies>, clock
 
 impl Inner {
     async fn answer(&self, api: Api, request: &web_sys::Request, target: &str, body: Option<Uint8Array>) -> Result<JsValue, JsValue> {
-        if let Home::Browser { store, .. } = &self.home
-            && store.is_closed()
-        {
-            return Err(error("a newer version of Inglenook has taken over the database"));
-        }
+        self.check_open()?;
         let limit = if api == Api::Federation { MAX_FEDERATION_BODY } else { MAX_BODY };
         let (head, answer) = match request::read(request, target, body, limit, &self.bodies) {
             Ok(request) => self.handled(api, request).await,
             Err(refused) => (false, refused),
         };
+        if answer.status >= 500 {
+            self.check_open()?;
+        }
         match &self.home {
             Home::Browser { blobs, .. } => response::write(answer, head, blobs).await.map(JsValue::from),
             Home::Host => host::answer(answer, head),
+        }
+    }
+
+    /// What this instance cannot do any more, the caller may ask of the one that it starts next.
+    fn check_open(&self) -> Result<(), JsValue> {
+        match &self.home {
+            Home::Browser { store, .. } if store.is_closed() => Err(error("another instance has taken over the database")),
+            _ => Ok(()),
         }
     }
 

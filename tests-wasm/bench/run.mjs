@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { chromium } from "@playwright/test";
 
 import config from "../playwright.config.mjs";
+import { killLoop } from "../browser/kill.mjs";
 import { Site } from "../browser/site.mjs";
 import { PlaywrightTab } from "../browser/tab.mjs";
 
@@ -50,7 +51,7 @@ async function measure() {
   const send = await step("send", runs);
   report("send", send);
   ratio("send / floor with one strict put", send.p50 / put.p50, 1.6);
-  report("send, 8 in flight, each", await step("sendEight", runs));
+  report("send, 8 in flight", await step("sendEight", runs));
   const putToSync = await step("putToSync", Math.ceil(runs / 3));
   report("PUT to sync", putToSync);
   ratio("PUT to sync / floor with one strict put", putToSync.p50 / put.p50, 3);
@@ -58,6 +59,7 @@ async function measure() {
   report("messages, 50 events", await step("messages", runs));
   report("login by password", await step("login", 5));
   report("wake-up to the first answer", await wakeUps(quick ? 10 : 40));
+  report("answer to a request that a stop hit, in the kill loop", await stopped(quick ? 20 : 150));
   for (const rooms of quick ? [1, 5] : [1, 20, 100]) {
     await step("populate", rooms);
     report(`initial sync of ${rooms} rooms`, await step("initialSync", 10));
@@ -91,4 +93,17 @@ async function wakeUps(rounds) {
     );
   }
   return tab.evaluate((times) => window.figures(times), times);
+}
+
+/** In a browser profile of its own, since the loop makes its own account. */
+async function stopped(rounds) {
+  const context = await browser.newContext();
+  const tab = new PlaywrightTab(await context.newPage());
+  await tab.goto(site.url);
+  await tab.evaluate(coldStart);
+  const { wakeUps } = await killLoop(tab, rounds, 1);
+  await tab.evaluate(async () => (window.figures = (await import("./bench.js")).figures));
+  const figures = await tab.evaluate((times) => window.figures(times), wakeUps);
+  await context.close();
+  return figures;
 }

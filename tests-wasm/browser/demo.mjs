@@ -1,9 +1,37 @@
 // The demo's parts as tests see and use them: what a room shows, and the steps that most tests share.
+import { existsSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 
-import { until } from "./fixtures.mjs";
+import { expect, test as base, until } from "./fixtures.mjs";
 
 export const DEMO = new URL("../../www/dist/", import.meta.url);
+
+/** The SDK asks every server whether it knows what is not yet specified, and browsers report such a "no" as an error. */
+const PROBE = /\/_matrix\/client\/unstable\//;
+
+export const test = base.extend({
+  /** What the page may complain of, since the test itself brings it about. */
+  expected: [/^$/, { option: true }],
+
+  site: async ({ site }, use) => {
+    if (!existsSync(DEMO)) throw new Error("www/dist is not there: run `npm run build --workspace www`");
+    site.application = DEMO;
+    await use(site);
+  },
+
+  /** A tab with the demo in it, that must not complain; only Playwright hears what a page complains of. */
+  tab: async ({ tab, site, expected }, use) => {
+    const complaints = [];
+    const complain = (words) => expected.test(words) || complaints.push(words);
+    tab.page?.on("pageerror", (error) => complain(String(error)));
+    tab.page?.on("console", (message) => {
+      if (message.type() === "error" && !PROBE.test(message.location().url)) complain(`${message.text()} ${message.location().url}`);
+    });
+    await tab.goto(site.url);
+    await use(tab);
+    expect(complaints).toEqual([]);
+  },
+});
 
 export const at = (testid) => `[data-testid="${testid}"]`;
 

@@ -1,33 +1,8 @@
 // The demo as people use it: an account in one step, rooms, talk, and everything there again after a reload.
-import { existsSync } from "node:fs";
-
-import { DEMO, at, choose, createRoom, register, say, seen, sees, seesMessage } from "./demo.mjs";
-import { expect, test as base, until } from "./fixtures.mjs";
-
-/** The SDK asks every server whether it knows what is not yet specified, and browsers report such a "no" as an error. */
-const PROBE = /\/_matrix\/client\/unstable\//;
+import { at, choose, createRoom, register, say, seen, sees, seesMessage, test } from "./demo.mjs";
+import { expect, until } from "./fixtures.mjs";
 
 const RELOADS = 6;
-
-const test = base.extend({
-  site: async ({ site }, use) => {
-    if (!existsSync(DEMO)) throw new Error("www/dist is not there: run `npm run build --workspace www`");
-    site.application = DEMO;
-    await use(site);
-  },
-
-  /** A tab with the demo in it, that must not complain; only Playwright hears what a page complains of. */
-  tab: async ({ tab, site }, use) => {
-    const complaints = [];
-    tab.page?.on("pageerror", (error) => complaints.push(String(error)));
-    tab.page?.on("console", (message) => {
-      if (message.type() === "error" && !PROBE.test(message.location().url)) complaints.push(`${message.text()} ${message.location().url}`);
-    });
-    await tab.goto(site.url);
-    await use(tab);
-    expect(complaints).toEqual([]);
-  },
-});
 
 test("an account, a room, a message, and all of it again after a reload", async ({ tab }) => {
   await register(tab, "Ada Lovelace");

@@ -1,59 +1,12 @@
 // The kill test: a worker that is stopped at random moments while it is written to. What was acknowledged is there, once.
-import { random } from "../random.mjs";
 import { expect, startNode, test } from "./fixtures.mjs";
+import { killLoop } from "./kill.mjs";
 
 test.skip(({ engine }) => engine !== "chromium", "needs Chromium's debugging protocol");
 
 /** Several hundred stops; a failing run is repeated with the seed that it prints. */
 const ROUNDS = Number(process.env.KILL_ROUNDS ?? 300);
 const SEED = Number(process.env.KILL_SEED ?? 1);
-
-/** Runs in the page: makes an account and a room, and keeps sending until it is told to stop. */
-async function begin() {
-  const base = `${window.node.baseUrl}/_matrix/client/v3`;
-  const call = async (method, path, body) => {
-    const response = await fetch(base + path, { method, body: body && JSON.stringify(body), headers: { ...(window.token && { authorization: `Bearer ${window.token}` }) } });
-    return { status: response.status, body: await response.json() };
-  };
-  const account = await call("POST", "/register", { username: "alice", password: "x".repeat(12), auth: { type: "m.login.dummy" } });
-  window.token = account.body.access_token;
-  const room = (await call("POST", "/createRoom", { name: "Hearth" })).body.room_id;
-  const acknowledged = {};
-  const rooms = [];
-  const wakeUps = [];
-  window.call = call;
-  window.running = true;
-
-  /** Repeats a request whose worker died, under the same transaction ID, until it is answered. */
-  const insist = async (request) => {
-    for (;;) {
-      const begun = performance.now();
-      const answer = await request().catch(() => undefined);
-      if (answer?.status === 200) return answer.body;
-      if (answer && answer.status < 500) throw new Error(JSON.stringify(answer));
-      wakeUps.push(performance.now() - begun);
-    }
-  };
-  const sending = (async () => {
-    for (let message = 0; window.running; message += 1) {
-      const path = `/rooms/${encodeURIComponent(room)}/send/m.room.message/t${message}`;
-      const { event_id } = await insist(() => call("PUT", path, { msgtype: "m.text", body: `message ${message}` }));
-      acknowledged[`t${message}`] = event_id;
-    }
-  })();
-  const creating = (async () => {
-    while (window.running) {
-      const answer = await call("POST", "/createRoom", { name: "Whole", topic: "or not at all", preset: "public_chat" }).catch(() => undefined);
-      if (answer?.status === 200) rooms.push(answer.body.room_id);
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
-  })();
-  window.finish = async () => {
-    window.running = false;
-    await Promise.all([sending, creating]);
-    return { room, acknowledged, rooms, lost: wakeUps.length };
-  };
-}
 
 /** Runs in the page: all events of a room, oldest first. */
 async function history(room) {
@@ -70,16 +23,9 @@ async function history(room) {
 test(`nothing acknowledged is lost over ${ROUNDS} stops (seed ${SEED})`, async ({ tab, site }) => {
   test.setTimeout(60_000 + ROUNDS * 1_500);
   await startNode(tab, site);
-  const killer = await tab.workerKiller();
-  const next = random(SEED);
-  await tab.evaluate(begin);
-  for (let round = 0; round < ROUNDS; round += 1) {
-    await new Promise((resolve) => setTimeout(resolve, next() * 350));
-    await killer.kill();
-  }
-  const { room, acknowledged, rooms, lost } = await tab.evaluate(() => window.finish());
+  const { room, acknowledged, rooms, lost, kills } = await killLoop(tab, ROUNDS, SEED);
   const ids = Object.values(acknowledged);
-  console.log(`${ids.length} messages and ${rooms.length} rooms acknowledged, ${lost} requests repeated, ${killer.kills} stops`);
+  console.log(`${ids.length} messages and ${rooms.length} rooms acknowledged, ${lost} requests repeated, ${kills} stops`);
   expect(ids.length).toBeGreaterThan(ROUNDS);
 
   const events = await tab.evaluate(history, room);

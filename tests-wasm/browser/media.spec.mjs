@@ -106,6 +106,10 @@ test("a full storage is said, leaves nothing by halves, and is no end", async ({
     };
   });
   expect((await tab.evaluate(() => window.send("before", "before"))).status).toBe(200);
+  await tab.evaluate(() => {
+    window.told = [];
+    window.node.addEventListener("storage", () => window.told.push(window.node.stored));
+  });
   await quota(1_000);
   // Chromium lets small writes pass for a while on what was left when it looked last.
   const sent = ["before"];
@@ -117,6 +121,8 @@ test("a full storage is said, leaves nothing by halves, and is no end", async ({
   }, ({ status }) => status !== 200, 60_000);
   expect(refused).toMatchObject({ status: 507, body: { errcode: "M_RESOURCE_LIMIT_EXCEEDED" } });
   expect(refused.body.error).toContain("free some");
+  const [told] = await until(() => tab.evaluate(() => window.told), (told) => told.length > 0);
+  expect(told).toMatchObject({ full: true, quota: expect.any(Number) });
   const upload = await tab.evaluate(async () => window.json(await window.call("POST", "/_matrix/media/v3/upload", { body: new Uint8Array(1 << 20), headers: { "content-type": "image/png" } })));
   expect(upload.status).toBe(507);
   expect(await tab.evaluate(() => window.bodies())).toEqual(sent);

@@ -32,3 +32,12 @@ test("the network's version of a file is the one that counts", async ({ tab, sit
     expect(site.requested.filter((path) => path === "/index.html").length).toBe(times);
   }
 });
+
+test("a network that hangs does not hold up a page that is kept", async ({ tab, site }) => {
+  const before = await startNode(tab, site);
+  const shell = () => tab.evaluate(async (scope) => (await (await caches.open(`inglenook shell ${scope}`)).keys()).map((request) => request.url), site.url);
+  await until(shell, (urls) => urls.includes(`${site.url}inglenook.js`) && urls.includes(site.url));
+  site.hangs = true;
+  await tab.goto(site.url);
+  expect((await tab.evaluate(start, "")).serverName).toBe(before.serverName);
+});

@@ -26,6 +26,8 @@ export class Site {
   application;
   /** Further files of the test's own, by name. */
   files = {};
+  /** Whether requests are taken and never answered, as by a network that is about to go. */
+  hangs = false;
   /** Paths as they were asked for. */
   requested = [];
 
@@ -53,6 +55,7 @@ export class Site {
   async #answer(request, response) {
     const path = request.url.split("?")[0];
     this.requested.push(path);
+    if (this.hangs) return;
     const body = path.startsWith(this.folder) ? await this.#body(path.slice(this.folder.length)) : undefined;
     response.writeHead(body === undefined ? 404 : 200, { "content-type": TYPES[extname(path)] ?? "text/html" });
     response.end(body);

@@ -1,5 +1,5 @@
 // The node comes up in a service worker and answers, in one tab or several, at the root or under a sub-path.
-import { ask, expect, start, startNode, test } from "./fixtures.mjs";
+import { ask, expect, start, startNode, test, until } from "./fixtures.mjs";
 
 const UNKNOWN = { status: 404, type: "application/json", body: expect.objectContaining({ errcode: "M_UNRECOGNIZED" }) };
 
@@ -81,4 +81,36 @@ test.describe("under a sub-path", () => {
     const root = await tab.evaluate(async () => (await fetch("/_matrix/client/nothing")).headers.get("content-type"));
     expect(root).toBe("text/html");
   });
+});
+
+/** A worker that is ended while it is asked, as browsers do when they like: the first request for this fails as it does then. */
+const endedOnce = (target) => `
+  let ended = false;
+  self.addEventListener("fetch", (event) => {
+    if (ended || !event.request.url.includes(${JSON.stringify(target)})) return;
+    ended = true;
+    event.stopImmediatePropagation();
+    event.respondWith(Response.error());
+  });`;
+
+test("a start survives a worker that is ended in the middle of it", async ({ tab, site }) => {
+  site.preface = endedOnce("/_inglenook/worker");
+  expect((await startNode(tab, site)).state).toBe("running");
+});
+
+test("a held request that failed is made again without a timer", async ({ tab, site }) => {
+  site.preface = endedOnce("/_inglenook/hold");
+  await tab.goto(site.url);
+  // A hidden page's timers come once a minute: as good as never here.
+  await tab.evaluate(() => {
+    window.setTimeout = () => 0;
+    window.holds = 0;
+    const fetched = window.fetch;
+    window.fetch = (...given) => {
+      window.holds += String(given[0]).endsWith("/_inglenook/hold");
+      return fetched(...given);
+    };
+  });
+  await tab.evaluate(start, "");
+  expect(await until(() => tab.evaluate(() => window.holds), (holds) => holds > 1)).toBe(2);
 });

@@ -9,9 +9,11 @@ import { recall, remember } from "./storage.js";
  *   baseUrl: string, serverName?: string,
  *   state: "starting"|"running"|"restarting"|"failed",
  *   naming(): Promise<{settled: boolean, gateway?: string}>, start(options: {gateway?: string|null}): Promise<void>,
- *   storage(): Promise<{persisted: boolean, usage: number, quota: number}>,
+ *   storage(): Promise<StorageState>, stored?: StorageState,
  *   requestPersistence(): Promise<boolean>,
  * }} Node
+ *
+ * @typedef {{persisted: boolean, usage: number, quota: number, full: boolean}} StorageState
  *
  * @typedef {{server_name: string, version: string, log_position: number, rooms: number, users: number,
  *   started_at: number, tables: {name: string, rows: number, bytes: number}[]}} Status

@@ -3,7 +3,7 @@ import { bytes, count } from "./format.js";
 import { ask, tell } from "./node.js";
 
 /**
- * @typedef {{url: string, state: "connecting"|"attached"|"waiting", since?: number, until?: number, reason?: string,
+ * @typedef {{url: string, state: "connecting"|"attached"|"waiting"|"superseded", since?: number, until?: number, reason?: string,
  *   limits?: {gateway: string|null, max_body: number, allow_list: boolean, mailbox: {entries: number, bytes: number}, retention_ms: number}}} Relay
  */
 

@@ -1,5 +1,5 @@
 // Turns the SDK's timeline into what is drawn: messages grouped by sender, day separators, the unread line, quiet notes.
-import { EventType, RelationType } from "matrix-js-sdk";
+import { EventType, MsgType, RelationType } from "matrix-js-sdk";
 import { dayName, startOfDay } from "./format.js";
 import { noteOf } from "./notes.js";
 
@@ -71,9 +71,12 @@ function grouped(items) {
   );
 }
 
+/** A notice stands in the middle, as nobody's words. */
+const isNotice = ({ event }) => event.getContent().msgtype === MsgType.Notice;
+
 function together(one, other) {
   if (one?.kind !== "message" || other?.kind !== "message") return false;
-  return one.late === other.late && one.event.getSender() === other.event.getSender() && other.event.getTs() - one.event.getTs() < GROUP_MILLIS;
+  return one.late === other.late && isNotice(one) === isNotice(other) && one.event.getSender() === other.event.getSender() && other.event.getTs() - one.event.getTs() < GROUP_MILLIS;
 }
 
 /** @returns {{key: string, senders: string[], mine: import("matrix-js-sdk").MatrixEvent|undefined}[]} */

@@ -79,6 +79,8 @@ function useUnfocusedKeys(onKeyDown) {
 function Connection() {
   const { node, session } = useColumn();
   useChanges(node, "statechange");
+  useChanges(node, "storage");
+  if (node.stored?.full) return <p class="banner" role="alert" data-testid="storage-full">This browser's storage is full: what you write now may not be kept. Make some room on this device.</p>;
   if (node.state === "restarting") return <p class="banner" role="status">Your server is restarting. Nothing is lost.</p>;
   if (session.state === "waiting") return <p class="banner" role="status">Your server is not answering. What you send now waits here.</p>;
   return null;

@@ -58,6 +58,7 @@ function Relay({ relay, serverName, busy, first, last, move, remove }) {
 function standing({ state, since, until, reason }) {
   if (state === "attached") return `Connected since ${clock(since)}`;
   if (state === "connecting") return "Connecting…";
+  if (state === "superseded") return "Another place holds this server's key, and the relay's line with it: a copy of it runs elsewhere. This one leaves it the line for now.";
   return `Not connected, tried again at ${clock(until)}: ${reason}`;
 }
 

@@ -109,7 +109,7 @@ function StorageUse() {
 
 function Tables({ tables }) {
   return (
-    <div class="scroll-x">
+    <div class="scroll-x" role="region" aria-label="Tables" tabIndex={0}>
       <table>
         <thead><tr><th>Table</th><th class="number">Rows</th><th class="number">Size</th></tr></thead>
         <tbody>
