@@ -82,14 +82,15 @@ pub(crate) fn signed_here(identity: &Identity, pdu: &Pdu, version: &RoomVersion)
 /// Events with whether the room's policy server recommends them. It is asked about those that have come without its signature.
 pub(crate) async fn recommended(server: &Server, room: &Room, events: Vec<CheckedPdu>) -> Result<Vec<(CheckedPdu, bool)>, Error> {
     let Some(policy) = server.rooms.policy(room).await? else { return Ok(events.into_iter().map(|event| (event, true)).collect()) };
-    let (mut judged, mut asked) = (Vec::new(), 0);
+    let (mut judged, mut asked, until) = (Vec::new(), 0, server.now() + PATIENCE_MILLIS);
     for event in events {
         if policy.recommends(event.pdu(), &room.version) {
             judged.push((event, true));
             continue;
         }
-        // Whoever is away now is away for all of them.
-        let answer = if asked < MAX_ASKED { server.rooms.recommend(&policy, event.pdu(), &room.version).await } else { Ok(None) };
+        // Whoever is away now is away for all of them, and so is who takes too long for all of them together.
+        let may_ask = asked < MAX_ASKED && server.now() < until;
+        let answer = if may_ask { server.rooms.recommend(&policy, event.pdu(), &room.version).await } else { Ok(None) };
         asked += 1;
         match answer {
             Ok(Some(signed)) => judged.push((event.with_signatures_of(signed), true)),

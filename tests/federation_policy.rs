@@ -222,6 +222,32 @@ fn the_policy_server_of_one_room_does_not_hold_up_the_others() {
     assert!(sees(&scene.room, &slow));
 }
 
+/// Whoever sends many events that need a recommendation does not have their room stand still for each of them.
+#[test]
+fn a_slow_policy_server_is_waited_for_once_for_all_events() {
+    let scene = protected();
+    scene.network.treat(|carried: &Carried| match carried.target.as_str() {
+        "/_matrix/policy/v1/sign" => Treatment::Late(10_000, Box::new(Treatment::Carry)),
+        _ => Treatment::Carry,
+    });
+    let (_, event) = scene.unrecommended();
+    let events = (0..20).map(|number| {
+        let mut event = event.clone();
+        event["content"]["body"] = number.to_string().into();
+        scene.peer.sign(event, "12").1
+    });
+    let body = json!({ "origin": scene.peer.name(), "origin_server_ts": 1, "pdus": events.collect::<Vec<_>>() });
+    let request = scene.peer.request(&scene.network[1], Method::Put, "/_matrix/federation/v1/send/t", Some(&body));
+    let (server, answered) = (std::rc::Rc::clone(&scene.network[1].server()), std::rc::Rc::<std::cell::Cell<bool>>::default());
+    let is_answered = std::rc::Rc::clone(&answered);
+    scene.network[1].drive(async move { is_answered.set(server.federation(request).await.status == 200) });
+    scene.network.run();
+    scene.network.advance_in_steps(1_000, 19);
+    assert!(!answered.get());
+    scene.network.advance(1_000);
+    assert!(answered.get(), "it was asked twice");
+}
+
 #[test]
 fn what_is_not_recommended_is_soft_failed() {
     let scene = protected();

@@ -91,17 +91,13 @@ async fn take(call: &Call, transaction: Transaction) -> Result<Response, Error> 
     let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
     server.receiver.heard_from(server.now(), origin);
     server.pending_joins.heard_from(origin);
-    let is_neighbour = shares_room(server, origin).await?;
-    if is_neighbour {
-        server.keys.keep_for_good([&**origin].into()).await?;
-    }
     // Where there was no space for events, the transaction comes again, and the rest of it changes nothing then.
     let received = received?;
     let body = answer(&received);
     // Who has told nothing that was taken leaves no trace either.
     if told || received.values().any(Result::is_ok) {
         let (transactions, now) = (&server.receiver.transactions, server.now());
-        if is_neighbour {
+        if shares_room(server, origin).await? {
             transactions.remember(origin, id, &body, now).await?;
         } else {
             transactions.remember_stranger(origin, id, &body, now).await?;

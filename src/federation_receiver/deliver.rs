@@ -55,9 +55,6 @@ pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arri
             Err(error) => return Err(error),
         }
     }
-    let residents = server.rooms.residents(room).await?;
-    let authors = ordered.iter().map(|arrival| arrival.event.pdu().sender.server_name());
-    server.keys.keep_for_good(authors.filter(|name| residents.contains_key(*name)).gather()).await?;
     Ok(outcomes)
 }
 
@@ -94,8 +91,12 @@ fn is_about_event(error: &Error) -> bool {
 
 async fn receive_all(server: &Server, room: &Rc<Room>, arrivals: &[Judged<'_>]) -> Result<Vec<(OwnedEventId, Outcome)>, Error> {
     let events: Vec<_> = arrivals.iter().map(|(event, ..)| event.clone()).collect();
+    let residents = server.rooms.residents(room).await?;
+    let authors = events.iter().map(|event| event.pdu().sender.server_name());
+    let keys = server.keys.kept_for_good(authors.filter(|name| residents.contains_key(*name)).gather()).await?;
     let decided = server.rooms.transact_in(room, |draft| {
         draft.foresee(&events)?;
+        draft.rows().append(keys.clone());
         arrivals.iter().map(|judged| receive(draft, judged)).collect::<Result<Vec<_>, _>>()
     });
     decided.await

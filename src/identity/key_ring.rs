@@ -80,7 +80,7 @@ pub(crate) struct KeyRing {
     asked: RefCell<BTreeMap<OwnedServerName, u64>>,
     asking: Locks<OwnedServerName>,
     /// Servers that were found to be in a room since the start.
-    kept_for_good: RefCell<BTreeSet<OwnedServerName>>,
+    in_rooms: RefCell<BTreeSet<OwnedServerName>>,
     strangers: KeptRows,
 }
 
@@ -92,9 +92,9 @@ impl KeyRing {
         clock: Rc<dyn Clock>,
         notaries: Vec<OwnedServerName>,
     ) -> Self {
-        let (known, asked, asking, kept_for_good) = Default::default();
+        let (known, asked, asking, in_rooms) = Default::default();
         let strangers = KeptRows::new(Rc::clone(&store), Table::ServerKeys, 0, KEPT_OF_STRANGERS, u64::MAX);
-        Self { client, identity, store, clock, notaries, known, asked, asking, kept_for_good, strangers }
+        Self { client, identity, store, clock, notaries, known, asked, asking, in_rooms, strangers }
     }
 
     /// What is known of the servers of these keys, from which the keys that were valid at some time can be had. For servers that were
@@ -199,7 +199,7 @@ impl KeyRing {
     async fn store(&self, server: &ServerName, keys: &KnownKeys) -> Result<(), Error> {
         let mut batch = Batch::relaxed();
         let rows = self.rows_of(server).await?;
-        if matches!(rows.as_slice(), [Some(_), ..]) || self.kept_for_good.borrow().contains(server) {
+        if matches!(rows.as_slice(), [Some(_), ..]) || self.in_rooms.borrow().contains(server) {
             batch.put_json(row_key(server), keys);
         } else {
             if matches!(rows.as_slice(), [_, None]) {
@@ -210,18 +210,17 @@ impl KeyRing {
         Ok(self.store.commit(batch).await?)
     }
 
-    /// Keeps the keys of servers that were seen in a room: what they have written is to be read when they are gone.
-    pub(crate) async fn keep_for_good(&self, servers: BTreeSet<&ServerName>) -> Result<(), Error> {
+    /// What a commit adds that keeps the keys of servers that were seen in a room: what they have written is to be read when they are gone.
+    pub(crate) async fn kept_for_good(&self, servers: BTreeSet<&ServerName>) -> Result<Batch, Error> {
+        let mut batch = Batch::relaxed();
         for server in servers.into_iter().filter(|server| self.keys_by_name(server).is_none()) {
-            let is_new = self.kept_for_good.borrow_mut().insert(server.to_owned());
+            let is_new = self.in_rooms.borrow_mut().insert(server.to_owned());
             if is_new && let [None, Some(keys)] = self.rows_of(server).await?.as_slice() {
-                let mut batch = Batch::relaxed();
                 batch.put(row_key(server), keys.as_slice());
                 batch.delete(stranger_key(server));
-                self.store.commit(batch).await?;
             }
         }
-        Ok(())
+        Ok(batch)
     }
 
     async fn rows_of(&self, server: &ServerName) -> Result<Vec<Option<Vec<u8>>>, Error> {
