@@ -166,7 +166,8 @@ export class InglenookNode extends EventTarget {
   }
 
   async #lookAtStorage(full) {
-    const [persisted, { usage, quota }] = await Promise.all([navigator.storage.persisted(), navigator.storage.estimate()]);
+    // WebKit's port for Linux knows no estimates.
+    const [persisted, { usage, quota } = {}] = await Promise.all([navigator.storage.persisted(), navigator.storage.estimate?.()]);
     this.stored = { persisted, usage, quota, full };
     this.dispatchEvent(new Event("storage"));
     return this.stored;
