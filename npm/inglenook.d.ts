@@ -14,9 +14,9 @@ export type NodeState = "starting" | "running" | "restarting" | "failed";
 export interface StorageState {
   /** Whether the browser has promised not to throw the data away. */
   persisted: boolean;
-  /** Bytes used by this origin. */
+  /** Bytes used by this origin, where the browser tells. */
   usage: number | undefined;
-  /** Bytes that this origin may use. */
+  /** Bytes that this origin may use, where the browser tells. */
   quota: number | undefined;
   /** Whether this was looked at because a request was answered with 507: nothing more can be stored until some room is made. */
   full: boolean;

@@ -166,7 +166,9 @@ export class InglenookNode extends EventTarget {
   }
 
   async #lookAtStorage(full) {
-    const [persisted, { usage, quota }] = await Promise.all([navigator.storage.persisted(), navigator.storage.estimate()]);
+    // WebKit's port for Linux tells nothing of it.
+    const { storage } = navigator;
+    const [persisted = false, { usage, quota } = {}] = await Promise.all([storage?.persisted(), storage?.estimate()]);
     this.stored = { persisted, usage, quota, full };
     this.dispatchEvent(new Event("storage"));
     return this.stored;
@@ -174,7 +176,7 @@ export class InglenookNode extends EventTarget {
 
   /** Asks the browser never to throw the data away. Some ask the user. */
   async requestPersistence() {
-    const granted = await navigator.storage.persist();
+    const granted = (await navigator.storage?.persist()) ?? false;
     await this.storage();
     return granted;
   }

@@ -92,8 +92,14 @@ function StorageUse() {
   };
   return (
     <section class="storage" data-testid="storage" data-persisted={value.persisted}>
-      <p><b>{bytes(value.usage)}</b> of {bytes(value.quota)} <span class="quiet">in this browser</span></p>
-      <meter min="0" max={value.quota} value={value.usage} aria-label="Storage used" />
+      {value.quota === undefined ? (
+        <p class="quiet">This browser does not tell how much is stored in it.</p>
+      ) : (
+        <>
+          <p><b>{bytes(value.usage)}</b> of {bytes(value.quota)} <span class="quiet">in this browser</span></p>
+          <meter min="0" max={value.quota} value={value.usage} aria-label="Storage used" />
+        </>
+      )}
       {value.persisted ? (
         <p class="muted">Kept for good: the browser will not clear it by itself.</p>
       ) : (
