@@ -88,6 +88,16 @@ impl ClientEvent {
         serde_json::to_string(self).and_then(|text| serde_json::from_str(&text)).unwrap_or_default()
     }
 
+    /// The event as servers see it, with what a client is told beside: its ID, which most room versions leave out, and
+    /// what this server knows of it.
+    pub(crate) fn to_federation_format(&self) -> Value {
+        let mut pdu = content(&self.pdu.json);
+        if let (Some(pdu), Value::Object(told)) = (pdu.as_object_mut(), self.to_value()) {
+            pdu.extend(told);
+        }
+        pdu
+    }
+
     /// Whether it is told alike to everybody, but for what this server knows of it.
     pub(crate) fn is_as_sent(&self) -> bool {
         self.content.is_none()

@@ -13,6 +13,16 @@ pub(crate) struct Filter {
     pub(crate) presence: EventFilter,
     pub(crate) room: RoomFilter,
     pub(crate) event_fields: Option<Vec<String>>,
+    pub(crate) event_format: Option<EventFormat>,
+}
+
+/// In which format events are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EventFormat {
+    Client,
+    /// As servers see them.
+    Federation,
 }
 
 /// A filter for rooms and for what is in them.
@@ -55,6 +65,11 @@ impl EventFilter {
     /// Whether events of the room are wanted.
     pub(crate) fn allows_room(&self, room: &str) -> bool {
         listed(self.rooms.as_deref(), &self.not_rooms, |wanted| wanted == room)
+    }
+
+    /// So many events are wanted at most.
+    pub(crate) fn most(&self) -> usize {
+        self.limit.unwrap_or(usize::MAX)
     }
 
     /// Whether an event of that type, sender and content is wanted.

@@ -33,8 +33,9 @@ pub trait Store {
     /// Claims the database for this instance, by raising the epoch that each commit checks.
     fn claim(&self) -> Answer<'_, (), StoreError>;
 
-    /// Rows and bytes of each table, for people who want to see what is stored.
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError>;
+    /// Rows of each table, for people who want to see what is stored; and their bytes where these are asked for, which may
+    /// take reading all there is.
+    fn usage(&self, bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError>;
 }
 
 /// What one table holds.
@@ -44,8 +45,9 @@ pub struct TableUsage {
     pub name: &'static str,
     /// How many rows it has.
     pub rows: u64,
-    /// Bytes of keys and values together.
-    pub bytes: u64,
+    /// Bytes of keys and values together, if they were counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Why a store could not do what it was asked.

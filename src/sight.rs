@@ -2,15 +2,14 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility>
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{UserId, events::StateEventType};
 
 use crate::{
-    account_data,
     error::Error,
-    gather::Gather,
     parse,
+    push::unread::{self, Rules},
     room_server::{
         Need, Position, Room, View,
         commit::{UserRoom, user_room_key},
@@ -42,7 +41,7 @@ pub(crate) struct Sight<'a> {
     user: &'a UserId,
     stay: Option<Stay>,
     world_readable: bool,
-    ignored: BTreeSet<String>,
+    rules: Rc<Rules>,
 }
 
 /// The user's last time in the room.
@@ -79,7 +78,7 @@ impl<'a> Sight<'a> {
                 _ => stay,
             };
         }
-        Ok(Self { user, stay, world_readable, ignored: BTreeSet::new() })
+        Ok(Self { user, stay, world_readable, rules: Rc::default() })
     }
 
     /// What a user sees who looks through the room's history, refused with 403 where they may not look at all.
@@ -92,20 +91,23 @@ impl<'a> Sight<'a> {
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
     pub(crate) async fn ignoring(mut self, server: &Server) -> Result<Self, Error> {
-        let list = account_data::read(server, self.user, None, "m.ignored_user_list").await?;
-        let ignored = list.as_ref().and_then(|content| content.get("ignored_users")?.as_object());
-        self.ignored = ignored.map(|users| users.keys().cloned().gather()).unwrap_or_default();
+        self.rules = unread::rules(server, self.user).await?;
         Ok(self)
     }
 
     /// Whether the user ignores somebody.
     pub(crate) fn ignores(&self, sender: &UserId) -> bool {
-        self.ignored.contains(sender.as_str())
+        self.rules.ignores_sender(sender)
     }
 
     /// Whether the user was ever joined, or all the world may look.
     pub(crate) fn may_read(&self) -> bool {
         self.stay.is_some() || self.world_readable
+    }
+
+    /// The last position of the log up to which the user was in the room, if ever.
+    pub(crate) fn joined_until(&self) -> Option<Position> {
+        self.stay.map(|stay| stay.until)
     }
 
     /// Whether the user is joined now.
@@ -123,8 +125,7 @@ impl<'a> Sight<'a> {
 
     /// Whether the user sees the event. State is seen whoever sent it.
     pub(crate) fn sees(&self, view: &View<'_>, event: &StoredEvent) -> Result<bool, Need> {
-        let wanted = event.pdu.state_key.is_some() || !self.ignores(&event.pdu.sender);
-        Ok(wanted && self.may_see(view, event)?)
+        Ok(!self.rules.ignores(&event.pdu) && self.may_see(view, event)?)
     }
 
     /// The events with `None` in the place of those that the user does not see.

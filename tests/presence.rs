@@ -5,7 +5,7 @@ mod support;
 
 use inglenook::http::Method;
 use serde_json::{Value, json};
-use support::{Answer, Host, Pending, User, encode, room_path};
+use support::{Answer, Fault, Host, Pending, User, encode, room_path};
 
 const MINUTE: u64 = 60_000;
 
@@ -181,4 +181,27 @@ fn presence_can_be_filtered_out() {
         let target = format!("/_matrix/client/v3/sync?set_presence=offline&filter={}", encode(&filter.to_string()));
         assert_eq!(host.get(&bob, &target).ok().body["presence"]["events"], json!([]), "{filter}");
     }
+}
+
+#[test]
+fn full_storage_keeps_nobody_from_reading() {
+    let host = Host::new();
+    let (alice, bob, room) = together(&host);
+    host.send(&alice, &room, "there");
+    let since = next(&host, &bob, &appear(&host, &alice));
+    host.advance(15_000);
+    host.store.set_fault(Some(Fault::Full));
+    let mut waiting = host.begin_sync(&bob, since["next_batch"].as_str(), 20_000);
+    for _ in 0..5 {
+        assert_eq!(states(&appear(&host, &bob), &alice), ["online"]);
+    }
+    assert!(host.store.commits() <= 1, "what fails is not tried at each sync: {}", host.store.commits());
+    host.advance(15_500);
+    assert!(waiting.answer().is_none(), "that alice went could not be written down");
+    host.advance(5_000);
+    assert_eq!(waiting.answer().unwrap().status, 200);
+    host.store.set_fault(None);
+    host.advance(MINUTE);
+    assert!(states(&appear(&host, &bob), &alice).is_empty());
+    assert_eq!(states(&next(&host, &bob, &since), &alice), ["offline"]);
 }

@@ -9,7 +9,7 @@ use inglenook::{
     storage::{Key, Scan, Table},
 };
 use serde_json::{Value, json};
-use support::{Answer, Host, User, encode, room_path};
+use support::{Answer, Host, User, encode, request, room_path};
 
 fn two_in_a_room(host: &Host) -> (User, User, String) {
     let (alice, bob) = (host.register("alice"), host.register("bob"));
@@ -276,4 +276,17 @@ fn typing_that_does_not_fit_is_refused() {
     host.put(&bob, &target(&alice), json!({ "typing": true })).refused(403, "M_FORBIDDEN");
     typing(&host, &host.register("carol"), &room, json!({ "typing": true })).refused(403, "M_FORBIDDEN");
     host.put(&bob, &room_path(&room, "typing/bob"), json!({ "typing": true })).refused(400, "M_INVALID_PARAM");
+}
+
+#[test]
+fn markers_that_overlap_leave_the_one_that_is_ahead() {
+    let host = Host::new();
+    let (alice, bob, room) = two_in_a_room(&host);
+    let ids: Vec<_> = (0..4).map(|number| host.send(&alice, &room, &number.to_string())).collect();
+    host.store.set_slow(true);
+    let mark =
+        |id: &String| request(Method::Post, &room_path(&room, "read_markers"), Some(&bob.token), Some(json!({ "m.fully_read": id })));
+    let mut marked = host.send_requests([&ids[1], &ids[3], &ids[0], &ids[2]].into_iter().map(mark));
+    assert!(marked.iter_mut().all(|marked| marked.answer().unwrap().status == 200));
+    assert_eq!(fully_read(&host, &bob, &room), json!(ids[3]));
 }

@@ -12,7 +12,7 @@ use inglenook::{
 };
 use serde_json::{Value, json};
 
-use self::support::{Answer, Host, PASSWORD, User, request};
+use self::support::{Answer, CrossSigner, Host, PASSWORD, User, request};
 
 fn get(host: &Host, target: &str) -> Answer {
     host.request(Method::Get, target, None, None)
@@ -179,8 +179,13 @@ fn the_server_shows_what_it_holds_and_does() {
     let status = host.get(&ada, "/_inglenook/status").ok().body;
     assert_eq!((&status["server_name"], &status["users"], &status["rooms"]), (&json!("example.org"), &json!(1), &json!(0)));
     assert!(status["tables"].as_array().unwrap().iter().any(|table| table["name"] == "accounts" && table["rows"] == 1));
+    let measured = host.get(&ada, "/_inglenook/status?bytes=true").ok().body;
+    let has_bytes = |status: &Value| status["tables"].as_array().unwrap().iter().all(|table| table.get("bytes").is_some());
+    assert!(has_bytes(&measured) && !has_bytes(&status), "they cost reading everything");
     let log = host.get(&ada, "/_inglenook/log?from=1&limit=10").ok().body;
     assert_eq!(log["end"], status["log_position"]);
+    let last = host.get(&ada, "/_inglenook/log?limit=1").ok().body;
+    assert_eq!((last["entries"].as_array().unwrap().len(), &last["entries"][0]["position"]), (1, &log["end"]), "without a place, the last");
     assert_eq!(
         log["entries"],
         json!([
@@ -235,6 +240,31 @@ fn passwords_cannot_be_tried_at_will() {
     assert_eq!(change(), 429);
     host.advance(60_000);
     assert_eq!([change(), change(), change()], [401, 401, 429]);
+}
+
+/// Whatever asks for the password may be used to guess it.
+#[test]
+fn passwords_cannot_be_tried_at_will_by_whatever_asks_for_them() {
+    let requests = [
+        (Method::Post, "/_matrix/client/v3/account/password", json!({ "new_password": "x" })),
+        (Method::Post, "/_matrix/client/v3/account/deactivate", json!({})),
+        (Method::Post, "/_matrix/client/v3/account/3pid/add", json!({ "client_secret": "s", "sid": "1" })),
+        (Method::Post, "/_matrix/client/v3/keys/device_signing/upload", json!({})),
+        (Method::Post, "/_matrix/client/v3/delete_devices", json!({ "devices": ["A"] })),
+        (Method::Delete, "/_matrix/client/v3/devices/A", json!({})),
+    ];
+    for (method, target, mut body) in requests {
+        let host = limited();
+        let ada = host.register("ada");
+        if target.ends_with("device_signing/upload") {
+            host.post(&ada, target, CrossSigner::new(&ada.id, 10).upload()).ok();
+            body = CrossSigner::new(&ada.id, 20).upload();
+        }
+        host.advance(60_000);
+        body["auth"] = json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": ada.id }, "password": "wrong" });
+        let guess = || host.request(method, target, Some(&ada.token), Some(body.clone())).status;
+        assert_eq!([guess(), guess(), guess()], [401, 401, 429], "{target}");
+    }
 }
 
 #[test]

@@ -314,6 +314,22 @@ fn a_poll_ends_at_once_when_the_server_stops() {
 }
 
 #[test]
+fn a_poll_of_a_device_that_was_logged_out_ends() {
+    let host = Host::new();
+    let (alice, bob) = (host.register("alice"), host.register("bob"));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    host.join(&bob, &room);
+    let other = host.log_in(&bob);
+    let first = host.sync(&bob, None);
+    let mut polls = [&bob, &other].map(|device| host.begin_sync(device, Some(since(&first)), 25_000));
+    host.post(&bob, "/_matrix/client/v3/logout", json!({})).ok();
+    host.send(&alice, &room, "news");
+    let [out, still_in] = polls.each_mut().map(|poll| poll.answer().unwrap());
+    out.refused(401, "M_UNKNOWN_TOKEN");
+    assert_eq!(still_in.status, 200);
+}
+
+#[test]
 fn a_poll_ends_when_its_client_is_gone() {
     let host = Host::new();
     let alice = host.register("alice");

@@ -11,8 +11,9 @@ use crate::{
     client_event::Viewer,
     error::Error,
     http::{Body, Request},
+    log::Output,
     parse,
-    room_server::Room,
+    room_server::{Position, Room},
     route::{Params, Target},
     server::Server,
 };
@@ -68,6 +69,19 @@ impl Call {
             None => return Err(Error::refused(401, "M_MISSING_TOKEN", "This needs an access token.")),
         }
         Ok(self)
+    }
+
+    /// Refuses a call that has gone on for a while, if its device was logged out meanwhile: behind that position of the log.
+    pub(crate) async fn check_session(&self, since: Position) -> Result<(), Error> {
+        let caller = self.caller()?;
+        let may_be_out =
+            |output: &Output| matches!(output, Output::Devices { user, device, .. } if (user, device) == (&caller.user, &caller.device));
+        if let Some(token) = self.token()
+            && self.server.log.any_since(since, may_be_out)
+        {
+            self.session(token).await?;
+        }
+        Ok(())
     }
 
     async fn session(&self, token: &str) -> Result<Session, Error> {

@@ -101,11 +101,7 @@ async fn messages(call: Call) -> Result<Response, Error> {
     let direction = Direction::parse(call.query("dir").ok_or_else(|| Error::missing_param("dir must be f or b."))?)?;
     let filter = call.event_filter()?;
     let range = call.range(&room, direction).await?;
-    let page = if filter.allows_room(room.id.as_str()) {
-        call.complete_page(&room, &sight, range, &filter, call.limit()?).await?
-    } else {
-        Page { events: Vec::new(), next: None }
-    };
+    let page = call.complete_page(&room, &sight, range, &filter, call.limit()?).await?;
     let start = call.query("from").map_or_else(|| start_of(&page, range).to_string(), str::to_owned);
     let mut body = Sections::of("start", &start);
     body.insert("chunk", &call.told(&room, &page.events).await?);
@@ -131,12 +127,12 @@ async fn context(call: Call) -> Result<Response, Error> {
     let (limit, filter) = (call.limit()?, call.event_filter()?);
     let (room, event, sight) = call.visible_event(0, 1).await?;
     let sight = sight.ignoring(&call.server).await?;
-    let (server, place) = (&call.server, [TopologicalToken::before(&event), TopologicalToken::after(&event)]);
-    let [from_before, from_after] = place;
+    let (from_before, from_after) = (TopologicalToken::before(&event), TopologicalToken::after(&event));
     let limit_after = limit / 2;
     let before = Range::from(Direction::Backward, from_before);
     let before = call.complete_page(&room, &sight, before, &filter, limit - limit_after).await?;
-    let after = history::page(server, &room, &sight, Range::from(Direction::Forward, from_after), &filter, limit_after).await?;
+    let after = Range::from(Direction::Forward, from_after);
+    let after = call.complete_page(&room, &sight, after, &filter, limit_after).await?;
     let last = after.events.last().unwrap_or(&event);
     let shown = before.events.iter().chain(&after.events).chain([&event]);
     let state = call.state_around(&room, last.decided.after, &filter, senders(shown)).await?;
@@ -201,6 +197,9 @@ impl Call {
         filter: &EventFilter,
         limit: usize,
     ) -> Result<Page, Error> {
+        if !filter.allows_room(room.id.as_str()) {
+            return Ok(Page { events: Vec::new(), next: None });
+        }
         let server = &self.server;
         let mut page = history::page(server, room, sight, range, filter, limit).await?;
         if range.direction == Direction::Forward {
@@ -275,6 +274,9 @@ impl Call {
         filter: &EventFilter,
         needed: BTreeSet<OwnedUserId>,
     ) -> Result<Vec<ClientEvent>, Error> {
+        if !filter.allows_room(room.id.as_str()) {
+            return Ok(Vec::new());
+        }
         let viewer = self.viewer()?;
         let is_needed = |kind: &StateEventType, state_key: &str| {
             !filter.lazy_load_members || *kind != StateEventType::RoomMember || needed.iter().any(|user| user == state_key)

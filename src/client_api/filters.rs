@@ -74,10 +74,6 @@ pub(crate) async fn read(server: &Server, user: &UserId, id: &str) -> Result<Val
 }
 
 fn check(filter: &Value) -> Result<(), Error> {
-    let format = filter.get("event_format").filter(|format| !format.is_null());
-    if format.is_some_and(|format| format != "client" && format != "federation") {
-        return Err(Error::bad_json("event_format is client or federation."));
-    }
     serde_json::from_value::<Filter>(filter.clone())
         .map_err(|error| Error::bad_json(format!("The filter is not of the right shape: {error}.")))?;
     check_rooms(filter.get("room"))?;

@@ -54,10 +54,10 @@ async fn health(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&json!({ "ok": true })))
 }
 
-/// What the server is and what it holds.
+/// What the server is and what it holds, in rows and, with `bytes=true`, in bytes, which takes reading all of it.
 async fn status(call: Call) -> Result<Response, Error> {
     let server = &call.server;
-    let tables = server.ports.store.usage().await?;
+    let tables = server.ports.store.usage(call.query_bool("bytes")?.unwrap_or(false)).await?;
     Ok(Response::ok(&json!({
         "server_name": server.name(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -101,11 +101,13 @@ async fn requests(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&json!({ "requests": requests })))
 }
 
-/// Entries of the log from a position on, oldest first.
+/// Entries of the log from a position on, or the last ones, oldest first.
 async fn log(call: Call) -> Result<Response, Error> {
-    let from = Position(call.query_number("from")?.unwrap_or(0));
+    let limit = limit(&call)?;
+    let last = || (call.server.log.end().0 + 1).saturating_sub(limit as u64);
+    let from = Position(call.query_number("from")?.unwrap_or_else(last));
     let mut entries = Vec::new();
-    for (position, output) in call.server.log.read(from, limit(&call)?).await? {
+    for (position, output) in call.server.log.read(from, limit).await? {
         let mut entry = shown_output(&call.server, output).await?;
         entry.insert("position".into(), position.0.into());
         entries.push(entry);

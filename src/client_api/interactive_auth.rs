@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Call,
+    Call, limits,
     login::{Identifier, identified_user},
 };
 use crate::{accounts::passwords, error::Error, http::Response, server::Server};
@@ -56,6 +56,7 @@ pub(super) fn require_token(server: &Server, token: &str, auth: Option<Value>) -
 
 /// Asks for the caller's password. Returns the challenge where it was not given, or not the right one.
 pub(super) async fn require_password(call: &Call, auth: Option<Value>) -> Result<Option<Response>, Error> {
+    limits::check_password(call)?;
     let server = &call.server;
     let Some(auth) = read(auth)? else { return Ok(Some(challenge(server, PASSWORD, None))) };
     match &auth.kind {

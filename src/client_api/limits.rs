@@ -3,9 +3,6 @@
 use super::Call;
 use crate::{accounts::usernames, error::Error, http::Method, rate_limits::Class};
 
-/// Requests by which somebody could try passwords, beside logging in and registering.
-const WITH_PASSWORD: [&str; 3] = ["/account/password", "/account/deactivate", "/delete_devices"];
-
 /// Refuses a request that comes too soon after others.
 pub(super) fn check(call: &Call) -> Result<(), Error> {
     let Some(limits) = &call.server.config.rate_limits else { return Ok(()) };
@@ -13,14 +10,19 @@ pub(super) fn check(call: &Call) -> Result<(), Error> {
     call.server.rate_limits.borrow_mut().take(limits, class, &who, call.server.now())
 }
 
+/// Refuses a request for which the caller's password is asked, if it comes too soon after others by which it could be guessed.
+pub(super) fn check_password(call: &Call) -> Result<(), Error> {
+    let Some(limits) = &call.server.config.rate_limits else { return Ok(()) };
+    call.server.rate_limits.borrow_mut().take(limits, Class::SignIn, call.user()?.as_str(), call.server.now())
+}
+
 fn counted(call: &Call) -> (Class, String) {
     let (method, path) = (call.request.method, call.request.path.as_str());
     let user = call.caller().map(|caller| caller.user.to_string());
     let ends_with_any = |ends: &[&str]| ends.iter().any(|end| path.ends_with(end));
-    let deletes_device = method == Method::Delete && path.contains("/devices/");
     if method == Method::Post && ends_with_any(&["/login", "/register"]) {
         (Class::SignIn, name(call))
-    } else if ends_with_any(&["/m.login.registration_token/validity"]) || deletes_device || ends_with_any(&WITH_PASSWORD) {
+    } else if ends_with_any(&["/m.login.registration_token/validity"]) {
         (Class::SignIn, user.unwrap_or_default())
     } else if matches!(method, Method::Get | Method::Head) {
         (Class::Read, user.unwrap_or_default())

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receipts>
 
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
@@ -142,15 +142,29 @@ impl<'a> Reader<'a> {
     ///
     /// <https://spec.matrix.org/v1.19/client-server-api/#fully-read-markers>
     async fn mark_fully_read(&self, event: &StoredEvent) -> Result<(), Error> {
-        let (server, user) = (&self.call.server, self.call.user()?);
-        let marked = account_data::read(server, user, Some(&self.room.id), FULLY_READ).await?;
-        let marked_id = marked.as_ref().and_then(|content| EventId::parse(content.get("event_id")?.as_str()?).ok());
-        if let Some(id) = marked_id
-            && let Some(marked) = server.rooms.event_by_id(self.room, &id).await?
-            && marked.decided.position >= event.decided.position
-        {
-            return Ok(());
+        let (server, user, room) = (&self.call.server, self.call.user()?, Some(&*self.room.id));
+        loop {
+            let marked = account_data::read(server, user, room, FULLY_READ).await?;
+            if self.is_behind(event, marked.as_ref()).await? {
+                return Ok(());
+            }
+            // Where another request has moved the marker meanwhile, it is looked at again.
+            let is_same = Cell::new(false);
+            let move_on = |content: Option<Value>| {
+                is_same.set(content == marked);
+                Ok(is_same.get().then(|| json!({ "event_id": event.pdu.event_id })))
+            };
+            account_data::change(server, user, room, FULLY_READ, move_on).await?;
+            if is_same.get() {
+                return Ok(());
+            }
         }
-        account_data::put(server, user, Some(&self.room.id), FULLY_READ, json!({ "event_id": event.pdu.event_id })).await
+    }
+
+    /// Whether the event is no further on than the marker that there is.
+    async fn is_behind(&self, event: &StoredEvent, marked: Option<&Value>) -> Result<bool, Error> {
+        let Some(id) = marked.and_then(|content| EventId::parse(content.get("event_id")?.as_str()?).ok()) else { return Ok(false) };
+        let marked = self.call.server.rooms.event_by_id(self.room, &id).await?;
+        Ok(marked.is_some_and(|marked| marked.decided.position >= event.decided.position))
     }
 }

@@ -1,6 +1,9 @@
 //! What local users do, and the state that follows from it: a pure machine that is told the time.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use futures_util::lock::Mutex;
 use ruma::{OwnedUserId, UserId};
@@ -24,6 +27,8 @@ pub(crate) struct LocalPresence {
     pub(super) users: RefCell<BTreeMap<OwnedUserId, LocalUser>>,
     /// Whether what was told before this start was read.
     pub(super) loaded: Mutex<bool>,
+    /// Until when nothing is told, since the storage failed.
+    pub(super) paused_until: Cell<u64>,
 }
 
 impl LocalPresence {

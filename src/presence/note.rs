@@ -10,10 +10,14 @@ use super::{
 use crate::{
     error::Error,
     log::Output,
+    ports::StoreError,
     rows,
     server::Server,
     storage::{Batch, Durability, Key, Scan, Table},
 };
+
+/// After trouble with the storage nothing is told for so long, in milliseconds: every sync would have it try again.
+const RETRY_AFTER: u64 = 30_000;
 
 /// Reads what was told before this start, the first time that it matters.
 pub(super) async fn load(server: &Server) -> Result<(), Error> {
@@ -57,11 +61,25 @@ fn change(server: &Server, user: &UserId, change: impl FnOnce(&mut LocalUser, u6
 }
 
 /// Tells what has changed, by what users did or by the time that has gone by.
+///
+/// Full storage must keep nobody from reading: what cannot be told now is told later.
 pub(crate) async fn refresh(server: &Server) -> Result<(), Error> {
     load(server).await?;
-    for user in server.presence.due(server.now()) {
+    let now = server.now();
+    let paused_for = server.presence.paused_until.get().saturating_sub(now);
+    // A clock that was set back makes no longer pause.
+    if (1..=RETRY_AFTER).contains(&paused_for) {
+        return Ok(());
+    }
+    for user in server.presence.due(now) {
         // Lost with the power, it is told anew when the user is heard of, or is not.
-        tell(server, &user, Durability::Relaxed).await?;
+        match tell(server, &user, Durability::Relaxed).await {
+            Err(Error::Storage(error)) if *error != StoreError::Superseded => {
+                server.presence.paused_until.set(now + RETRY_AFTER);
+                return Ok(());
+            }
+            told => told?,
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
     sync::Arc,
 };
@@ -20,6 +20,7 @@ use crate::{
     client_event::{RoomId, Viewer, bare_event},
     error::Error,
     event::Pdu,
+    gather::Gather,
     log::Output,
     receipts::{self, ReadPositions},
     room_server::{
@@ -49,9 +50,30 @@ const MAX_EVENTS: usize = 256;
 pub(crate) struct UnreadCounts {
     counts: BTreeMap<(OwnedUserId, RoomNumber), Counted>,
     /// Users' rules, and the position up to which they are known to hold.
-    rules: BTreeMap<OwnedUserId, (Position, Rc<Value>)>,
+    rules: BTreeMap<OwnedUserId, (Position, Rc<Rules>)>,
     /// Events as the rules see them, the latest last.
     events: VecDeque<(Arc<Pdu>, Rc<Value>)>,
+}
+
+/// Of what a user wants to be notified, and whom they do not want to hear at all.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Rules {
+    push: Value,
+    ignored: BTreeSet<String>,
+}
+
+impl Rules {
+    /// Whether the user ignores somebody.
+    ///
+    /// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
+    pub(crate) fn ignores_sender(&self, sender: &UserId) -> bool {
+        self.ignored.contains(sender.as_str())
+    }
+
+    /// Whether the user is not told of an event for who sent it. State is told whoever sent it.
+    pub(crate) fn ignores(&self, event: &Pdu) -> bool {
+        event.state_key.is_none() && self.ignores_sender(&event.sender)
+    }
 }
 
 /// What was counted.
@@ -60,7 +82,7 @@ struct Counted {
     upto: Position,
     read: ReadPositions,
     joined: Joined,
-    rules: Rc<Value>,
+    rules: Rc<Rules>,
     /// By thread; `None` for what is in no thread.
     counts: BTreeMap<Option<String>, Counts>,
 }
@@ -87,14 +109,8 @@ impl Counts {
 }
 
 /// Adds the unread counts to a joined room's part of a sync.
-pub(crate) async fn add_counts(
-    server: &Rc<Server>,
-    window: &Window,
-    room: &RoomOfUser,
-    rules: &Rc<Value>,
-    part: &mut Sections,
-) -> Result<(), Error> {
-    let counts = counts(server, &window.user, room, rules, window.upto).await?;
+pub(crate) async fn add_counts(server: &Rc<Server>, window: &Window, room: &RoomOfUser, part: &mut Sections) -> Result<(), Error> {
+    let counts = counts(server, &window.user, room, &window.rules, window.upto).await?;
     let mut total = Counts::default();
     let mut threads = Map::new();
     for (thread, counts) in counts {
@@ -113,16 +129,19 @@ pub(crate) async fn add_counts(
     Ok(())
 }
 
-/// The user's push rules.
-pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Rc<Value>, Error> {
+/// The user's rules.
+pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Rc<Rules>, Error> {
     let end = server.log.end();
     let kept = server.unread.borrow().rules.get(user).cloned();
     let may_have_changed = |output: &Output| matches!(output, Output::AccountData { user: of, .. } if of == user);
     let rules = match kept {
         Some((upto, rules)) if !server.log.any_since(upto, may_have_changed) => rules,
         _ => {
-            let rules = account_data::read(server, user, None, super::rules::KIND).await?;
-            Rc::new(rules.unwrap_or_else(|| super::rules::predefined(user)))
+            let push = account_data::read(server, user, None, super::rules::KIND).await?;
+            let push = push.unwrap_or_else(|| super::rules::predefined(user));
+            let list = account_data::read(server, user, None, "m.ignored_user_list").await?;
+            let ignored = list.as_ref().and_then(|content| content.get("ignored_users")?.as_object());
+            Rc::new(Rules { push, ignored: ignored.map(|users| users.keys().cloned().gather()).unwrap_or_default() })
         }
     };
     keep(&mut server.unread.borrow_mut().rules, MAX_KEPT, user.to_owned(), (end, Rc::clone(&rules)));
@@ -141,7 +160,7 @@ async fn counts(
     server: &Rc<Server>,
     user: &UserId,
     room: &RoomOfUser,
-    rules: &Rc<Value>,
+    rules: &Rc<Rules>,
     upto: Position,
 ) -> Result<BTreeMap<Option<String>, Counts>, Error> {
     let RoomOfUser { room, membership } = room;
@@ -194,11 +213,12 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
         for event in view.events(numbers.iter().copied())? {
             let thread = thread_of(view, &event)?.map(String::from);
             let is_own = event.pdu.sender == user;
-            if is_own || counted.read.covers(event.decided.position, thread.as_deref()) || !is_visible(view, &event, user, true)? {
+            let is_silent = is_own || counted.rules.ignores_sender(&event.pdu.sender);
+            if is_silent || counted.read.covers(event.decided.position, thread.as_deref()) || !is_visible(view, &event, user, true)? {
                 continue;
             }
             let event = as_rules_see_it(server, view, &event, Viewer { user, device: "", now })?;
-            let actions = evaluate(&counted.rules, &event, &context);
+            let actions = evaluate(&counted.rules.push, &event, &context);
             let counts = found.entry(thread).or_default();
             counts.notify += u64::from(actions.notify);
             counts.highlight += u64::from(actions.notify && actions.highlight);

@@ -89,12 +89,12 @@ impl Store for MemoryStore {
         async { Ok(()) }.boxed_local()
     }
 
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError> {
+    fn usage(&self, bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError> {
         let database = self.database.borrow();
         let usage = Table::ALL.iter().map(|table| {
             let rows: Vec<_> = database.rows.iter().filter(|(key, _)| key.table == *table).collect();
-            let bytes = rows.iter().map(|(key, value)| (key.bytes.len() + value.len()) as u64).sum();
-            TableUsage { name: table.name(), rows: rows.len() as u64, bytes }
+            let size = rows.iter().map(|(key, value)| (key.bytes.len() + value.len()) as u64).sum();
+            TableUsage { name: table.name(), rows: rows.len() as u64, bytes: bytes.then_some(size) }
         });
         let usage = usage.collect();
         async { Ok(usage) }.boxed_local()

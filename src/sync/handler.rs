@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, pin::pin, rc::Rc};
 
-use futures_util::future::{Either, select, try_join_all, try_join3};
+use futures_util::future::{Either, select, try_join, try_join_all};
 use ruma::OwnedRoomId;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{
     beside::Beside,
     device_lists,
     joined::joined_room,
-    left::{left_room, stripped_state},
+    left::{invited_room, left_room, stripped_state},
     rooms::{RoomOfUser, rooms_of},
     turns::turn,
     window::{Since, StateSection, Window},
@@ -24,7 +24,6 @@ use crate::{
     http::{Gone, Method, Response},
     log::Output,
     presence::{self, State},
-    push,
     room_server::RoomNumber,
     sections::Sections,
     server::Server,
@@ -45,26 +44,17 @@ async fn sync(call: Call) -> Result<Response, Error> {
     let timeout = call.query_number("timeout")?.unwrap_or(0).min(MAX_TIMEOUT);
     let since = call.query("since").map(|token| read_token(&server, token)).transpose()?;
     let full_state = call.query_bool("full_state")?.unwrap_or(false);
-    let caller = call.caller()?;
-    let filter = filter(&call).await?;
+    let (caller, filter) = (call.caller()?, filter(&call).await?);
     let deadline = server.now() + timeout;
     presence::note_sync(&server, &caller.user, &caller.device, set_presence(&call)?, deadline).await?;
     if let Some(since) = since {
         to_device::forget_delivered(&server, &caller.user, &caller.device, since.to_device).await?;
     }
-    let mut window = Window {
-        user: caller.user.clone(),
-        device: caller.device.clone(),
-        since,
-        upto: server.log.end(),
-        now: server.now(),
-        full_state,
-        state: state_section(&call)?,
-        filter,
-    };
+    let mut window = Window { full_state, state: state_section(&call)?, ..Window::new(caller, since, filter) };
     loop {
         turn(&server).await;
-        (window.upto, window.now) = (server.log.end(), server.now());
+        call.check_session(window.upto).await?;
+        window.reach_now(&server).await?;
         let (news, is_empty, rooms) = answer(&server, &window).await?;
         let over = window.since.is_none() || full_state || server.is_stopping() || server.now() >= deadline;
         if !is_empty || over || !wait_for_news(&server, &window, &rooms, deadline, &call.request.gone).await {
@@ -139,9 +129,8 @@ pub(super) async fn wait_for_news(server: &Server, window: &Window, rooms: &[Roo
 }
 
 fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
-    let typing_since = window.since.map(|since| since.typing).unwrap_or_default();
     let typing = server.typing.borrow();
-    if typing.serial() > typing_since && rooms.iter().any(|room| typing.changed_since(*room, typing_since).is_some()) {
+    if typing.serial() > window.typing && rooms.iter().any(|room| typing.changed_since(*room, window.typing).is_some()) {
         return true;
     }
     server.log.any_since(window.upto, |output| match output {
@@ -158,14 +147,11 @@ fn has_news(server: &Server, window: &Window, rooms: &[RoomNumber]) -> bool {
 
 /// The answer for one window, whether there is nothing new in it, and the rooms that the user is joined to.
 async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Sections, bool, Vec<RoomNumber>), Error> {
-    server.typing.borrow_mut().expire(server.now());
-    let typing = server.typing.borrow().serial();
-    let (data, rules, rooms) =
-        try_join3(account_data(server, window), push::unread::rules(server, &window.user), rooms_of(server, &window.user)).await?;
+    let (data, rooms) = try_join(account_data(server, window), rooms_of(server, &window.user)).await?;
     let beside = Beside::read(server, window, &rooms).await?;
     let rooms: Vec<_> = rooms.into_iter().filter(|room| window.filter.room.allows_room(room.room.id.as_str())).collect();
     let joined = rooms.iter().filter(|room| room.membership.membership == "join").map(|room| room.room.number).collect();
-    let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default(), &rules);
+    let part = |room| part(server, window, room, data.rooms.get(&room.room.id).map(Vec::as_slice).unwrap_or_default());
     // All rooms at once: most of the time goes by while the store looks up.
     let parts = try_join_all(rooms.iter().map(part)).await?;
     let mut by_membership = RoomsByMembership::default();
@@ -176,7 +162,7 @@ async fn answer(server: &Rc<Server>, window: &Window) -> Result<(Sections, bool,
     }
     let is_empty = by_membership.is_empty() && data.global.is_empty() && beside.is_empty();
     let mut answer = Sections::default();
-    answer.insert("next_batch", &token(server, Since { position: window.upto, typing, to_device: beside.to_device_upto() }));
+    answer.insert("next_batch", &token(server, Since { position: window.upto, typing: window.typing, to_device: beside.to_device_upto() }));
     answer.insert("account_data", &json!({ "events": data.global }));
     answer.insert("rooms", &by_membership);
     beside.add_to(&mut answer);
@@ -193,17 +179,11 @@ struct RoomsByMembership {
 }
 
 /// What a sync tells of one room, if anything.
-async fn part(
-    server: &Rc<Server>,
-    window: &Window,
-    room: &RoomOfUser,
-    data: &[ChangedAccountData],
-    rules: &Rc<Value>,
-) -> Result<Option<Sections>, Error> {
+async fn part(server: &Rc<Server>, window: &Window, room: &RoomOfUser, data: &[ChangedAccountData]) -> Result<Option<Sections>, Error> {
     let is_new = window.since.is_none() || room.membership.position > window.start();
     match room.membership.membership.as_str() {
-        "join" => joined_room(server, window, room, data, rules).await,
-        "invite" if is_new => Ok(Some(Sections::of("invite_state", &json!({ "events": stripped_state(server, room).await? })))),
+        "join" => joined_room(server, window, room, data).await,
+        "invite" if is_new => invited_room(server, window, room).await,
         "knock" if is_new => Ok(Some(Sections::of("knock_state", &json!({ "events": stripped_state(server, room).await? })))),
         "leave" | "ban" if is_new && !room.membership.forgotten && (window.since.is_some() || window.filter.room.include_leave) => {
             Ok(Some(left_room(server, window, room).await?))
@@ -242,15 +222,15 @@ async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData
         Some(since) => account_data::changed_since(server, &window.user, since.position, window.upto).await?,
         None => account_data::all(server, &window.user).await?,
     };
+    let filter = &window.filter.account_data;
     let mut data = NewAccountData { global: Vec::new(), rooms: BTreeMap::new() };
     for entry in changed {
         match &entry.room {
             Some(room) => data.rooms.entry(room.clone()).or_default().push(entry),
-            None if window.filter.account_data.allows_type(&entry.kind) => {
-                data.global.push(json!({ "type": entry.kind, "content": entry.content }))
-            }
+            None if filter.allows_type(&entry.kind) => data.global.push(json!({ "type": entry.kind, "content": entry.content })),
             None => {}
         }
     }
+    data.global.truncate(filter.most());
     Ok(data)
 }

@@ -9,7 +9,7 @@ use super::{
     rooms::RoomOfUser,
     state::{self, Wanted},
     summary::Summary,
-    timeline::{self, Timeline},
+    timeline::{self, STILL_JOINED, Timeline},
     window::{Window, state_at},
 };
 use crate::{
@@ -29,7 +29,6 @@ pub(crate) async fn joined_room(
     window: &Window,
     room: &RoomOfUser,
     account_data: &[ChangedAccountData],
-    rules: &Rc<Value>,
 ) -> Result<Option<Sections>, Error> {
     let known = known_state(server, window, room).await?;
     let (of_user, room) = (room, &room.room);
@@ -37,15 +36,16 @@ pub(crate) async fn joined_room(
     let has_news = known.is_none() || window.full_state || room.head().position > from;
     let mut part = Sections::default();
     if has_news {
-        let timeline = timeline::read(server, room, window, timeline::Range { from, upto: window.upto, joined_since: true }).await?;
+        let timeline =
+            timeline::read(server, room, window, timeline::Range { from, upto: window.upto, joined_until: STILL_JOINED }).await?;
         add_timeline(server, window, room, known, timeline, &mut part).await?;
     }
     let ephemeral = ephemeral(server, window, room, from).await?;
-    let account_data = room_account_data(window, account_data);
+    let account_data = room_account_data(window, room, account_data);
     if has_news || !ephemeral.is_empty() || !account_data.is_empty() {
         part.insert("ephemeral", &json!({ "events": ephemeral }));
         part.insert("account_data", &json!({ "events": account_data }));
-        push::unread::add_counts(server, window, of_user, rules, &mut part).await?;
+        push::unread::add_counts(server, window, of_user, &mut part).await?;
         for section in ["timeline", window.state.name()] {
             if !part.has(section) {
                 part.insert(section, &json!({ "events": [] }));
@@ -109,6 +109,9 @@ async fn members_changed(server: &Server, room: &Room, known: Option<Snapshot>, 
 async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: Position) -> Result<Vec<Value>, Error> {
     let filter = &window.filter.room.ephemeral;
     let mut events = Vec::new();
+    if !filter.allows_room(room.id.as_str()) {
+        return Ok(events);
+    }
     let is_receipt = |output: &Output| matches!(output, Output::Receipt { room: of, .. } if *of == room.number);
     if filter.allows_type("m.receipt") && server.log.any_since(from, is_receipt) {
         let receipts = receipts::changed_since(server, room, from, window.upto, &window.user).await?;
@@ -122,11 +125,12 @@ async fn ephemeral(server: &Rc<Server>, window: &Window, room: &Rc<Room>, from: 
             events.push(json!({ "type": "m.typing", "content": { "user_ids": users } }));
         }
     }
+    events.truncate(filter.most());
     Ok(events)
 }
 
-fn room_account_data(window: &Window, changed: &[ChangedAccountData]) -> Vec<Value> {
+fn room_account_data(window: &Window, room: &Room, changed: &[ChangedAccountData]) -> Vec<Value> {
     let filter = &window.filter.room.account_data;
-    let wanted = changed.iter().filter(|data| filter.allows_type(&data.kind));
-    wanted.map(|data| json!({ "type": data.kind, "content": data.content })).collect()
+    let wanted = changed.iter().filter(|data| filter.allows_room(room.id.as_str()) && filter.allows_type(&data.kind));
+    wanted.take(filter.most()).map(|data| json!({ "type": data.kind, "content": data.content })).collect()
 }

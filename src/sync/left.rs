@@ -23,7 +23,7 @@ use crate::{
     },
     sections::Sections,
     server::Server,
-    sight::was_joined_before,
+    sight::{Sight, was_joined_before},
     tokens::TopologicalToken,
 };
 
@@ -60,19 +60,50 @@ fn stripped_events(view: &View<'_>, state: Snapshot, member: &StoredEvent) -> Re
     view.events(numbers.into_iter())
 }
 
+/// The part of a sync about a room that the user is invited to, unless they ignore who invites them.
+///
+/// <https://spec.matrix.org/v1.19/client-server-api/#ignoring-users>
+pub(crate) async fn invited_room(server: &Server, window: &Window, room: &RoomOfUser) -> Result<Option<Sections>, Error> {
+    if is_ignored(server, window, room).await? {
+        return Ok(None);
+    }
+    Ok(Some(Sections::of("invite_state", &json!({ "events": stripped_state(server, room).await? }))))
+}
+
+/// Whether this is an invitation by somebody whom the user ignores.
+pub(super) async fn is_ignored(server: &Server, window: &Window, room: &RoomOfUser) -> Result<bool, Error> {
+    if room.membership.membership != "invite" {
+        return Ok(false);
+    }
+    let number = room.membership.event;
+    let event = server.rooms.ask(&room.room, |view| view.event(number)).await?;
+    Ok(window.rules.ignores_sender(&event.pdu.sender))
+}
+
+/// The last position up to which the user was in a room that they are not in any more; zero for who never was.
+pub(super) async fn joined_until(server: &Server, window: &Window, room: &RoomOfUser) -> Result<Position, Error> {
+    let RoomOfUser { room, membership } = room;
+    if was_joined_before(server, room, &window.user, membership).await? {
+        return Ok(membership.position);
+    }
+    Ok(Sight::of(server, room, &window.user).await?.joined_until().unwrap_or_default())
+}
+
 /// The part of a sync about a room that the user left: what happened up to then.
 pub(crate) async fn left_room(server: &Rc<Server>, window: &Window, room: &RoomOfUser) -> Result<Sections, Error> {
+    let joined_until = joined_until(server, window, room).await?;
     let RoomOfUser { room, membership } = room;
-    let upto = membership.position;
+    let range = timeline::Range { from: window.start(), upto: membership.position, joined_until };
+    let timeline = timeline::read(server, room, window, range).await?;
+    // Who was only invited, or banned, is told nothing of what the room is like.
+    let begins_in_stay = timeline.events.first().is_some_and(|event| event.decided.position <= joined_until);
+    let at = if begins_in_stay && !window.state.is_after() { timeline.before } else { state_at(server, room, joined_until).await? };
     let known = match window.since {
-        Some(since) => Some(state_at(server, room, since.position).await?).filter(|state| *state != Snapshot::default()),
-        None => None,
+        Some(since) if !window.full_state => {
+            Some(state_at(server, room, since.position.min(joined_until)).await?).filter(|state| *state != Snapshot::default())
+        }
+        _ => None,
     };
-    let from = if known.is_some() { window.start() } else { Position(0) };
-    let was_joined = was_joined_before(server, room, &window.user, membership).await?;
-    let timeline = timeline::read(server, room, window, timeline::Range { from, upto, joined_since: was_joined }).await?;
-    let at = if window.state.is_after() { state_at(server, room, upto).await? } else { timeline.before };
-    let known = if window.full_state { None } else { known };
     let wanted = Wanted { known, at, timeline: &timeline, heroes: &[] };
     let state = state::events(server, room, window, &wanted).await?;
     let state = timeline::state_events(server, room, window, &state).await?;

@@ -42,6 +42,7 @@ pub(super) async fn events(server: &Server, window: &Window, circle: &Circle) ->
             events.extend(event(server, window, user, concerned.contains(user)).await?);
         }
     }
+    events.truncate(filter.most());
     Ok(events)
 }
 

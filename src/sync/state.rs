@@ -27,6 +27,9 @@ pub(crate) struct Wanted<'a> {
 /// The state events to tell, in no particular order.
 pub(crate) async fn events(server: &Server, room: &Room, window: &Window, wanted: &Wanted<'_>) -> Result<Vec<Arc<StoredEvent>>, Error> {
     let filter = &window.filter.room.state;
+    if !filter.allows_room(room.id.as_str()) {
+        return Ok(Vec::new());
+    }
     let lazy = filter.lazy_load_members.then(|| needed_members(window, wanted));
     server
         .rooms

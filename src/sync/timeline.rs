@@ -11,7 +11,7 @@ use super::window::Window;
 use crate::{
     client_event::{ClientEvent, RoomId, client_event, state_event},
     error::Error,
-    filter::keep_fields,
+    filter::{EventFormat, keep_fields},
     room_server::{
         Position, Room,
         room_log::{self, LogRow},
@@ -48,20 +48,26 @@ pub(crate) struct Range {
     pub(crate) from: Position,
     /// The last position.
     pub(crate) upto: Position,
-    /// Whether the user joined the room at some time after all of it, and may look back.
-    pub(crate) joined_since: bool,
+    /// The last position up to which the user was in the room, and may look back.
+    pub(crate) joined_until: Position,
 }
+
+/// Of who is in the room now.
+pub(crate) const STILL_JOINED: Position = Position(u64::MAX);
 
 /// Reads the timeline of a room, newest events first until the limit is reached.
 pub(crate) async fn read(server: &Server, room: &Room, window: &Window, range: Range) -> Result<Timeline, Error> {
-    let Range { from, upto, joined_since } = range;
+    let Range { from, upto, joined_until } = range;
     let filter = &window.filter.room.timeline;
+    if !filter.allows_room(room.id.as_str()) {
+        return Ok(Timeline { events: Vec::new(), limited: false, before: super::window::state_at(server, room, upto).await? });
+    }
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
     let mut walk = Walk { server, room, from, next: upto, scanned: 0 };
     let mut kept: Vec<(LogRow, Arc<StoredEvent>)> = Vec::new();
     let mut limited = false;
     'pages: while let Some(page) = walk.page(limit + 1).await? {
-        let events = looked_at(server, room, window, &page, joined_since).await?;
+        let events = looked_at(server, room, window, &page, joined_until).await?;
         for (place, LookedAt { event, sight }) in page.into_iter().zip(events) {
             // A client has state from the timeline, too: what it may not see of that would be unknown to it for good.
             let is_hidden_state = sight == Sight::Hidden && event.pdu.state_key.is_some();
@@ -132,7 +138,7 @@ enum Sight {
 }
 
 /// The events of a page.
-async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_since: bool) -> Result<Vec<LookedAt>, Error> {
+async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow], joined_until: Position) -> Result<Vec<LookedAt>, Error> {
     let filter = &window.filter.room.timeline;
     server
         .rooms
@@ -140,7 +146,9 @@ async fn looked_at(server: &Server, room: &Room, window: &Window, page: &[LogRow
             let events = view.events(page.iter().map(|place| place.event))?;
             collect(events.into_iter(), |event| {
                 let pdu = &event.pdu;
-                let passes = filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
+                let passes =
+                    !window.rules.ignores(pdu) && filter.allows(&pdu.kind.to_string(), pdu.sender.as_str(), || pdu.content_as::<Value>());
+                let joined_since = event.decided.position <= joined_until;
                 let sight = match passes || pdu.state_key.is_some() {
                     true if !is_visible(view, &event, &window.user, joined_since)? => Sight::Hidden,
                     true if passes => Sight::Wanted,
@@ -172,11 +180,22 @@ pub(crate) async fn client_events(
     server.rooms.ask(room, |view| collect(events.iter(), |event| client_event(view, event, window.viewer(), RoomId::Implied))).await
 }
 
-/// What is told of events: all of it, or only the fields that the client asked for.
+/// What is told of events: in the format that the client asked for, all of it or only some fields.
 pub(crate) fn told(window: &Window, events: &[ClientEvent]) -> Box<RawValue> {
-    let told = match &window.filter.event_fields {
-        Some(fields) => to_raw_value(&events.iter().map(|event| keep_fields(&event.to_value(), fields)).collect::<Vec<_>>()),
-        None => to_raw_value(events),
+    let fields = window.filter.event_fields.as_deref();
+    let told = match window.filter.event_format {
+        Some(EventFormat::Federation) => to_raw_value(&chosen(events, ClientEvent::to_federation_format, fields)),
+        _ if fields.is_some() => to_raw_value(&chosen(events, ClientEvent::to_value, fields)),
+        _ => to_raw_value(events),
     };
     told.unwrap_or_default()
+}
+
+fn chosen(events: &[ClientEvent], form: fn(&ClientEvent) -> Value, fields: Option<&[String]>) -> Vec<Value> {
+    let told = events.iter().map(form);
+    let keep = |event| match fields {
+        Some(fields) => keep_fields(&event, fields),
+        None => event,
+    };
+    told.map(keep).collect()
 }

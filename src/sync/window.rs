@@ -1,11 +1,15 @@
 //! The part of the log that one sync answers from, and for whom.
 
+use std::rc::Rc;
+
 use ruma::OwnedUserId;
 
 use crate::{
+    accounts::Session,
     client_event::Viewer,
     error::Error,
     filter::Filter,
+    push::unread::{self, Rules},
     room_server::{Position, Room, room_log, snapshot::Snapshot},
     server::Server,
 };
@@ -54,13 +58,43 @@ pub(crate) struct Window {
     /// `None` for a client that has seen nothing yet.
     pub(crate) since: Option<Since>,
     pub(crate) upto: Position,
+    /// The serial number of typing up to which it reaches.
+    pub(crate) typing: u64,
     pub(crate) now: u64,
+    /// Whom the user does not want to hear, and of what they want to be notified.
+    pub(crate) rules: Rc<Rules>,
     pub(crate) full_state: bool,
     pub(crate) state: StateSection,
     pub(crate) filter: Filter,
 }
 
 impl Window {
+    /// A window that reaches nowhere yet.
+    pub(crate) fn new(caller: &Session, since: Option<Since>, filter: Filter) -> Self {
+        Self {
+            user: caller.user.clone(),
+            device: caller.device.clone(),
+            since,
+            upto: since.map(|since| since.position).unwrap_or_default(),
+            typing: since.map(|since| since.typing).unwrap_or_default(),
+            now: 0,
+            rules: Rc::default(),
+            full_state: false,
+            state: StateSection::Before,
+            filter,
+        }
+    }
+
+    /// Lets it reach up to now.
+    pub(crate) async fn reach_now(&mut self, server: &Server) -> Result<(), Error> {
+        self.rules = unread::rules(server, &self.user).await?;
+        (self.upto, self.now) = (server.log.end(), server.now());
+        let mut typing = server.typing.borrow_mut();
+        typing.expire(self.now);
+        self.typing = typing.serial();
+        Ok(())
+    }
+
     pub(crate) fn viewer(&self) -> Viewer<'_> {
         Viewer { user: &self.user, device: &self.device, now: self.now }
     }

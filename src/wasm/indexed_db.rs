@@ -101,7 +101,7 @@ impl Store for IndexedDbStore {
         .boxed_local()
     }
 
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError> {
-        usage::of_tables(&self.database).boxed_local()
+    fn usage(&self, bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError> {
+        usage::of_tables(&self.database, bytes).boxed_local()
     }
 }

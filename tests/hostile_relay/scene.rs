@@ -133,7 +133,7 @@ impl Scene {
 
     /// How many rows each table of a node has.
     pub(crate) fn rows(&self, at: usize) -> BTreeMap<&'static str, u64> {
-        let usage = self.executor.block_on(self.hosts[at].database().usage()).unwrap();
+        let usage = self.executor.block_on(self.hosts[at].database().usage(false)).unwrap();
         usage.into_iter().map(|table| (table.name, table.rows)).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Runs cases and says what is wrong with their answers.
 
-use inglenook::http::{Body, Request};
+use inglenook::http::{Body, Method, Request};
 use serde_json::Value;
 
 use super::{
@@ -47,8 +47,10 @@ fn failure(document: &Document, case: &Case) -> Option<String> {
     if let Some(problem) = case.steps.iter().find_map(|step| world.step(step)) {
         return Some(format!("{}\n    {problem}", case.name));
     }
+    let before = world.commits();
     let answer = world.send(&case.request);
-    let problems = problems(document, case, &answer, &world.names);
+    let mut problems = problems(document, case, &answer, &world.names);
+    problems.extend(is_lost_with_the_power(case, &answer, before, world.commits()).then(|| "what it wrote is lost with the power".into()));
     let Sent { caller, method, target, .. } = &case.request;
     let shown = || String::from_utf8_lossy(&answer.bytes).chars().take(SHOWN).collect::<String>();
     let heading =
@@ -73,6 +75,13 @@ fn problems(document: &Document, case: &Case, answer: &Answer, names: &Names) ->
     }
     problems.extend(case.expectations.iter().filter_map(|expectation| unmet(expectation, answer, names)));
     problems
+}
+
+/// Whether the answer promises what was written without waiting for the disk.
+fn is_lost_with_the_power(case: &Case, answer: &Answer, before: Option<(u64, u64)>, after: Option<(u64, u64)>) -> bool {
+    let (Some((strict_before, relaxed_before)), Some((strict, relaxed))) = (before, after) else { return false };
+    let has_written = answer.status == 200 && case.request.method != Method::Get && (strict, relaxed) != (strict_before, relaxed_before);
+    has_written && strict == strict_before
 }
 
 fn header_problems(answer: &Answer) -> impl Iterator<Item = String> {

@@ -118,6 +118,8 @@ fn backed_up_keys() -> Vec<Case> {
         with_backup(put("alice", "/room_keys/keys/{public}?version={backup}", "putRoomKeysByRoomId", "keys of a room", sessions())).at("/count", 1),
         with_backup(put("alice", "/room_keys/keys/{public}/S?version={backup}", "putRoomKeyBySessionId", "a key", key())).at("/count", 1),
         with_backup(put("alice", "/room_keys/keys?version={backup}", "putRoomKeys", "an older backup", rooms())).after("alice", Post, "/room_keys/version", backup()).refused(403, "M_WRONG_ROOM_KEYS_VERSION").has("/current_version"),
+        with_backup(put("alice", "/room_keys/keys/{public}?version={backup}", "putRoomKeysByRoomId", "an older backup", sessions())).after("alice", Post, "/room_keys/version", backup()).refused(403, "M_WRONG_ROOM_KEYS_VERSION").has("/current_version"),
+        with_backup(put("alice", "/room_keys/keys/{public}/S?version={backup}", "putRoomKeyBySessionId", "an older backup", key())).after("alice", Post, "/room_keys/version", backup()).refused(403, "M_WRONG_ROOM_KEYS_VERSION").has("/current_version"),
         with_keys(get("alice", "/room_keys/keys?version={backup}", "getRoomKeys", "all keys")).at("/rooms/{public}/sessions/S/first_message_index", 1),
         with_keys(get("alice", "/room_keys/keys/{public}?version={backup}", "getRoomKeysByRoomId", "keys of a room")).counts("/sessions", 1),
         with_keys(get("alice", "/room_keys/keys/{public}/S?version={backup}", "getRoomKeyBySessionId", "a key")).at("/is_verified", true),

@@ -46,6 +46,7 @@ fn downloads() -> Vec<Case> {
             get(caller, &format!("{path}/download/example.org/none"), plain, "an unknown file").refused(404, "M_NOT_FOUND"),
             get(caller, &format!("{path}/download/elsewhere.org/none"), plain, "of another server").refused(502, "M_UNREACHABLE"),
             get(caller, &format!("{path}/download/example.org/none/other.txt"), named, "an unknown file").refused(404, "M_NOT_FOUND"),
+            get(caller, &format!("{path}/download/elsewhere.org/none/other.txt"), named, "of another server").refused(502, "M_UNREACHABLE"),
             reserved(get(caller, &format!("{path}/download/example.org/{{media}}?timeout_ms=0"), plain, "what is not uploaded yet")),
             reserved(get(caller, &format!("{path}/download/example.org/{{media}}/other.txt?timeout_ms=0"), named, "what is not uploaded yet")),
         ]
@@ -63,6 +64,7 @@ fn thumbnails() -> Vec<Case> {
             thumbnail("{media}", "width=32&height=32", "of what is no image").after_upload("alice", "text/plain", b"Some text").refused(400, "M_UNKNOWN"),
             thumbnail("{media}", "width=0&height=32", "of no width").after_upload("alice", "image/png", b"an image").refused(400, "M_INVALID_PARAM"),
             thumbnail("none", "width=32&height=32", "of an unknown file").refused(404, "M_NOT_FOUND"),
+            get(caller, &format!("{path}/thumbnail/elsewhere.org/none?width=32&height=32"), operation, "of another server").refused(502, "M_UNREACHABLE"),
             not_yet.refused(504, "M_NOT_YET_UPLOADED"),
         ]
     };

@@ -75,6 +75,14 @@ impl World {
         }
     }
 
+    /// How many commits there were, strict ones and others; nobody knows on a Node host.
+    pub(crate) fn commits(&self) -> Option<(u64, u64)> {
+        match &self.home {
+            Home::Here(host) => Some((host.store.strict_commits(), host.store.relaxed_commits())),
+            Home::Node(_) => None,
+        }
+    }
+
     /// Takes a step before a case, and says what is wrong with its answer.
     pub(crate) fn step(&mut self, step: &Step) -> Option<String> {
         let answer = self.send(&step.request);

@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     StopBefore(u64),
     /// The power goes when that commit has written and has not answered yet.
     StopAfter(u64),
+    /// There is no space left: each commit fails and writes nothing.
+    Full,
 }
 
 /// A store with faults. Clones share them.
@@ -30,6 +32,7 @@ pub(crate) struct FailingStore {
 struct State {
     fault: Cell<Option<Fault>>,
     commits: Cell<u64>,
+    strict: Cell<u64>,
     relaxed: Cell<u64>,
     stopped: Cell<bool>,
     slow: Cell<bool>,
@@ -45,6 +48,8 @@ pub(crate) struct Work {
     pub(crate) reads: usize,
     /// Rows that were asked for or found.
     pub(crate) rows_read: usize,
+    /// Bytes of the values that were found.
+    pub(crate) bytes_read: usize,
     /// Bytes of keys and values that were written.
     pub(crate) bytes_written: usize,
 }
@@ -63,6 +68,11 @@ impl FailingStore {
     /// How many commits there were since the fault was set.
     pub(crate) fn commits(&self) -> u64 {
         self.state.commits.get()
+    }
+
+    /// How many commits were strict, ever.
+    pub(crate) fn strict_commits(&self) -> u64 {
+        self.state.strict.get()
     }
 
     /// How many commits were not strict, ever.
@@ -95,9 +105,10 @@ impl FailingStore {
         self.state.work.take()
     }
 
-    fn note_read(&self, rows: usize) {
+    fn note_read(&self, rows: usize, bytes: usize) {
         let work = self.state.work.get();
-        self.state.work.set(Work { reads: work.reads + 1, rows_read: work.rows_read + rows, ..work });
+        let (reads, rows_read, bytes_read) = (work.reads + 1, work.rows_read + rows, work.bytes_read + bytes);
+        self.state.work.set(Work { reads, rows_read, bytes_read, ..work });
     }
 
     fn note_written(&self, batch: &Batch) {
@@ -130,14 +141,14 @@ impl FailingStore {
         self.note_written(&batch);
         let number = self.state.commits.get() + 1;
         self.state.commits.set(number);
-        if batch.durability != Durability::Strict {
-            self.state.relaxed.set(self.state.relaxed.get() + 1);
-        }
+        let counted = if batch.durability == Durability::Strict { &self.state.strict } else { &self.state.relaxed };
+        counted.set(counted.get() + 1);
         if self.state.lies.get().is_some_and(|commits| number.is_multiple_of(commits)) {
             return Ok(());
         }
         match self.state.fault.get() {
             Some(Fault::FailAt(at)) if at == number => Err(StoreError::Failed("as the test wants it".into())),
+            Some(Fault::Full) => Err(StoreError::QuotaExceeded),
             Some(Fault::StopBefore(at)) if at == number => self.stop().await,
             Some(Fault::StopAfter(at)) if at == number => {
                 self.inner.commit(batch).await?;
@@ -152,11 +163,12 @@ impl Store for FailingStore {
     fn get_many<'a>(&'a self, keys: &'a [Key]) -> Answer<'a, Vec<Option<Vec<u8>>>, StoreError> {
         async move {
             self.take_time().await;
-            self.note_read(keys.len());
             if self.state.unreadable.get() {
                 return Err(StoreError::Failed("as the test wants it".into()));
             }
-            self.inner.get_many(keys).await
+            let rows = self.inner.get_many(keys).await?;
+            self.note_read(keys.len(), rows.iter().flatten().map(Vec::len).sum());
+            Ok(rows)
         }
         .boxed_local()
     }
@@ -165,7 +177,7 @@ impl Store for FailingStore {
         async move {
             self.take_time().await;
             let rows = self.inner.scan(scan).await?;
-            self.note_read(rows.len());
+            self.note_read(rows.len(), rows.iter().map(|row| row.value.len()).sum());
             Ok(rows)
         }
         .boxed_local()
@@ -179,8 +191,8 @@ impl Store for FailingStore {
         self.inner.claim()
     }
 
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError> {
-        self.inner.usage()
+    fn usage(&self, bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError> {
+        self.inner.usage(bytes)
     }
 }
 

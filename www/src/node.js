@@ -16,7 +16,7 @@ import { recall, remember } from "./storage.js";
  * @typedef {{persisted: boolean, usage: number, quota: number, full: boolean}} StorageState
  *
  * @typedef {{server_name: string, version: string, log_position: number, rooms: number, users: number,
- *   started_at: number, tables: {name: string, rows: number, bytes: number}[]}} Status
+ *   started_at: number, tables: {name: string, rows: number, bytes?: number}[]}} Status
  * @typedef {{at: number, method: string, path: string, status: number, millis: number}} HandledRequest
  * @typedef {{event_id: string, type: string, state_key?: string, sender: string, depth: number,
  *   origin_server_ts: number, prev_events: string[], auth_events: string[],
@@ -90,6 +90,9 @@ function homeserverElsewhere(baseUrl) {
 /** @returns {Promise<Status>} */
 export const status = (node, token) => ask(node, token, "/status");
 
+/** The same with the tables' bytes: the node reads all that it has. */
+export const measure = (node, token) => ask(node, token, "/status?bytes=true");
+
 /** @returns {Promise<HandledRequest[]>} newest first */
 export const recentRequests = async (node, token) => (await ask(node, token, "/requests")).requests;
 
@@ -97,8 +100,8 @@ export const recentRequests = async (node, token) => (await ask(node, token, "/r
 export const roomGraph = (node, token, roomId, limit) =>
   ask(node, token, `/rooms/${encodeURIComponent(roomId)}/graph?limit=${limit}`);
 
-/** @returns {Promise<{entries: LogEntry[], end: number}>} */
-export const logEntries = (node, token, from, limit) => ask(node, token, `/log?from=${from}&limit=${limit}`);
+/** The last entries. @returns {Promise<{entries: LogEntry[], end: number}>} */
+export const logEntries = (node, token, limit) => ask(node, token, `/log?limit=${limit}`);
 
 /** Asks the node one of its own questions; an answer that is none becomes an error in words. */
 export const ask = (node, token, path) => own(node, token, "GET", path);

@@ -132,7 +132,7 @@ impl Store for ListStore {
         async { Ok(()) }.boxed_local()
     }
 
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError> {
+    fn usage(&self, _bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError> {
         async { Ok(Vec::new()) }.boxed_local()
     }
 }

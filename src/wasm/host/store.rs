@@ -59,12 +59,13 @@ impl HostStore {
         committed.map(drop).map_err(failed)
     }
 
-    async fn measure(&self, table: Table) -> Result<TableUsage, StoreError> {
+    async fn measure(&self, table: Table, with_bytes: bool) -> Result<TableUsage, StoreError> {
         let measured = JsFuture::from(self.host.measure(whole(table, &[]), behind_table(table))).await.map_err(failed)?;
         let (rows, bytes) = pair(&measured);
         let rows = rows.as_f64().unwrap_or_default() as u64;
         let names = rows * (table.name().len() as u64 + 1);
-        Ok(TableUsage { name: table.name(), rows, bytes: (bytes.as_f64().unwrap_or_default() as u64).saturating_sub(names) })
+        let bytes = (bytes.as_f64().unwrap_or_default() as u64).saturating_sub(names);
+        Ok(TableUsage { name: table.name(), rows, bytes: with_bytes.then_some(bytes) })
     }
 }
 
@@ -112,11 +113,11 @@ impl Store for HostStore {
         .boxed_local()
     }
 
-    fn usage(&self) -> Answer<'_, Vec<TableUsage>, StoreError> {
-        async {
+    fn usage(&self, bytes: bool) -> Answer<'_, Vec<TableUsage>, StoreError> {
+        async move {
             let mut usage = Vec::new();
             for table in Table::ALL {
-                usage.push(self.measure(*table).await?);
+                usage.push(self.measure(*table, bytes).await?);
             }
             Ok(usage)
         }

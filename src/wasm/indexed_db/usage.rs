@@ -1,6 +1,6 @@
-//! How many rows and bytes each table has, counted page by page.
+//! How many rows each table has, which IndexedDB counts by itself, and how many bytes, which are counted page by page.
 
-use indexed_db_futures::{Build, KeyRange, database::Database};
+use indexed_db_futures::{Build, BuildPrimitive, KeyRange, database::Database, prelude::QuerySource};
 use js_sys::Uint8Array;
 use wasm_bindgen::JsValue;
 
@@ -10,29 +10,46 @@ use crate::{
     storage::{Row, Table},
 };
 
-/// Rows in memory at once while counting.
+/// Rows in memory at once while counting bytes.
 const PAGE: usize = 1_000;
 
-pub(super) async fn of_tables(database: &Database) -> Result<Vec<TableUsage>, StoreError> {
-    let mut usage = Vec::with_capacity(Table::ALL.len());
-    for table in Table::ALL {
-        usage.push(of_table(database, *table).await?);
+pub(super) async fn of_tables(database: &Database, bytes: bool) -> Result<Vec<TableUsage>, StoreError> {
+    let mut usage = rows(database).await?;
+    if bytes {
+        for table in &mut usage {
+            table.bytes = Some(bytes_of(database, table.name).await?);
+        }
     }
     Ok(usage)
 }
 
-async fn of_table(database: &Database, table: Table) -> Result<TableUsage, StoreError> {
-    let transaction = database.transaction(table.name()).build().map_err(failed)?;
-    let store = transaction.object_store(table.name()).map_err(failed)?;
-    let mut usage = TableUsage { name: table.name(), rows: 0, bytes: 0 };
+/// All requests leave at once.
+async fn rows(database: &Database) -> Result<Vec<TableUsage>, StoreError> {
+    let names: Vec<_> = Table::ALL.iter().map(|table| table.name()).collect();
+    let transaction = database.transaction(names.as_slice()).build().map_err(failed)?;
+    let mut requests = Vec::with_capacity(Table::ALL.len());
+    for table in Table::ALL {
+        let store = transaction.object_store(table.name()).map_err(failed)?;
+        requests.push((table.name(), store.count().primitive().map_err(failed)?));
+    }
+    let mut usage = Vec::with_capacity(requests.len());
+    for (name, request) in requests {
+        usage.push(TableUsage { name, rows: request.await.map_err(failed)?.into(), bytes: None });
+    }
+    Ok(usage)
+}
+
+async fn bytes_of(database: &Database, table: &str) -> Result<u64, StoreError> {
+    let transaction = database.transaction(table).build().map_err(failed)?;
+    let store = transaction.object_store(table).map_err(failed)?;
+    let mut bytes = 0;
     let mut range = KeyRange::LowerBound(Uint8Array::new_with_length(0).into(), false);
     loop {
         let page = forwards(&store, range, PAGE).await.map_err(failed)?;
-        usage.rows += page.len() as u64;
-        usage.bytes += page.iter().map(size).sum::<u64>();
+        bytes += page.iter().map(size).sum::<u64>();
         match page.last() {
             Some(last) if page.len() == PAGE => range = KeyRange::LowerBound(JsValue::from(Uint8Array::from(last.key.as_slice())), true),
-            _ => return Ok(usage),
+            _ => return Ok(bytes),
         }
     }
 }

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAction, useAnswer, useChanges, useColumn } from "../hooks.js";
 import { bytes, count, fullTime } from "../format.js";
 import { localpartOf } from "../accounts.js";
-import { logEntries, recentRequests, status } from "../node.js";
+import { logEntries, measure, recentRequests, status } from "../node.js";
 import { Console } from "./console.jsx";
 import { GatewayFact } from "./gateway.jsx";
 import { EventGraph } from "./graph.jsx";
@@ -113,18 +113,29 @@ function StorageUse() {
   );
 }
 
+/** Rows are counted all the time; sizes take reading everything, and are measured when somebody asks. */
 function Tables({ tables }) {
+  const { node, client } = useColumn();
+  const [sizes, setSizes] = useState({});
+  const [weigh, busy, error] = useAction(async () => {
+    const { tables: measured } = await measure(node, client.getAccessToken());
+    setSizes(Object.fromEntries(measured.map(({ name, bytes: size }) => [name, size])));
+  });
   return (
-    <div class="scroll-x" role="region" aria-label="Tables" tabIndex={0}>
-      <table>
-        <thead><tr><th>Table</th><th class="number">Rows</th><th class="number">Size</th></tr></thead>
-        <tbody>
-          {tables.map(({ name, rows, bytes: size }) => (
-            <tr key={name}><td>{name}</td><td class="number">{rows.toLocaleString()}</td><td class="number">{bytes(size)}</td></tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <>
+      <div class="scroll-x" role="region" aria-label="Tables" tabIndex={0}>
+        <table>
+          <thead><tr><th>Table</th><th class="number">Rows</th><th class="number">Size</th></tr></thead>
+          <tbody>
+            {tables.map(({ name, rows }) => (
+              <tr key={name}><td>{name}</td><td class="number">{rows.toLocaleString()}</td><td class="number">{name in sizes ? bytes(sizes[name]) : "–"}</td></tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {error && <ErrorLine error={error} />}
+      <button type="button" class="button small" data-testid="measure" disabled={busy} onClick={weigh}>Measure the sizes</button>
+    </>
   );
 }
 
@@ -153,13 +164,10 @@ const shortPath = (path) =>
 /** The node's clock counts whole milliseconds. */
 const duration = (millis) => (millis < 1 ? "< 1 ms" : millis < 1000 ? `${millis} ms` : `${(millis / 1000).toFixed(1)} s`);
 
-/** The newest entries first: the end is asked for, and then what leads to it. */
+/** The newest entries first. */
 function Log() {
   const { client } = useColumn();
-  const { value, error } = useNode(async (node, token) => {
-    const { log_position: end } = await status(node, token);
-    return logEntries(node, token, Math.max(0, end - LOG_ENTRIES), LOG_ENTRIES + 1);
-  }, "log");
+  const { value, error } = useNode((node, token) => logEntries(node, token, LOG_ENTRIES), "log");
   if (error) return <ErrorLine error={error} />;
   if (!value) return <Skeleton rows={8} />;
   return (
