@@ -110,10 +110,14 @@ impl FederationClient {
             request.headers.extend(self.relays.own.header());
         }
         let to = Destination { name: to.to_owned(), relays };
-        match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
+        let reply = match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(TransportError::TimedOut(to.name.to_string())),
+        };
+        if let Err(TransportError::NoRoute(_)) = &reply {
+            self.relays.records.want(&to.name);
         }
+        reply
     }
 
     /// A request in this server's name, signed for its destination.

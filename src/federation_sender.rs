@@ -40,6 +40,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::notes::NODE_RECORD;
+pub(crate) use self::greeting::between;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
 };
@@ -154,6 +155,12 @@ impl FederationSender {
             destination.wake();
         });
         self.is_returning.set(true);
+        self.woken.raise();
+    }
+
+    /// These servers have not met this one yet, and are to learn where it is.
+    pub(crate) fn introduce_to<'a>(&self, names: impl Iterator<Item = &'a OwnedServerName>) {
+        names.for_each(|name| self.with_new(name, |_| ()));
         self.woken.raise();
     }
 

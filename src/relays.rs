@@ -8,11 +8,12 @@ mod carry;
 mod deposits;
 mod inbound;
 mod records;
+mod seeking;
 mod settings;
 mod socket;
 mod transport;
 
-pub(crate) use self::{records::NodeRecords, settings::OwnRelays};
+pub(crate) use self::{records::NodeRecords, seeking::run as seek_records, settings::OwnRelays};
 pub use self::{
     socket::{Message, Socket, Sockets},
     transport::RelayTransport,

@@ -31,7 +31,7 @@ use crate::{
     rate_limits::Buckets,
     receipts::KeptReceipts,
     recent_requests::RecentRequests,
-    relays::{NodeRecords, OwnRelays},
+    relays::{NodeRecords, OwnRelays, seek_records},
     room_server::RoomServer,
     signal::Signal,
     sync::Turns,
@@ -158,6 +158,7 @@ impl Server {
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
         server.spawn(pending_joins::run(Rc::downgrade(&server)));
+        server.spawn(seek_records(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -196,6 +197,7 @@ impl Server {
         self.background.close();
         self.receiver.wake();
         self.pending_joins.wake();
+        self.records.wake();
         self.log.wake();
     }
 
