@@ -3,10 +3,12 @@
 //! A server that nobody can connect to keeps a tunnel to each of its relays: other servers' requests come down, its own go
 //! up. It publishes its relays in a signed node record, and learns other servers' records.
 
+mod answers;
 mod attachment;
 mod carry;
 mod deposits;
 mod inbound;
+mod keeping;
 mod records;
 mod seeking;
 mod settings;
@@ -15,7 +17,7 @@ mod transport;
 
 pub(crate) use self::{records::NodeRecords, seeking::run as seek_records, settings::OwnRelays};
 pub use self::{
-    socket::{Message, Socket, Sockets},
+    socket::{Message, SUPERSEDED, Socket, Sockets},
     transport::RelayTransport,
 };
 

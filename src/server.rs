@@ -103,11 +103,11 @@ impl Server {
         let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.name()).await?);
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
-        let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
         let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays, ports.clock.now()).await?);
         let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
+        let (transport, clock, entropy) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock), Rc::clone(&ports.entropy));
+        let federation_client = Rc::new(FederationClient::new(transport, clock, entropy, Rc::clone(&identity), relays));
         rooms.ask_policy_servers(Rc::new(PolicyClient {
             client: Rc::clone(&federation_client),
             identity: Rc::clone(&identity),

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use inglenook_protocol::{
+    key_name::public_key_of,
     node_record::{MAX_RELAYS, NodeRecord, host_of},
     path::RECORD_HEADER,
 };
@@ -40,6 +41,9 @@ struct Chosen {
     /// Whether they come with the server's configuration, since its owner has chosen none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     configured: bool,
+    /// The one that is the gateway of this server's name: the first that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
 }
 
 impl OwnRelays {
@@ -80,13 +84,34 @@ impl OwnRelays {
 
     async fn take(&self, urls: Vec<String>, now: u64, configured: bool) -> Result<(), Error> {
         let seq = now.max(self.chosen.borrow().seq + 1);
-        let chosen = Chosen { urls, seq, configured };
+        let gateway = self.chosen.borrow().gateway.clone().filter(|gateway| urls.contains(gateway));
+        self.keep(Chosen { urls, seq, configured, gateway }).await?;
+        self.changed.raise();
+        Ok(())
+    }
+
+    async fn keep(&self, chosen: Chosen) -> Result<(), Error> {
         let mut batch = Batch::new();
         batch.put_json(Key::new(Table::Meta).text(ROW), &chosen);
         self.store.commit(batch).await?;
         *self.chosen.borrow_mut() = chosen;
-        self.changed.raise();
         Ok(())
+    }
+
+    /// Whether a relay that says it is the gateway of a domain is the one through which ordinary servers are reached. Another that says the
+    /// same later might lie: the first counts for as long as it is among the relays.
+    pub(super) async fn is_gateway(&self, url: &str, says: Option<&str>) -> bool {
+        let own = self.identity.server_name().as_str().split_once('.').map(|(_, domain)| domain);
+        if own.is_none() || own != says || public_key_of(self.identity.server_name()).is_none() {
+            return false;
+        }
+        let chosen = self.chosen.borrow().clone();
+        if let Some(gateway) = &chosen.gateway {
+            return gateway == url;
+        }
+        // Where it cannot be kept, it is asked again after the next start.
+        let _ = self.keep(Chosen { gateway: Some(url.to_owned()), ..chosen }).await;
+        true
     }
 
     /// The number of the record that tells others; zero where nothing was ever chosen.
