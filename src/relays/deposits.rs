@@ -81,8 +81,9 @@ async fn leave(server: &Server, tunnel: &Tunnel, kind: &str, deposit: &Value) ->
         RECORD => (format!("{}{node}", path::RECORD), deposit.clone()),
         KEYS => (format!("{}{kind}", path::DEPOSIT), json!(signed_keys(server, now + VALIDITY_MILLIS).ok())),
         _ => {
+            let ts = server.own_relays.time_of_deposit(kind, deposit, now, RENEWED_MILLIS - DAY_MILLIS);
             let sign = |(user, content): (&String, &Value)| {
-                let deposit = Deposit::new(kind, user, (now, now + VALIDITY_MILLIS), content.clone());
+                let deposit = Deposit::new(kind, user, (ts, ts + VALIDITY_MILLIS), content.clone());
                 Some((user.clone(), json!(deposit.sign(node, &*server.identity).ok()?)))
             };
             let signed: Map<_, _> = deposit.as_object().into_iter().flatten().filter_map(sign).gather();

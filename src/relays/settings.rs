@@ -9,6 +9,7 @@ use inglenook_protocol::{
 };
 use ruma::{CanonicalJsonObject, serde::Base64};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::attachment::Standing;
 use crate::{
@@ -28,6 +29,8 @@ pub(crate) struct OwnRelays {
     identity: Rc<Identity>,
     chosen: RefCell<Chosen>,
     standings: RefCell<BTreeMap<String, Standing>>,
+    /// What was last left with relays, by kind, and when that was signed first.
+    left: RefCell<BTreeMap<String, (Value, u64)>>,
     /// Raised when others were chosen.
     pub(crate) changed: Signal,
     /// Raised when a tunnel stands otherwise.
@@ -60,6 +63,7 @@ impl OwnRelays {
             identity,
             chosen: RefCell::new(chosen),
             standings: RefCell::default(),
+            left: RefCell::default(),
             changed: Signal::default(),
             moved: Signal::default(),
         };
@@ -123,6 +127,19 @@ impl OwnRelays {
     pub(super) fn note(&self, url: &str, standing: Standing) {
         self.standings.borrow_mut().insert(url.to_owned(), standing);
         self.moved.raise();
+    }
+
+    /// The time that stands in a deposit: the same with every relay until it changes or is so old, since who has seen one of a later time
+    /// believes none before it.
+    pub(super) fn time_of_deposit(&self, kind: &str, deposit: &Value, now: u64, renewed_after: u64) -> u64 {
+        let mut left = self.left.borrow_mut();
+        match left.get(kind) {
+            Some((known, ts)) if known == deposit && now < ts + renewed_after => *ts,
+            _ => {
+                left.insert(kind.into(), (deposit.clone(), now));
+                now
+            }
+        }
     }
 
     /// Each relay, and how the tunnel to it stands.

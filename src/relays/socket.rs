@@ -45,21 +45,27 @@ pub(super) struct Watched {
     pub(super) is_superseded: Cell<bool>,
 }
 
+impl Watched {
+    /// Whether the reader or the writer sees it first.
+    fn note(&self, error: io::Error) -> io::Error {
+        self.is_superseded.set(self.is_superseded.get() || error.kind() == SUPERSEDED);
+        error
+    }
+}
+
 /// A socket's binary messages, once its text messages have said who is there.
 pub(super) fn binary(
     socket: Box<dyn Socket>,
     watched: &Rc<Watched>,
 ) -> impl Stream<Item = io::Result<Vec<u8>>> + Sink<Vec<u8>, Error = io::Error> + Unpin + use<> {
-    let watched = Rc::clone(watched);
-    socket.with(|bytes| ready(Ok(Message::Bytes(bytes)))).map(move |message| match message {
+    let (watched, of_writer) = (Rc::clone(watched), Rc::clone(watched));
+    let sending = socket.with(|bytes| ready(Ok(Message::Bytes(bytes)))).sink_map_err(move |error| of_writer.note(error));
+    sending.map(move |message| match message {
         Ok(Message::Bytes(bytes)) => {
             watched.heard.raise();
             Ok(bytes)
         }
         Ok(Message::Text(_)) => Err(io::Error::new(io::ErrorKind::InvalidData, "a text message in a tunnel")),
-        Err(error) => {
-            watched.is_superseded.set(error.kind() == SUPERSEDED);
-            Err(error)
-        }
+        Err(error) => Err(watched.note(error)),
     })
 }

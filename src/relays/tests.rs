@@ -207,6 +207,21 @@ fn what_was_left_is_signed_anew_each_week() {
 }
 
 #[test]
+fn what_has_not_changed_is_of_one_time_wherever_it_is_left() {
+    let (host, relay) = host();
+    let alice = host.register("alice");
+    for _ in 0..2 {
+        let_in(&host, &relay);
+        host.advance(3_000);
+        relay.0.close.take().unwrap()();
+        host.run();
+        host.advance(2_000);
+    }
+    let times: Vec<_> = relay.deposits("profiles").iter().map(|deposit| deposit[&alice.id]["ts"].clone()).collect();
+    assert_eq!((times.len(), &times[0]), (2, &times[1]));
+}
+
+#[test]
 fn who_is_let_in_and_thrown_out_dials_ever_more_rarely() {
     let (host, relay) = host();
     let mut dialled = 0;

@@ -97,7 +97,8 @@ impl WebSocket {
 
     fn ended(&self) -> Option<io::Error> {
         let end = self.inbox.end.borrow();
-        end.as_ref().map(|reason| io::Error::new(io::ErrorKind::ConnectionReset, reason.clone()))
+        let kind = if self.inbox.is_superseded.get() { SUPERSEDED } else { io::ErrorKind::ConnectionReset };
+        end.as_ref().map(|reason| io::Error::new(kind, reason.clone()))
     }
 }
 
@@ -132,9 +133,8 @@ impl Stream for WebSocket {
             inbox.unread.set(inbox.unread.get().saturating_sub(length(&message)));
             return Poll::Ready(Some(Ok(message)));
         }
-        if let Some(reason) = inbox.end.borrow().as_ref() {
-            let taken = inbox.is_superseded.take().then(|| Err(io::Error::new(SUPERSEDED, reason.clone())));
-            return Poll::Ready(taken);
+        if let Some(error) = self.ended() {
+            return Poll::Ready((error.kind() == SUPERSEDED).then_some(Err(error)));
         }
         inbox.reader.set(Some(context.waker().clone()));
         Poll::Pending
