@@ -27,7 +27,7 @@ pub(crate) use self::{
     event::{event_of_time, find_event},
     hierarchy::{ToldSpace, ToldSummary, hierarchy},
     invite::invite,
-    join::join,
+    join::{NODE_RECORDS, join},
     knock::{helper, knock},
     leave::leave,
     media::{Frame, download, thumbnail},

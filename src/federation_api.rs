@@ -30,7 +30,11 @@ mod version;
 
 use std::rc::Rc;
 
-use inglenook_protocol::path::MAILBOX_HEADER;
+use inglenook_protocol::{
+    answer::SignedAnswer,
+    key_name::public_key_of,
+    path::{ANSWER_HEADER, MAILBOX_HEADER},
+};
 
 pub(crate) use self::{
     call::{Access, Call},
@@ -39,7 +43,7 @@ pub(crate) use self::{
 pub(crate) use crate::route::handler;
 use crate::{
     error::Error,
-    http::{Method, Request, Response},
+    http::{Body, Method, Request, Response},
     route,
     server::Server,
 };
@@ -77,9 +81,25 @@ pub fn routes() -> impl Iterator<Item = (Method, &'static str)> {
     ROUTES.iter().copied().flatten().map(|route| (route.method, route.path))
 }
 
-/// Answers a request of the server-server API.
+/// Answers a request of the server-server API. Whatever is answered is signed, since a relay may carry it.
 pub(crate) async fn answer(server: &Rc<Server>, request: Request) -> Response {
-    dispatch(server, request).await.unwrap_or_else(|error| error.response())
+    let (uri, authorization) = (request.target(), request.header("authorization").map(str::to_owned));
+    let response = dispatch(server, request).await.unwrap_or_else(|error| error.response());
+    let signature = authorization.and_then(|authorization| sign(server, &uri, &authorization, &response));
+    signature.into_iter().fold(response, |response, signature| response.with(ANSWER_HEADER, &signature))
+}
+
+/// The signature of an answer to a request that names who has made it. Nobody looks for that of a server whose name is made of no key,
+/// and a file goes out without, as it is read.
+fn sign(server: &Server, uri: &str, authorization: &str, response: &Response) -> Option<String> {
+    let answerer = server.identity.server_name();
+    let body: &[u8] = match &response.body {
+        Body::Empty => b"",
+        Body::Bytes(bytes) => bytes,
+        Body::Incoming(_) | Body::Stored { .. } | Body::Parts(_) | Body::Coming(_) => return None,
+    };
+    public_key_of(answerer)?;
+    SignedAnswer { uri, authorization, answerer, status: response.status, body }.sign(&*server.identity)
 }
 
 async fn dispatch(server: &Rc<Server>, request: Request) -> Result<Response, Error> {

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use inglenook_protocol::{key_name::public_key_of, x_matrix::SignedParts};
+use inglenook_protocol::{answer::with_nonce, key_name::public_key_of, x_matrix::SignedParts};
 use ruma::{CanonicalJsonValue, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::{
     http::{Body, Method, Request, Response},
     identity::Identity,
     parse,
-    ports::{Clock, Destination, Reply, Transport, TransportError},
+    ports::{Clock, Destination, Entropy, Reply, Transport, TransportError},
     relays::{NodeRecords, OwnRelays},
 };
 
@@ -30,6 +30,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 pub(crate) struct FederationClient {
     transport: Rc<dyn Transport>,
     clock: Rc<dyn Clock>,
+    entropy: Rc<dyn Entropy>,
     identity: Rc<Identity>,
     relays: Relays,
 }
@@ -70,8 +71,14 @@ struct StandardError {
 }
 
 impl FederationClient {
-    pub(crate) fn new(transport: Rc<dyn Transport>, clock: Rc<dyn Clock>, identity: Rc<Identity>, relays: Relays) -> Self {
-        Self { transport, clock, identity, relays }
+    pub(crate) fn new(
+        transport: Rc<dyn Transport>,
+        clock: Rc<dyn Clock>,
+        entropy: Rc<dyn Entropy>,
+        identity: Rc<Identity>,
+        relays: Relays,
+    ) -> Self {
+        Self { transport, clock, entropy, identity, relays }
     }
 
     /// `GET`s a target, a path with an optional query, and returns the body.
@@ -110,10 +117,14 @@ impl FederationClient {
             request.headers.extend(self.relays.own.header());
         }
         let to = Destination { name: to.to_owned(), relays };
-        match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
+        let reply = match select(self.transport.send(&to, request), self.clock.sleep(PATIENCE_MILLIS)).await {
             Either::Left((reply, _)) => reply,
             Either::Right(_) => Err(TransportError::TimedOut(to.name.to_string())),
+        };
+        if let Err(TransportError::NoRoute(_)) = &reply {
+            self.relays.records.want(&to.name);
         }
+        reply
     }
 
     /// A request in this server's name, signed for its destination.
@@ -126,7 +137,12 @@ impl FederationClient {
             destination: to.as_str(),
             content: content.as_ref(),
         };
-        let authorization = parts.sign(&*self.identity).map_err(|error| Error::bug(error.to_string()))?;
+        let mut authorization = parts.sign(&*self.identity).map_err(|error| Error::bug(error.to_string()))?;
+        if public_key_of(to).is_some() {
+            let mut nonce = [0; 8];
+            self.entropy.fill(&mut nonce);
+            authorization = with_nonce(&authorization, nonce);
+        }
         let mut request = Request::new(method, target);
         request.headers.insert("authorization".into(), authorization);
         if let Some(content) = content {

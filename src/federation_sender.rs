@@ -35,11 +35,12 @@ use futures_util::{
     FutureExt,
     future::{select, select_all},
 };
+use inglenook_protocol::key_name::public_key_of;
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::backoff::Backoff;
-pub(crate) use self::greeting::shares_room;
+pub(crate) use self::greeting::{between, shares_room};
 pub(crate) use self::notes::NODE_RECORD;
 use self::{
     destination::Destination, greeting::SILENCE_MILLIS, notes::Greeting, progress::Progress, room_servers::RoomServers, typing::TypingTold,
@@ -154,6 +155,33 @@ impl FederationSender {
         self.destinations.borrow_mut().values_mut().for_each(|destination| {
             destination.wake();
         });
+        self.is_returning.set(true);
+        self.woken.raise();
+    }
+
+    /// These servers have not met this one yet, and are to learn where it is.
+    pub(crate) fn introduce_to<'a>(&self, names: impl Iterator<Item = &'a OwnedServerName>) {
+        names.for_each(|name| self.with_new(name, |_| ()));
+        self.woken.raise();
+    }
+
+    /// A relay of this server's is there again: those that are found there are tried, and those that are found by its help alone. Some are
+    /// asked by a greeting what was missed.
+    pub(crate) async fn way_is_back(&self, server: &Server, relay: &str, is_gateway: bool) {
+        let failing: Vec<_> = {
+            let destinations = self.destinations.borrow();
+            destinations.iter().filter(|(_, destination)| destination.is_failing()).map(|(name, _)| name.clone()).collect()
+        };
+        for name in failing {
+            let relays = server.records.relays_of(&name).await.unwrap_or_default();
+            let is_found_here = match public_key_of(&name) {
+                Some(_) => relays.is_empty() || relays.iter().any(|other| other == relay),
+                None => is_gateway,
+            };
+            if is_found_here {
+                self.with(&name, Destination::wake);
+            }
+        }
         self.is_returning.set(true);
         self.woken.raise();
     }

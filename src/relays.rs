@@ -3,18 +3,21 @@
 //! A server that nobody can connect to keeps a tunnel to each of its relays: other servers' requests come down, its own go
 //! up. It publishes its relays in a signed node record, and learns other servers' records.
 
+mod answers;
 mod attachment;
 mod carry;
 mod deposits;
 mod inbound;
+mod keeping;
 mod records;
+mod seeking;
 mod settings;
 mod socket;
 mod transport;
 
-pub(crate) use self::{records::NodeRecords, settings::OwnRelays};
+pub(crate) use self::{records::NodeRecords, seeking::run as seek_records, settings::OwnRelays};
 pub use self::{
-    socket::{Message, Socket, Sockets},
+    socket::{Message, SUPERSEDED, Socket, Sockets},
     transport::RelayTransport,
 };
 

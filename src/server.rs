@@ -31,7 +31,7 @@ use crate::{
     rate_limits::Buckets,
     receipts::KeptReceipts,
     recent_requests::RecentRequests,
-    relays::{NodeRecords, OwnRelays},
+    relays::{NodeRecords, OwnRelays, seek_records},
     room_server::RoomServer,
     signal::Signal,
     sync::Turns,
@@ -105,11 +105,11 @@ impl Server {
         let identity = Rc::new(Identity::load_or_make(&*ports.store, &*ports.entropy, config.name()).await?);
         let log = Rc::new(Log::open(Rc::clone(&ports.store)).await?);
         let rooms = RoomServer::open(Rc::clone(&ports.store), Rc::clone(&log), Rc::clone(&identity), Rc::clone(&ports.clock)).await?;
-        let (transport, clock) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock));
         let records = Rc::new(NodeRecords::new(Rc::clone(&ports.store)));
         let own_relays = Rc::new(OwnRelays::open(Rc::clone(&ports.store), Rc::clone(&identity), &config.relays, ports.clock.now()).await?);
         let relays = Relays { own: Rc::clone(&own_relays), records: Rc::clone(&records) };
-        let federation_client = Rc::new(FederationClient::new(transport, clock, Rc::clone(&identity), relays));
+        let (transport, clock, entropy) = (Rc::clone(&ports.transport), Rc::clone(&ports.clock), Rc::clone(&ports.entropy));
+        let federation_client = Rc::new(FederationClient::new(transport, clock, entropy, Rc::clone(&identity), relays));
         rooms.ask_policy_servers(Rc::new(PolicyClient {
             client: Rc::clone(&federation_client),
             identity: Rc::clone(&identity),
@@ -162,6 +162,7 @@ impl Server {
         });
         server.spawn(federation_receiver::run(Rc::downgrade(&server)));
         server.spawn(pending_joins::run(Rc::downgrade(&server)));
+        server.spawn(seek_records(Rc::downgrade(&server)));
         Ok(server)
     }
 
@@ -200,6 +201,7 @@ impl Server {
         self.background.close();
         self.receiver.wake();
         self.pending_joins.wake();
+        self.records.wake();
         self.log.wake();
     }
 

@@ -18,8 +18,9 @@ use inglenook_protocol::{message::Headers, node_record::host_of};
 use serde_json::{Value, json};
 
 use self::{
-    relay::{Deed, Letter, stranger},
+    relay::{Change, Deed, Letter, stranger},
     scene::{BAD, GOOD, Scene, transactions},
+    support::Signer,
 };
 
 const OTHER_TRANSACTION: &str = "/_matrix/federation/v1/send/another";
@@ -198,6 +199,113 @@ fn a_join_on_answers_that_a_relay_has_altered_lets_nothing_false_in() {
         assert_ne!(content("m.room.name").unwrap_or_default()["name"], "Fall");
         assert_ne!(content("m.room.join_rules").unwrap_or_default()["join_rule"], "invite");
     }
+}
+
+/// Alice's and Bob's nodes behind the bad relay, which does this from before Alice's node has asked for Bob's devices.
+fn with_bobs_device(deed: Deed) -> Scene {
+    let mut scene = Scene::empty();
+    scene.add(&[BAD]);
+    scene.add(&[BAD]);
+    let bob = &scene.users[1];
+    let keys = Signer::of_device(&bob.id, &bob.device, 1).device_keys();
+    scene.hosts[1].post(bob, "/_matrix/client/v3/keys/upload", json!({ "device_keys": keys })).ok();
+    scene.hosts[1].put(bob, &profile_of(bob), json!({ "displayname": "Bob" })).ok();
+    scene.minutes(1);
+    scene.room = scene.hosts[0].create_room(&scene.users[0], json!({ "preset": "public_chat" }));
+    scene.bad.does(deed);
+    scene
+}
+
+fn profile_of(user: &support::User) -> String {
+    format!("/_matrix/client/v3/profile/{}/displayname", support::encode(&user.id))
+}
+
+/// Bob's devices as Alice's client is told of them; none while his node is not believed to have answered.
+fn bobs_devices(scene: &Scene) -> Option<Vec<String>> {
+    let (alice, bob) = (&scene.users[0], &scene.users[1]);
+    let answer = scene.hosts[0].post(alice, "/_matrix/client/v3/keys/query", json!({ "device_keys": { &bob.id: [] } })).ok().body;
+    let is_failure = answer["failures"].get(scene.name(1)).is_some();
+    (!is_failure).then(|| answer["device_keys"][&bob.id].as_object().into_iter().flatten().map(|(id, _)| id.clone()).collect())
+}
+
+fn insert_device(body: &str, user: &str, devices: impl Fn(&mut Value) -> Option<&mut Value>) -> String {
+    let mut body: Value = serde_json::from_str(body).unwrap();
+    let keys = Signer::of_device(user, "EVIL", 66).device_keys();
+    let devices = devices(&mut body).and_then(Value::as_array_mut).expect("there are devices");
+    devices.push(json!({ "device_id": "EVIL", "keys": keys }));
+    body.to_string()
+}
+
+#[test]
+fn a_device_that_a_relay_inserts_or_drops_is_never_told() {
+    let bob = with_bobs_device(Deed::Pass).users[1].id.clone();
+    let insert: Change = Box::new(move |uri, body| match uri.contains("user/devices") {
+        true => insert_device(body, &bob, |body| body.get_mut("devices")),
+        false => body.to_owned(),
+    });
+    let drop: Change = Box::new(|uri, body| match uri.contains("user/devices") {
+        true => {
+            let mut body: Value = serde_json::from_str(body).unwrap();
+            body["devices"] = json!([]);
+            body.to_string()
+        }
+        false => body.to_owned(),
+    });
+    for change in [insert, drop] {
+        let scene = with_bobs_device(Deed::Change(change));
+        assert_eq!(scene.join(1), 200);
+        assert_eq!(bobs_devices(&scene), None);
+        scene.bad.does(Deed::Pass);
+        scene.minutes(15);
+        assert_eq!(bobs_devices(&scene), Some(vec![scene.users[1].device.clone()]));
+    }
+}
+
+#[test]
+fn a_profile_that_a_relay_alters_is_never_told() {
+    let scene = with_bobs_device(Deed::Change(Box::new(|_, body| body.replace("Bob", "Mallory"))));
+    let target = profile_of(&scene.users[1]);
+    assert_eq!(scene.hosts[0].get(&scene.users[0], &target).status, 502);
+    scene.bad.does(Deed::Pass);
+    assert_eq!(scene.hosts[0].get(&scene.users[0], &target).ok().text("displayname"), "Bob");
+}
+
+#[test]
+fn an_answer_to_an_earlier_question_is_none() {
+    let scene = with_bobs_device(Deed::Pass);
+    let target = profile_of(&scene.users[1]);
+    assert_eq!(scene.hosts[0].get(&scene.users[0], &target).ok().text("displayname"), "Bob");
+    scene.bad.does(Deed::AnswerAsBefore);
+    assert_eq!(scene.hosts[0].get(&scene.users[0], &target).status, 502, "Bob may have another name by now");
+}
+
+#[test]
+fn what_a_node_has_left_with_a_relay_is_answered_as_it_was_left_or_not_at_all() {
+    let unchanged = || Deed::Deposit(Box::new(|_, body| body.to_owned()));
+    let scene = with_bobs_device(Deed::Pass);
+    let (bob, target) = (scene.users[1].id.clone(), profile_of(&scene.users[1]));
+    let profile = || scene.hosts[0].get(&scene.users[0], &target);
+    assert_eq!(scene.join(1), 200);
+    scene.bad.does(Deed::Deposit(Box::new(move |uri, body| match uri.contains("user/devices") {
+        true => {
+            insert_device(body, &bob, |body| body["deposits"].as_object_mut()?.values_mut().next()?.pointer_mut("/content/devices/devices"))
+        }
+        false => body.replace("Bob", "Mallory"),
+    })));
+    assert_eq!((bobs_devices(&scene), profile().status), (None, 502));
+    scene.bad.does(unchanged());
+    scene.minutes(15);
+    assert_eq!(bobs_devices(&scene), Some(vec![scene.users[1].device.clone()]));
+    assert_eq!(profile().ok().text("displayname"), "Bob");
+
+    let before = scene.bad.deposits.borrow().clone();
+    scene.bad.does(Deed::Pass);
+    scene.hosts[1].put(&scene.users[1], &target, json!({ "displayname": "Robert" })).ok();
+    scene.minutes(1);
+    scene.bad.does(unchanged());
+    assert_eq!(profile().ok().text("displayname"), "Robert");
+    *scene.bad.deposits.borrow_mut() = before;
+    assert_eq!(profile().status, 502, "what was left before is worth nothing any more");
 }
 
 #[test]

@@ -19,8 +19,8 @@ pub(super) const ROUTES: &[Route] = &[
     Route { method: Method::Put, path: "/_inglenook/records/{serverName}", access: Access::Token, handler: handler!(learn) },
 ];
 
-/// The relays with how the tunnel to each stands: `connecting`; `attached`, `since` when and with which `limits`; or `waiting`,
-/// `until` when and for what `reason`.
+/// The relays with how the tunnel to each stands: `connecting`; `attached`, `since` when and with which `limits`; `waiting`, `until` when
+/// and for what `reason`; or `superseded`, left to another holder of this server's key `until` when.
 async fn relays(call: Call) -> Result<Response, Error> {
     let standings = call.server.own_relays.standings().into_iter();
     let relays: Vec<_> = standings.map(|(url, standing)| with_url(url, json!(standing))).collect();

@@ -4,7 +4,8 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use ruma::{OwnedServerName, ServerName};
+use inglenook_protocol::key_name::public_key_of;
+use ruma::{CanonicalJsonObject, OwnedServerName, ServerName};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -38,7 +39,12 @@ struct Entry<'a> {
     members_omitted: bool,
     #[serde(default)]
     servers_in_room: Vec<OwnedServerName>,
+    #[serde(rename = "im.inglenook.node_records", default)]
+    node_records: Vec<CanonicalJsonObject>,
 }
+
+/// The field of an answer to a join with the node records of those in the room.
+pub(crate) const NODE_RECORDS: &str = "im.inglenook.node_records";
 
 /// Brings this server into a room by one of its users. The room is as it was before, or entered as a whole.
 ///
@@ -65,8 +71,21 @@ async fn join_through(
         return Err(malformed(format!("{} is of room version {}", room.id, room.version.id)));
     }
     let (helper, answer) = send(server, &event, peer, candidates, silence).await?;
-    let entry = read_entry(&answer)?;
-    enter(server, event, version, &helper, entry).await
+    let mut entry = read_entry(&answer)?;
+    let records = std::mem::take(&mut entry.node_records);
+    let room = enter(server, event, version, &helper, entry).await?;
+    meet(server, &room, &helper, &records).await?;
+    Ok(room)
+}
+
+/// Learns where the others in the room are, as far as the server that has let this one in knows, and has them learn where this one is:
+/// otherwise they would know it by the others' word, if these are there to give it.
+async fn meet(server: &Server, room: &Room, helper: &ServerName, records: &[CanonicalJsonObject]) -> Result<(), Error> {
+    let residents = server.rooms.residents(room).await?;
+    server.records.learn_all(records, |name| residents.contains_key(name)).await?;
+    let is_other = |name: &&OwnedServerName| public_key_of(name).is_some() && *name != helper && *name != server.identity.server_name();
+    server.federation_sender.introduce_to(residents.keys().filter(is_other));
+    Ok(())
 }
 
 /// Sends the event to the server that gave its place or, where that has gone, to any other.

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use ruma::{OwnedUserId, UserId, events::StateEventType};
+use ruma::{CanonicalJsonObject, OwnedServerName, OwnedUserId, UserId, events::StateEventType};
 
 use super::{
     Access, Call, Route,
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     error::Error,
+    federation::NODE_RECORDS,
     http::{Method, Response},
     room_server::{Room, snapshot::Entry, stored::StoredEvent},
     server::Server,
@@ -50,6 +51,9 @@ const HEROES: usize = 5;
 /// A state of so few events is told whole, also to who would do without most members: it is some dozen kB, and who was told all has
 /// nothing left to ask for. Until it has asked, a server can do little in the room; and it can ask no more once its user is banned.
 const SMALL_STATE: usize = 100;
+
+/// Of so many residents the node records are told, some 400 kB. The others are asked for when they are wanted.
+const MAX_RECORDS: usize = 1_000;
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid>
 async fn make_join(call: Call) -> Result<Response, Error> {
@@ -95,8 +99,19 @@ async fn accept(call: &Call) -> Result<Vec<u8>, Error> {
     if omits {
         body.field("servers_in_room", &servers)?;
     }
+    let records = node_records(&call.server, &servers).await?;
+    if !records.is_empty() {
+        body.field(NODE_RECORDS, &records)?;
+    }
     write_state(&call.server, &room, &joined, &told, omits, &mut body).await?;
     Ok(body.finish())
+}
+
+/// Where the residents are that nobody finds by their names: who joins has met none of them but this server.
+async fn node_records(server: &Server, residents: &[OwnedServerName]) -> Result<Vec<CanonicalJsonObject>, Error> {
+    let mut records = server.records.all_stored(residents.iter().take(MAX_RECORDS)).await?;
+    records.extend(server.own_relays.record().filter(|_| !server.own_relays.urls().is_empty()));
+    Ok(records)
 }
 
 /// Writes the state before the join as far as it is told, and what authorises it and the join.

@@ -8,8 +8,16 @@ use crate::{
     http::{Method, Response},
 };
 
-pub(super) const ROUTES: &[Route] =
-    &[Route { method: Method::Get, path: "/_inglenook/relay/v1/record/{serverName}", access: Access::Public, handler: handler!(record) }];
+pub(super) const ROUTES: &[Route] = &[
+    Route { method: Method::Get, path: "/_inglenook/relay/v1/record/{serverName}", access: Access::Public, handler: handler!(record) },
+    // Through a relay, which answers the other path itself.
+    Route {
+        method: Method::Get,
+        path: "/_matrix/federation/unstable/im.inglenook/record/{serverName}",
+        access: Access::Signed,
+        handler: handler!(record),
+    },
+];
 
 /// The record as its node has signed it.
 async fn record(call: Call) -> Result<Response, Error> {

@@ -2,13 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
-use std::rc::Rc;
-
-use inglenook_protocol::{
-    answer::SignedAnswer,
-    path::{ANSWER_HEADER, MAILBOX_HEADER},
-};
-use ruma::ServerName;
+use inglenook_protocol::path::MAILBOX_HEADER;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
 
@@ -22,12 +16,11 @@ use crate::{
         shares_room,
     },
     gather::Gather,
-    http::{Body, Method, Response},
-    server::Server,
+    http::{Method, Response},
 };
 
 pub(super) const ROUTES: &[Route] =
-    &[Route { method: Method::Put, path: "/_matrix/federation/v1/send/{txnId}", access: Access::Signed, handler: handler!(answer_signed) }];
+    &[Route { method: Method::Put, path: "/_matrix/federation/v1/send/{txnId}", access: Access::Signed, handler: handler!(send) }];
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 const MAX_PDUS: usize = 50;
@@ -42,20 +35,6 @@ struct Transaction {
     pdus: Vec<Box<RawValue>>,
     #[serde(default)]
     edus: Vec<Value>,
-}
-
-/// Whatever is answered is signed, since a relay may carry it.
-async fn answer_signed(call: Call) -> Result<Response, Error> {
-    let (server, asker, target) = (Rc::clone(&call.server), call.origin()?.clone(), call.request.target());
-    let response = send(call).await.unwrap_or_else(|error| error.response());
-    let signature = sign(&server, &asker, &target, &response);
-    Ok(signature.into_iter().fold(response, |response, signature| response.with(ANSWER_HEADER, &signature)))
-}
-
-fn sign(server: &Server, asker: &ServerName, uri: &str, response: &Response) -> Option<String> {
-    let Body::Bytes(body) = &response.body else { return None };
-    let answerer = server.identity.server_name();
-    SignedAnswer { uri, asker, answerer, status: response.status, body }.sign(&*server.identity)
 }
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid>

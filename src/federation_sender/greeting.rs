@@ -21,6 +21,9 @@ pub(crate) const SILENCE_MILLIS: u64 = 10 * 60_000;
 /// So many servers are greeted when this one comes back, those that answered last.
 pub(crate) const MAX_GREETED: usize = 50;
 
+/// Of so many servers some are asked where another is.
+const MAX_BETWEEN: usize = 1_000;
+
 /// The forward extremities of the rooms that both servers are in, as far as a greeting goes.
 pub(super) async fn extremities(server: &Server, to: &ServerName, greeting: Greeting) -> Result<Vec<Value>, Error> {
     let mut pdus = Vec::new();
@@ -69,6 +72,20 @@ pub(super) async fn neighbours(server: &Server) -> Result<Vec<ruma::OwnedServerN
     }
     found.remove(server.identity.server_name());
     Ok(found.into_iter().take(MAX_GREETED).collect())
+}
+
+/// Some of the servers that are in rooms with both another and a local user.
+pub(crate) async fn between(server: &Server, other: &ServerName) -> Result<std::collections::BTreeSet<ruma::OwnedServerName>, Error> {
+    let mut found = std::collections::BTreeSet::new();
+    for room in shared_rooms(server, other).await? {
+        found.extend(server.federation_sender.room_servers.borrow().at(room.number, Position(u64::MAX)));
+        if found.len() >= MAX_BETWEEN {
+            break;
+        }
+    }
+    found.remove(server.identity.server_name());
+    found.remove(other);
+    Ok(found)
 }
 
 /// Whether the other server is in a room with a local user.

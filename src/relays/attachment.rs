@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     inbound,
-    socket::{Message, Socket, Sockets, binary},
+    socket::{Message, Socket, Sockets, Watched, binary},
 };
 use crate::server::Server;
 
@@ -44,6 +44,12 @@ pub(crate) enum Standing {
         /// What the relay takes.
         limits: Box<inglenook_protocol::limits::Limits>,
     },
+    /// Another holder of this server's key has taken its place. It is dialled again much later, or the two would take it from each other
+    /// for ever.
+    Superseded {
+        /// Until when, in milliseconds since the Unix epoch.
+        until: u64,
+    },
     /// It is dialled again later.
     Waiting {
         /// When, in milliseconds since the Unix epoch.
@@ -59,12 +65,27 @@ pub(super) fn pause(attempts: u32, chance: f64) -> u64 {
     longest / 2 + (longest as f64 / 2.0 * chance) as u64
 }
 
-/// Dials a relay and proves who this server is. The driver must be polled for the tunnel to live.
+/// How long to leave the tunnel to another holder of this server's key who has taken it so many times.
+pub(super) fn pause_after_another(times: u32, chance: f64) -> u64 {
+    let least = LONGEST_PAUSE_MILLIS << times.min(3);
+    least + (least as f64 * chance) as u64
+}
+
+/// A tunnel that was opened.
+pub(super) struct Attached<D> {
+    pub(super) tunnel: Tunnel,
+    pub(super) welcome: Welcome,
+    /// It must be polled for the tunnel to live.
+    pub(super) driver: D,
+    pub(super) socket: Rc<Watched>,
+}
+
+/// Dials a relay and proves who this server is.
 pub(super) async fn attach(
     sockets: &dyn Sockets,
     server: &Rc<Server>,
     base_url: &str,
-) -> io::Result<(Tunnel, Welcome, impl Future<Output = tunnel::Ended> + use<>)> {
+) -> io::Result<Attached<impl Future<Output = tunnel::Ended> + use<>>> {
     let host = host_of(base_url).ok_or_else(|| io::Error::other("this is no relay's URL"))?;
     let entering = enter(sockets, server, base_url, &host).boxed_local();
     let (socket, welcome) = match select(entering, server.ports.clock.sleep(PATIENCE_MILLIS)).await {
@@ -73,8 +94,9 @@ pub(super) async fn attach(
     };
     let server = Rc::clone(server);
     let answer = move |request| inbound::answer(Rc::clone(&server), request);
-    let (tunnel, driver) = tunnel::start(ByteSocket::new(binary(socket)), Side::Node, answer);
-    Ok((tunnel, welcome, driver))
+    let watched = Rc::<Watched>::default();
+    let (tunnel, driver) = tunnel::start(ByteSocket::new(binary(socket, &watched)), Side::Node, answer);
+    Ok(Attached { tunnel, welcome, driver, socket: watched })
 }
 
 /// The handshake.
@@ -118,6 +140,12 @@ mod tests {
         assert_eq!((pause(0, 0.0), pause(0, 1.0)), (500, 1_000));
         assert_eq!((pause(3, 0.0), pause(3, 1.0)), (4_000, 8_000));
         assert_eq!((pause(99, 0.0), pause(99, 1.0)), (30_000, 60_000));
+    }
+
+    #[test]
+    fn who_was_superseded_waits_for_a_minute_and_more_but_less_than_a_tunnel_takes_to_be_undisputed() {
+        assert_eq!((pause_after_another(0, 0.0), pause_after_another(0, 1.0)), (60_000, 120_000));
+        assert_eq!((pause_after_another(9, 0.0), pause_after_another(9, 1.0)), (480_000, 960_000));
     }
 
     #[test]

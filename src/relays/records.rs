@@ -9,6 +9,7 @@ use std::{
 use inglenook_protocol::{key_name::public_key_of, node_record::NodeRecord};
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64};
 
+use super::seeking::Wanted;
 use crate::{
     error::Error,
     parse,
@@ -30,11 +31,13 @@ pub(crate) struct NodeRecords {
     known: RefCell<BTreeMap<OwnedServerName, Option<NodeRecord>>>,
     /// How many are stored, once they were counted.
     stored: Cell<Option<usize>>,
+    /// Of whom a record is looked for.
+    pub(super) wanted: Wanted,
 }
 
 impl NodeRecords {
     pub(crate) fn new(store: Rc<dyn Store>) -> Self {
-        Self { store, known: RefCell::default(), stored: Cell::default() }
+        Self { store, known: RefCell::default(), stored: Cell::default(), wanted: Wanted::default() }
     }
 
     /// The base URLs of a server's relays, the best first.
@@ -59,6 +62,26 @@ impl NodeRecords {
     pub(crate) async fn stored(&self, server: &ServerName) -> Result<Option<CanonicalJsonObject>, Error> {
         let row = self.store.get_many(&[record_key(server)]).await?.pop().flatten();
         row.map(|row| parse::json(&row).map_err(|error| Error::bug(format!("the record of {server}: {error}")))).transpose()
+    }
+
+    /// The signed records of those of these servers that are known.
+    pub(crate) async fn all_stored<'a>(
+        &self,
+        servers: impl Iterator<Item = &'a OwnedServerName>,
+    ) -> Result<Vec<CanonicalJsonObject>, Error> {
+        let keys: Vec<_> = servers.filter(|server| public_key_of(server).is_some()).map(|server| record_key(server)).collect();
+        let rows = self.store.get_many(&keys).await?;
+        Ok(rows.into_iter().flatten().filter_map(|row| parse::json(&row).ok()).collect())
+    }
+
+    /// No way is known to a server: its record is looked for.
+    pub(crate) fn want(&self, server: &ServerName) {
+        self.wanted.add(server);
+    }
+
+    /// Lets who looks for records see that the server stops.
+    pub(crate) fn wake(&self) {
+        self.wanted.wake();
     }
 
     async fn count(&self) -> Result<usize, Error> {
@@ -89,7 +112,21 @@ impl NodeRecords {
         batch.put_json(record_key(server), object);
         self.store.commit(batch).await?;
         self.remember(server, Some(record));
+        self.wanted.remove(server);
         Ok(true)
+    }
+
+    /// Learns what another server has told of some. That of a stranger, who is none of `friends`, is kept while there is room.
+    pub(crate) async fn learn_all(&self, objects: &[CanonicalJsonObject], is_friend: impl Fn(&ServerName) -> bool) -> Result<(), Error> {
+        for object in objects {
+            let name = object.get("name").and_then(|name| ServerName::parse(name.as_str()?).ok());
+            let Some(name) = name.filter(|name| public_key_of(name).is_some()) else { continue };
+            match self.learn(&name, object, !is_friend(&name)).await {
+                Err(error @ Error::Storage(_)) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Learns from the header that came with a server's request. What is no record is no reason to refuse the request.

@@ -3,11 +3,13 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use inglenook_protocol::{
+    key_name::public_key_of,
     node_record::{MAX_RELAYS, NodeRecord, host_of},
     path::RECORD_HEADER,
 };
 use ruma::{CanonicalJsonObject, serde::Base64};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::attachment::Standing;
 use crate::{
@@ -27,6 +29,8 @@ pub(crate) struct OwnRelays {
     identity: Rc<Identity>,
     chosen: RefCell<Chosen>,
     standings: RefCell<BTreeMap<String, Standing>>,
+    /// What was last left with relays, by kind, and when that was signed first.
+    left: RefCell<BTreeMap<String, (Value, u64)>>,
     /// Raised when others were chosen.
     pub(crate) changed: Signal,
     /// Raised when a tunnel stands otherwise.
@@ -40,6 +44,9 @@ struct Chosen {
     /// Whether they come with the server's configuration, since its owner has chosen none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     configured: bool,
+    /// The one that is the gateway of this server's name: the first that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gateway: Option<String>,
 }
 
 impl OwnRelays {
@@ -56,6 +63,7 @@ impl OwnRelays {
             identity,
             chosen: RefCell::new(chosen),
             standings: RefCell::default(),
+            left: RefCell::default(),
             changed: Signal::default(),
             moved: Signal::default(),
         };
@@ -80,13 +88,34 @@ impl OwnRelays {
 
     async fn take(&self, urls: Vec<String>, now: u64, configured: bool) -> Result<(), Error> {
         let seq = now.max(self.chosen.borrow().seq + 1);
-        let chosen = Chosen { urls, seq, configured };
+        let gateway = self.chosen.borrow().gateway.clone().filter(|gateway| urls.contains(gateway));
+        self.keep(Chosen { urls, seq, configured, gateway }).await?;
+        self.changed.raise();
+        Ok(())
+    }
+
+    async fn keep(&self, chosen: Chosen) -> Result<(), Error> {
         let mut batch = Batch::new();
         batch.put_json(Key::new(Table::Meta).text(ROW), &chosen);
         self.store.commit(batch).await?;
         *self.chosen.borrow_mut() = chosen;
-        self.changed.raise();
         Ok(())
+    }
+
+    /// Whether a relay that says it is the gateway of a domain is the one through which ordinary servers are reached. Another that says the
+    /// same later might lie: the first counts for as long as it is among the relays.
+    pub(super) async fn is_gateway(&self, url: &str, says: Option<&str>) -> bool {
+        let own = self.identity.server_name().as_str().split_once('.').map(|(_, domain)| domain);
+        if own.is_none() || own != says || public_key_of(self.identity.server_name()).is_none() {
+            return false;
+        }
+        let chosen = self.chosen.borrow().clone();
+        if let Some(gateway) = &chosen.gateway {
+            return gateway == url;
+        }
+        // Where it cannot be kept, it is asked again after the next start.
+        let _ = self.keep(Chosen { gateway: Some(url.to_owned()), ..chosen }).await;
+        true
     }
 
     /// The number of the record that tells others; zero where nothing was ever chosen.
@@ -98,6 +127,19 @@ impl OwnRelays {
     pub(super) fn note(&self, url: &str, standing: Standing) {
         self.standings.borrow_mut().insert(url.to_owned(), standing);
         self.moved.raise();
+    }
+
+    /// The time that stands in a deposit: the same with every relay until it changes or is so old, since who has seen one of a later time
+    /// believes none before it.
+    pub(super) fn time_of_deposit(&self, kind: &str, deposit: &Value, now: u64, renewed_after: u64) -> u64 {
+        let mut left = self.left.borrow_mut();
+        match left.get(kind) {
+            Some((known, ts)) if known == deposit && now < ts + renewed_after => *ts,
+            _ => {
+                left.insert(kind.into(), (deposit.clone(), now));
+                now
+            }
+        }
     }
 
     /// Each relay, and how the tunnel to it stands.

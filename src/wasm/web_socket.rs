@@ -10,12 +10,16 @@ use std::{
 };
 
 use futures_util::{Sink, Stream, future::LocalBoxFuture};
+use inglenook_protocol::handshake::CLOSE_SUPERSEDED;
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{BinaryType, CloseEvent, MessageEvent};
 
 use super::panic::message;
-use crate::{ports::Clock, relays::Message};
+use crate::{
+    ports::Clock,
+    relays::{Message, SUPERSEDED},
+};
 
 /// What waits to be sent before the writer is asked to wait: enough to keep a fast line busy.
 const MAX_UNSENT: u32 = 1 << 20;
@@ -46,6 +50,7 @@ struct Inbox {
     messages: RefCell<VecDeque<Message>>,
     unread: Cell<usize>,
     end: RefCell<Option<String>>,
+    is_superseded: Cell<bool>,
     reader: Cell<Option<Waker>>,
     writer: Cell<Option<Waker>>,
 }
@@ -92,7 +97,8 @@ impl WebSocket {
 
     fn ended(&self) -> Option<io::Error> {
         let end = self.inbox.end.borrow();
-        end.as_ref().map(|reason| io::Error::new(io::ErrorKind::ConnectionReset, reason.clone()))
+        let kind = if self.inbox.is_superseded.get() { SUPERSEDED } else { io::ErrorKind::ConnectionReset };
+        end.as_ref().map(|reason| io::Error::new(kind, reason.clone()))
     }
 }
 
@@ -100,7 +106,10 @@ fn listen(socket: &web_sys::WebSocket, inbox: &Rc<Inbox>) -> Listeners {
     let (of_opened, of_message, of_closed) = (Rc::clone(inbox), Rc::clone(inbox), Rc::clone(inbox));
     let opened = Closure::new(move || of_opened.wake());
     let message = Closure::new(move |event: MessageEvent| of_message.receive(&event.data()));
-    let closed = Closure::new(move |event: CloseEvent| of_closed.close(reason_of(&event)));
+    let closed = Closure::new(move |event: CloseEvent| {
+        of_closed.is_superseded.set(event.code() == CLOSE_SUPERSEDED);
+        of_closed.close(reason_of(&event));
+    });
     socket.set_onopen(Some(opened.as_ref().unchecked_ref()));
     socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
     socket.set_onclose(Some(closed.as_ref().unchecked_ref()));
@@ -124,8 +133,8 @@ impl Stream for WebSocket {
             inbox.unread.set(inbox.unread.get().saturating_sub(length(&message)));
             return Poll::Ready(Some(Ok(message)));
         }
-        if inbox.end.borrow().is_some() {
-            return Poll::Ready(None);
+        if let Some(error) = self.ended() {
+            return Poll::Ready((error.kind() == SUPERSEDED).then_some(Err(error)));
         }
         inbox.reader.set(Some(context.waker().clone()));
         Poll::Pending

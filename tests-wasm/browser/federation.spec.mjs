@@ -93,6 +93,36 @@ test("people of different relays meet, since the link tells where the host is fo
   }
 });
 
+test("of three people on three relays, two who came by the first one's link meet each other, though the first has gone", async ({ person, site }) => {
+  test.setTimeout(6 * PATIENCE_MILLIS);
+  const others = [new Relay(), new Relay()];
+  for (const other of others) await other.start();
+  try {
+    const { ada, link } = await host(person, site);
+    const guests = [];
+    for (const [index, name] of ["Bo", "Cy"].entries()) {
+      site.files["relays.json"] = JSON.stringify([others[index].url]);
+      const newcomer = await guest(person, link, name);
+      await isIn(newcomer.tab, "Welcome");
+      guests.push(newcomer);
+    }
+    const [bo, cy] = guests;
+    await seesSoon(ada.tab, (view) => view.title === "Welcome");
+    await ada.close();
+    await say(bo.tab, "From the second relay.");
+    await seesMessageSoon(cy.tab, "From the second relay.");
+    await say(cy.tab, "From the third.");
+    await seesMessageSoon(bo.tab, "From the third.");
+    await bo.tab.fill(at("composer"), "And");
+    await until(() => cy.tab.evaluate((selector) => document.querySelector(selector)?.textContent, at("typing")), (words) => /Bo is writing/.test(words), PATIENCE_MILLIS);
+    const user = (await cy.tab.evaluate(askAs, "GET", "_matrix/client/v3/account/whoami")).body.user_id;
+    const profile = await bo.tab.evaluate(askAs, "GET", `_matrix/client/v3/profile/${encodeURIComponent(user)}`);
+    expect(profile).toMatchObject({ status: 200, body: { displayname: "Cy" } });
+  } finally {
+    for (const other of others) await other.remove();
+  }
+});
+
 /** What a person's node says of the room: its topic and who is in it. */
 async function roomAt({ tab }, room) {
   const topic = await tab.evaluate(askAs, "GET", `_matrix/client/v3/rooms/${room}/state/m.room.topic/`);

@@ -11,6 +11,7 @@ use inglenook::{
     relays::{Message, Socket, Sockets},
 };
 use inglenook_protocol::{
+    deposit::{Asked, DEPOSITS},
     handshake::Challenge,
     message::{self, Headers, Response, collect, read_request, whole, write_response},
     node_record::host_of,
@@ -18,6 +19,8 @@ use inglenook_protocol::{
     socket::ByteSocket,
     tunnel::{self, Side, Tunnel},
 };
+
+use serde_json::{Value, json};
 
 use crate::support::{
     Life, ManualClock, SeededEntropy,
@@ -49,6 +52,8 @@ pub(crate) enum Deed {
     MakeUp(u16, &'static str),
     /// It hands the request on, and changes the answer.
     Change(Change),
+    /// It answers as if the destination were away, and changes what that has left.
+    Deposit(Change),
     /// It answers as the last request was answered that it has handed on.
     AnswerAsBefore,
     /// It breaks an answer off after so many pieces.
@@ -72,6 +77,8 @@ pub(crate) struct Relay {
     deed: RefCell<Deed>,
     given: RefCell<Vec<Letter>>,
     last_answer: RefCell<Option<(u16, Headers, Vec<u8>)>>,
+    /// What nodes have left, by node and kind.
+    pub(crate) deposits: RefCell<BTreeMap<(String, String), Value>>,
     /// What it sends on a socket as soon as that is let in, in place of a tunnel.
     pub(crate) garbage: RefCell<Option<Vec<u8>>>,
     pub(crate) dialled: RefCell<usize>,
@@ -87,6 +94,7 @@ impl Relay {
             deed: RefCell::default(),
             given: RefCell::default(),
             last_answer: RefCell::default(),
+            deposits: RefCell::default(),
             garbage: RefCell::default(),
             dialled: RefCell::default(),
         })
@@ -164,7 +172,7 @@ impl Relay {
     /// What it answers by itself, if it does; the inner `None` is no answer at all.
     fn own_answer(&self) -> Option<Option<Response<Body>>> {
         Some(Some(match &*self.deed.borrow() {
-            Deed::Pass | Deed::Change(_) | Deed::CutOff(_) | Deed::StandStill(_) => return None,
+            Deed::Pass | Deed::Change(_) | Deed::Deposit(_) | Deed::CutOff(_) | Deed::StandStill(_) => return None,
             Deed::Hang => return Some(None),
             Deed::Keep => said(202, "{}", Outcome::Stored),
             Deed::MakeUp(status, body) => said(*status, body, Outcome::Answered),
@@ -173,7 +181,20 @@ impl Relay {
         }))
     }
 
+    /// What the destination has left, as a relay hands it out.
+    fn of_deposit(&self, letter: &Letter, change: &Change) -> Response<Body> {
+        let Some(asked) = Asked::of(&letter.method, &letter.uri) else { return said(503, "{}", Outcome::Refused) };
+        let (users, deposits) = (asked.users(&letter.body).unwrap(), self.deposits.borrow());
+        let left = deposits.get(&(letter.to.clone(), asked.kind().to_owned())).and_then(Value::as_object).cloned().unwrap_or_default();
+        let left: BTreeMap<_, _> = left.into_iter().filter(|(user, _)| users.contains(user)).collect();
+        said(200, &change(&letter.uri, &json!({ DEPOSITS: left }).to_string()), Outcome::Deposit)
+    }
+
     async fn answer(&self, letter: Letter) -> Response<Body> {
+        if let Some(kind) = letter.uri.strip_prefix(path::DEPOSIT) {
+            self.deposits.borrow_mut().insert((letter.to, kind.to_owned()), serde_json::from_slice(&letter.body).unwrap());
+            return said(200, "{}", Outcome::Answered);
+        }
         if letter.uri.starts_with("/_inglenook/relay/") {
             return said(200, "{}", Outcome::Answered);
         }
@@ -182,6 +203,9 @@ impl Relay {
             Some(Some(answer)) => return answer,
             Some(None) => return std::future::pending().await,
             None => {}
+        }
+        if let Deed::Deposit(change) = &*self.deed.borrow() {
+            return self.of_deposit(&letter, change);
         }
         if letter.uri.contains("/media/") {
             return self.stream(&letter).await.unwrap_or_else(|| said(503, "{}", Outcome::Refused));

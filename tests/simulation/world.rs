@@ -81,10 +81,17 @@ impl World {
         self.room = self.network[0].create_room(&self.users[0], creation);
         self.tell(format!("{} nodes, {} relays, room version {version}", self.network.len(), self.relays.len()));
         for node in 1..self.network.len() {
+            self.invite_by_link(node);
             let joined = self.join(node).expect("a join over a good network is answered");
             assert_eq!(joined.status, 200, "{}", joined.body);
         }
         self.settle(60_000);
+    }
+
+    /// Whoever comes by a link learns from it where the first node is.
+    fn invite_by_link(&self, node: usize) {
+        let record = self.network[0].get(&self.users[0], "/_inglenook/record").ok().body;
+        self.network[node].put(&self.users[node], &format!("/_inglenook/records/{}", self.network[0].name()), record).ok();
     }
 
     /// From now on the network is slow, each time as much as it likes, loses and repeats.

@@ -159,6 +159,9 @@ impl Host {
         let Some(wires) = &self.wires else { return };
         let (door, requests) = mpsc::unbounded();
         wires.open(&self.name(), door);
+        if !self.config.relays.is_empty() && self.config.server_name.is_none() {
+            wires.put_behind_relays(&self.name());
+        }
         let (server, blobs) = (Rc::clone(&self.server()), Rc::clone(&self.blobs));
         self.life.spawn(requests.for_each_concurrent(None, move |(request, mut answer): (Request, oneshot::Sender<Response>)| {
             let (server, blobs) = (Rc::clone(&server), Rc::clone(&blobs));

@@ -76,6 +76,9 @@ pub(crate) enum Treatment {
 /// What a host listens on.
 pub(crate) type Door = mpsc::UnboundedSender<(Request, oneshot::Sender<Response>)>;
 
+/// Why a request goes nowhere whose sender knows no relay of the one that it is for.
+pub(super) const NO_ROUTE: &str = "no route";
+
 type Rule = Box<dyn FnMut(&Carried) -> Treatment>;
 
 /// How many milliseconds the next request, or the next answer, takes.
@@ -86,6 +89,8 @@ pub(crate) struct Wires {
     pub(super) clock: Rc<ManualClock>,
     relays: RefCell<BTreeMap<String, Rc<Relay>>>,
     doors: RefCell<BTreeMap<String, Door>>,
+    /// Hosts that are reached through their relays alone.
+    behind_relays: RefCell<BTreeSet<String>>,
     cut: RefCell<BTreeSet<(String, String)>>,
     latency: RefCell<Latency>,
     carried: RefCell<Vec<Carried>>,
@@ -242,6 +247,7 @@ impl Wires {
             clock,
             relays: RefCell::default(),
             doors: RefCell::default(),
+            behind_relays: RefCell::default(),
             cut: RefCell::default(),
             latency: RefCell::new(Box::new(|| 0)),
             carried: RefCell::default(),
@@ -255,6 +261,11 @@ impl Wires {
         self.doors.borrow_mut().insert(name.to_owned(), door);
     }
 
+    /// From now on a host is reached through its relays alone, as one whose name is made of a key is.
+    pub(crate) fn put_behind_relays(&self, name: &str) {
+        self.behind_relays.borrow_mut().insert(name.to_owned());
+    }
+
     /// Nobody answers for a host any more.
     pub(crate) fn close(&self, name: &str) {
         self.doors.borrow_mut().remove(name);
@@ -262,7 +273,10 @@ impl Wires {
 
     async fn carry(&self, from: &str, destination: &Destination, request: Request) -> Result<Reply, TransportError> {
         let to = destination.name.as_str();
-        let unreachable = |why: &str| TransportError::Unreachable(to.to_owned(), why.to_owned());
+        let unreachable = |why: &str| match why {
+            NO_ROUTE => TransportError::NoRoute(to.to_owned()),
+            why => TransportError::Unreachable(to.to_owned(), why.to_owned()),
+        };
         let body = if let Body::Bytes(bytes) = &request.body { serde_json::from_slice(bytes).unwrap_or_default() } else { Value::Null };
         let carried = Carried {
             from: from.into(),
@@ -307,11 +321,12 @@ impl Wires {
         if matches!(reply, Reply::Answered(_)) && self.is_cut(from, to) { Err(unreachable("the wire was cut")) } else { Ok(reply) }
     }
 
-    /// Brings a request to a host by way of its relays, or straight where it has none.
+    /// Brings a request to a host by way of its relays as far as the sender knows them, or straight where the host has none.
     async fn pass(&self, from: &str, destination: &Destination, request: Request) -> Result<Reply, &'static str> {
         let relays = self.relays.borrow().clone();
         match relay::through(self, &relays, from, destination, &request).await {
             Some(reply) => reply,
+            None if self.behind_relays.borrow().contains(destination.name.as_str()) => Err(NO_ROUTE),
             None => self.deliver(from, destination.name.as_str(), request).await.map(Reply::Answered),
         }
     }

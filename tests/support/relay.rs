@@ -12,7 +12,7 @@ use inglenook::{
     ports::{Clock, Destination, Reply},
 };
 
-use super::network::Wires;
+use super::network::{NO_ROUTE, Wires};
 
 /// How often a relay offers what a host has not taken.
 const OFFER_MILLIS: u64 = 1_000;
@@ -102,6 +102,9 @@ pub(super) async fn through(
     let known: Vec<_> = destination.relays.iter().filter_map(|url| Some((url.clone(), relays.get(url)?))).collect();
     if known.is_empty() {
         return None;
+    }
+    if known.iter().all(|(_, relay)| relay.is_down()) {
+        return Some(Err(NO_ROUTE));
     }
     let mut kept = Vec::new();
     for (url, relay) in known {

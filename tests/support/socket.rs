@@ -8,7 +8,10 @@ use std::{
 
 use futures_channel::mpsc;
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future::ready};
-use inglenook::{identity::Identity, relays::Message};
+use inglenook::{
+    identity::Identity,
+    relays::{Message, SUPERSEDED},
+};
 use inglenook_protocol::{
     handshake::{Challenge, Welcome},
     limits::{AddressLimits, Limits, Quota, Software},
@@ -18,8 +21,8 @@ use serde_json::json;
 
 /// One end of a socket.
 pub(crate) struct End {
-    incoming: mpsc::UnboundedReceiver<Message>,
-    outgoing: mpsc::UnboundedSender<Message>,
+    incoming: mpsc::UnboundedReceiver<io::Result<Message>>,
+    outgoing: mpsc::UnboundedSender<io::Result<Message>>,
 }
 
 /// Both ends of a socket.
@@ -33,7 +36,7 @@ impl Stream for End {
     type Item = io::Result<Message>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.incoming.poll_next_unpin(context).map(|message| message.map(Ok))
+        self.incoming.poll_next_unpin(context)
     }
 }
 
@@ -45,7 +48,7 @@ impl Sink<Message> for End {
     }
 
     fn start_send(self: Pin<&mut Self>, message: Message) -> io::Result<()> {
-        self.outgoing.unbounded_send(message).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.outgoing.unbounded_send(Ok(message)).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -59,6 +62,12 @@ impl Sink<Message> for End {
 }
 
 impl End {
+    /// Closes the socket as a relay does when another holder of the key has attached.
+    pub(crate) fn supersede(&self) -> impl FnOnce() + use<> {
+        let outgoing = self.outgoing.clone();
+        move || outgoing.unbounded_send(Err(SUPERSEDED.into())).unwrap()
+    }
+
     /// Lets in the node at the other end as a relay does that these hosts lead to; its name, if it says who it is.
     pub(crate) async fn admit(&mut self, relay: &Identity, now: u64, is_own: impl Fn(&str) -> bool) -> Option<OwnedServerName> {
         let challenge = Challenge::new(relay.server_name().to_owned(), [7; 32], now);

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod answer;
+pub mod deposit;
 pub mod handshake;
 pub mod key_name;
 pub mod limits;

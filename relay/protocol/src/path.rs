@@ -23,7 +23,7 @@ pub const OUTCOME_HEADER: &str = "inglenook-outcome";
 /// Of a request that waited in the mailbox: the entry's ID.
 pub const MAILBOX_HEADER: &str = "inglenook-mailbox";
 
-/// Of a node's answer to a transaction: its signature, so that the sender believes it whoever has carried it.
+/// Of a node's answer: its signature, so that whoever has asked believes it whoever has carried it.
 pub const ANSWER_HEADER: &str = "inglenook-answer";
 
 /// Of a request: the sender's signed node record in unpadded base64, so that who receives it knows where to answer.

@@ -1,11 +1,12 @@
 //! Nodes that are away: their mail, their deposits, their records, and who waits for them.
 
 use inglenook_protocol::{
+    deposit::{DEPOSITS, Deposit},
     node_record::NodeRecord,
     path::{DEPOSIT, ONLINE, Outcome, RECORD},
     signed,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::*;
 
@@ -252,15 +253,13 @@ async fn a_relay_answers_from_what_an_absent_node_has_left() {
     let user = key.user("b");
     let server_keys = json!({ "server_name": key.name(), "verify_keys": {}, "old_verify_keys": {}, "valid_until_ts": 1 });
     let server_keys = signed::sign(&server_keys, &key.name(), &key).unwrap();
+    let left = |kind: &str, content: Value| Deposit::new(kind, &user, (1, 2), content).sign(&key.name(), &key).unwrap();
     let fallback = json!({ "signed_curve25519:A": { "key": "k", "fallback": true } });
     let deposits = [
         ("keys", serde_json::to_value(&server_keys).unwrap()),
-        ("profiles", json!({ &user: { "displayname": "B" } })),
-        (
-            "devices",
-            json!({ "devices": { &user: { "user_id": user, "stream_id": 1, "devices": [] } }, "keys": { &user: { "device_keys": { "D": { "a": 1 } } } } }),
-        ),
-        ("fallback", json!({ &user: { "D": fallback } })),
+        ("profiles", json!({ &user: left("profiles", json!({ "displayname": "B" })), "@other:x": left("profiles", json!({})) })),
+        ("devices", json!({ &user: left("devices", json!({ "devices": { "user_id": user, "stream_id": 1, "devices": [] } })) })),
+        ("fallback", json!({ &user: left("fallback", json!({ "D": fallback })) })),
     ];
     for (kind, deposit) in &deposits {
         let reply = b.ask_relay("PUT", &format!("{DEPOSIT}{kind}"), &serde_json::to_vec(deposit).unwrap()).await;
@@ -273,26 +272,18 @@ async fn a_relay_answers_from_what_an_absent_node_has_left() {
 
     let a = Key::of(1);
     let encoded = user.replace('@', "%40");
+    // A node is handed what was signed about those it asks for, and nobody else.
+    let of_user = |at: usize| json!({ DEPOSITS: { &user: deposits[at].1[&user] } });
     let asked = [
         ("GET", "/_matrix/key/v2/server".to_owned(), json!(null), deposits[0].1.clone()),
-        ("GET", format!("/_matrix/federation/v1/query/profile?user_id={encoded}"), json!(null), json!({ "displayname": "B" })),
-        (
-            "GET",
-            format!("/_matrix/federation/v1/user/devices/{encoded}"),
-            json!(null),
-            json!({ "user_id": user, "stream_id": 1, "devices": [] }),
-        ),
-        (
-            "POST",
-            "/_matrix/federation/v1/user/keys/query".into(),
-            json!({ "device_keys": { &user: [] } }),
-            json!({ "device_keys": { &user: { "D": { "a": 1 } } } }),
-        ),
+        ("GET", format!("/_matrix/federation/v1/query/profile?user_id={encoded}"), json!(null), of_user(1)),
+        ("GET", format!("/_matrix/federation/v1/user/devices/{encoded}"), json!(null), of_user(2)),
+        ("POST", "/_matrix/federation/v1/user/keys/query".into(), json!({ "device_keys": { &user: [] } }), of_user(2)),
         (
             "POST",
             "/_matrix/federation/v1/user/keys/claim".into(),
             json!({ "one_time_keys": { &user: { "D": "signed_curve25519" } } }),
-            json!({ "one_time_keys": { &user: { "D": fallback } } }),
+            of_user(3),
         ),
     ];
     for (method, uri, body, answer) in asked {

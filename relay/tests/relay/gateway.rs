@@ -158,7 +158,7 @@ async fn absent(host: &Host, seed: u8) -> Key {
     let attached = key.attach(host).await;
     let keys = json!({ "server_name": key.name(), "verify_keys": {}, "valid_until_ts": START });
     let keys = serde_json::to_vec(&signed::sign(&keys, &key.name(), &key).unwrap()).unwrap();
-    let profiles = serde_json::to_vec(&json!({ key.user("u"): { "displayname": "U" } })).unwrap();
+    let profiles = serde_json::to_vec(&json!({ key.user("u"): { "content": { "displayname": "U" } } })).unwrap();
     for (kind, deposit) in [("keys", keys), ("profiles", profiles)] {
         assert_eq!(attached.ask_relay("PUT", &format!("{DEPOSIT}{kind}"), &deposit).await.status, 200, "{kind}");
     }

@@ -8,13 +8,19 @@ use std::{
 
 use futures_channel::mpsc;
 use futures_executor::block_on;
-use futures_util::{Sink, Stream, StreamExt, future::LocalBoxFuture, stream};
+use futures_util::{
+    Sink, Stream, StreamExt,
+    future::{LocalBoxFuture, select},
+    stream,
+};
 use inglenook_protocol::{
+    key_name::label_of,
     message::{Headers, read_request, whole, write_response},
+    path::Outcome,
     socket::ByteSocket,
     tunnel::{self, Side},
 };
-use ruma::server_name;
+use ruma::{OwnedServerName, ServerName};
 
 use super::*;
 use crate::{http::Pieces, relays::socket::Socket};
@@ -95,7 +101,12 @@ fn transport() -> RelayTransport {
 }
 
 fn destination(relays: &[&str]) -> Destination {
-    Destination { name: server_name!("b.example").to_owned(), relays: relays.iter().map(|&relay| relay.to_owned()).collect() }
+    Destination { name: name(""), relays: relays.iter().map(|&relay| relay.to_owned()).collect() }
+}
+
+/// A name that is made of a key, below a domain.
+fn name(domain: &str) -> OwnedServerName {
+    ServerName::parse(format!("{}{domain}", label_of(&[7; 32]))).unwrap()
 }
 
 fn request() -> Request {
@@ -113,24 +124,50 @@ fn the_relays_that_keep_a_request_are_named_with_how_long_they_do() {
     assert_eq!(transport.retentions.borrow().len(), 2, "each was asked once");
 }
 
-/// Sends a request by a tunnel to `https://own.example`, which answers that it is stored, with these headers beside.
-fn kept_by_own(headers: &'static [(&'static str, &'static str)]) -> Vec<String> {
+/// A tunnel to a relay that answers so, and what drives it.
+fn tunnel_to(answer: HttpAnswer) -> (Tunnel, impl Future<Output = ()>) {
     let (up, down) = (mpsc::unbounded(), mpsc::unbounded());
     let never = |_| std::future::pending::<message::Response<message::Whole>>();
-    let stored = move |_| async move {
-        let headers = headers.iter().fold(outcome(Outcome::Stored), |all, (name, value)| all.with(name, *value));
-        message::Response { status: 202, headers, body: whole("{}") }
+    let (status, headers, body) = answer;
+    let answer = move |_| {
+        let headers = headers.clone();
+        async move { message::Response { status, headers, body: whole(body) } }
     };
     let (tunnel, driver) = tunnel::start(ByteSocket::new(End(down.1, up.0)), Side::Node, never);
-    let (_relay, relay_driver) = tunnel::start(ByteSocket::new(End(up.1, down.0)), Side::Relay, stored);
+    let (relay, relay_driver) = tunnel::start(ByteSocket::new(End(up.1, down.0)), Side::Relay, answer);
+    (tunnel, futures_util::future::join(driver, relay_driver).map(|_| drop(relay)))
+}
+
+/// Sends a request by a tunnel to `https://own.example`, which answers that it is stored, with these headers beside.
+fn kept_by_own(headers: &'static [(&'static str, &'static str)]) -> Vec<String> {
+    let headers = headers.iter().fold(outcome(Outcome::Stored), |all, (name, value)| all.with(name, *value));
+    let (tunnel, driver) = tunnel_to((202, headers, "{}"));
     let transport = transport();
-    transport.tunnels.borrow_mut().insert("https://own.example".into(), tunnel);
-    let drivers = futures_util::future::join(driver, relay_driver).map(|_| unreachable!("the tunnel lives"));
+    transport.tunnels.borrow_mut().insert("https://own.example".into(), Way { tunnel, is_gateway: false });
+    let driver = driver.map(|()| unreachable!("the tunnel lives"));
     let to = destination(&["https://gone.example"]);
     let delivering = transport.deliver(&to, request());
-    let (reply, _) = block_on(select(delivering.boxed_local(), drivers.boxed_local())).factor_first();
+    let (reply, _) = block_on(select(delivering.boxed_local(), driver.boxed_local())).factor_first();
     let Ok(Reply::Kept { relays, .. }) = reply else { unreachable!("it is kept") };
     relays
+}
+
+#[test]
+fn only_the_gateway_says_what_a_server_that_is_made_of_no_key_has_answered() {
+    let relay = |body| tunnel_to((200, outcome(Outcome::Answered), body));
+    let ((lying, one), (gateway, other)) = (relay("a lie"), relay("the truth"));
+    let transport = transport();
+    transport.tunnels.borrow_mut().insert("https://a.example".into(), Way { tunnel: lying, is_gateway: false });
+    let to = Destination { name: ServerName::parse("ordinary.example").unwrap(), relays: Vec::new() };
+    let keys = Request::new(Method::Get, "/_matrix/key/v2/server");
+    let drivers = futures_util::future::join(one, other).map(|_| unreachable!("the tunnels live")).boxed_local();
+    let mut drivers = drivers;
+    let mut ask = || block_on(select(transport.deliver(&to, keys.clone()).boxed_local(), &mut drivers)).factor_first().0;
+    let reply = ask();
+    assert!(matches!(reply, Err(TransportError::NoRoute(_))), "{reply:?}");
+    transport.tunnels.borrow_mut().insert("https://b.example".into(), Way { tunnel: gateway, is_gateway: true });
+    let Ok(Reply::Answered(response)) = ask() else { unreachable!("the gateway answers") };
+    assert_eq!(response.body, Body::Bytes(b"the truth".to_vec()));
 }
 
 #[test]
