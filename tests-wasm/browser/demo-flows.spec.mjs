@@ -171,21 +171,39 @@ test("one's server lies open: requests, storage, the graph of a room, the log, a
   await says(tab, at("console-answer"), "@ada:");
 });
 
+/** Makes the worker anew, with a script of the test's own before it. */
+async function precede(tab, site, script) {
+  site.files["inglenook-sw.js"] = script + (await readFile(new URL("inglenook-sw.js", DEMO), "utf8"));
+  await tab.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.unregister());
+  await tab.reload();
+}
+
+test("a relay whose line another holder of the key has is told of in one line", async ({ tab, site }) => {
+  await precede(tab, site, `
+    self.addEventListener("fetch", (event) => {
+      if (!event.request.url.endsWith("/_inglenook/relays")) return;
+      event.stopImmediatePropagation();
+      event.respondWith(Response.json({ relays: [{ url: "https://relay.example", state: "superseded", until: Date.now() + 60_000 }] }));
+    });`);
+  await register(tab, "Ada");
+  await sees(tab, ({ title }) => title === "Welcome");
+  await tab.click(at("your-server"));
+  await tab.click(at("tab-relays"));
+  await says(tab, at("relay-state"), "Another place holds this server's key");
+});
+
 test.describe("a server that refuses", () => {
   test.use({ expected: /status of 403|Not now/ });
 
   test("what was not sent says so, and is sent when it is tried again", async ({ tab, site }) => {
-    const worker = await readFile(new URL("inglenook-sw.js", DEMO), "utf8");
-    site.files["inglenook-sw.js"] = `
+    await precede(tab, site, `
       let refuses = false;
       self.addEventListener("message", ({ data }) => typeof data === "boolean" && (refuses = data));
       self.addEventListener("fetch", (event) => {
         if (!refuses || !event.request.url.includes("/send/")) return;
         event.stopImmediatePropagation();
         event.respondWith(Response.json({ errcode: "M_FORBIDDEN", error: "Not now." }, { status: 403 }));
-      });${worker}`;
-    await tab.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.unregister());
-    await tab.reload();
+      });`);
     await register(tab, "Ada");
     await sees(tab, ({ title }) => title === "Welcome");
     await createRoom(tab, "Hearth");
