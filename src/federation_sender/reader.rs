@@ -57,10 +57,9 @@ async fn take(server: &Server, position: Position, output: Output) -> Result<(),
         sender.room_servers.borrow_mut().change(room, position, &federated.joined);
     }
     sender.indexed_upto.set(position.max(sender.indexed_upto.get()));
-    match follow(server, &output).await {
-        Err(error @ Error::Storage(_)) => return Err(error),
-        // Nothing that is wrong with somebody's devices may keep others from being told.
-        Ok(()) | Err(_) => {}
+    // Nothing else that is wrong with somebody's devices may keep others from being told.
+    if let Err(error @ Error::Storage(_)) = follow(server, &output).await {
+        return Err(error);
     }
     let item = (position, Rc::new(output));
     let mut destinations = sender.destinations.borrow_mut();
