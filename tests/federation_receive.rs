@@ -3,6 +3,7 @@
 
 mod support;
 
+use inglenook::{Config, http::Method};
 use serde_json::{Value, json};
 use support::{
     Network, User, encode,
@@ -186,4 +187,27 @@ fn forward_extremities_stay_few() {
     let merging = told["chunk"].as_array().unwrap().iter().filter(|event| event["type"] == "org.matrix.dummy_event").count();
     assert_eq!(merging, 1);
     assert!(prev_events() <= 8, "what is left is the rest and the event that has merged");
+}
+
+/// What Dendrite's peers leave for a user's server is signed for the relay that keeps it.
+#[test]
+fn what_a_relay_of_its_own_was_given_is_taken_and_what_another_was_given_is_not() {
+    let network = Network::with(vec![(Config { relays: vec!["https://relay.example".into()], ..Config::default() }, 1)]);
+    let (host, peer) = (&network[0], Peer::new(7));
+    let carol = host.register("carol");
+    let put = |target: &str, destination: &str, id: &str| {
+        let messages = json!({ &carol.id: { &carol.device: { "id": id } } });
+        let content = json!({ "sender": peer.user("p"), "type": "m.test", "message_id": id, "messages": messages });
+        let body = json!({ "pdus": [], "edus": [{ "edu_type": "m.direct_to_device", "content": content }] });
+        let target = format!("/_matrix/federation/v1/{target}");
+        host.federation(peer.request_to(destination, Method::Put, &target, Some(&body))).status
+    };
+    let relayed = |user: &str| format!("send_relay/1/{user}");
+    assert_eq!(put(&relayed(&carol.id), "relay.example", "a"), 200);
+    assert_eq!(put(&relayed(&carol.id), "relay.example", "a"), 200, "once more");
+    assert_eq!(put(&relayed(&carol.id), "another.example", "b"), 401);
+    assert_eq!(put(&relayed("@carol:elsewhere.example"), "relay.example", "c"), 400);
+    assert_eq!(put("send/2", "relay.example", "d"), 401, "an ordinary transaction is for its receiver");
+    let told = host.sync(&carol, None)["to_device"]["events"].clone();
+    assert_eq!(told.as_array().unwrap().iter().map(|message| &message["content"]["id"]).collect::<Vec<_>>(), ["a"]);
 }

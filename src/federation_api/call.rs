@@ -25,6 +25,8 @@ pub(crate) enum Access {
     Public,
     /// A server that has signed the request for this one.
     Signed,
+    /// The same, or for a relay of this one that was to keep the request for it.
+    SignedForRelay,
 }
 
 /// The largest JSON body: a transaction of 50 events and 100 EDUs of 64 KiB each, with room to spare for none of them to be so large.
@@ -57,8 +59,8 @@ impl Call {
 
     /// <https://spec.matrix.org/v1.19/server-server-api/#request-authentication>
     pub(super) async fn authenticate(mut self, access: Access) -> Result<Self, Error> {
-        if access == Access::Signed {
-            let origin = self.signer().await?;
+        if access != Access::Public {
+            let origin = self.signer(access == Access::SignedForRelay).await?;
             if let Some(record) = self.request.header(RECORD_HEADER) {
                 let is_stranger = !self.server.federation_sender.knows(&origin);
                 self.server.records.learn_from_header(&origin, record, is_stranger).await?;
@@ -69,12 +71,13 @@ impl Call {
     }
 
     /// The server that has signed the request for this one.
-    async fn signer(&self) -> Result<OwnedServerName, Error> {
+    async fn signer(&self, by_relay: bool) -> Result<OwnedServerName, Error> {
         let unauthorized = |message: String| Error::refused(401, "M_UNAUTHORIZED", message);
         let header = self.request.header("authorization").ok_or_else(|| unauthorized("This needs an X-Matrix signature.".into()))?;
         let authorization = Authorization::parse(header).map_err(|error| unauthorized(format!("{error}.")))?;
         let own_name = self.server.name();
-        if authorization.destination.as_ref().is_some_and(|destination| destination != own_name) {
+        let destination = authorization.destination.as_ref().unwrap_or(own_name);
+        if destination != own_name && !(by_relay && self.server.own_relays.any_is_called(destination)) {
             return Err(unauthorized(format!("This request is for another server than {own_name}.")));
         }
         let key = self.server.keys.key(&authorization.origin, &authorization.key).await;
@@ -84,7 +87,7 @@ impl Call {
             method: self.request.method.as_str(),
             uri: &self.request.target(),
             origin: authorization.origin.as_str(),
-            destination: own_name,
+            destination,
             content: self.content.as_ref(),
         };
         authorization.verify(&parts, &keys).map_err(|error| unauthorized(format!("{error}.")))?;

@@ -19,8 +19,15 @@ use crate::{
     http::{Method, Response},
 };
 
-pub(super) const ROUTES: &[Route] =
-    &[Route { method: Method::Put, path: "/_matrix/federation/v1/send/{txnId}", access: Access::Signed, handler: handler!(send) }];
+pub(super) const ROUTES: &[Route] = &[
+    Route { method: Method::Put, path: "/_matrix/federation/v1/send/{txnId}", access: Access::Signed, handler: handler!(send) },
+    Route {
+        method: Method::Put,
+        path: "/_matrix/federation/v1/send_relay/{txnId}/{userId}",
+        access: Access::SignedForRelay,
+        handler: handler!(send_relay),
+    },
+];
 
 /// <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 const MAX_PDUS: usize = 50;
@@ -31,7 +38,7 @@ const MAX_ID_BYTES: usize = 255;
 
 #[derive(Deserialize)]
 struct Transaction {
-    origin_server_ts: u64,
+    origin_server_ts: Option<u64>,
     pdus: Vec<Box<RawValue>>,
     #[serde(default)]
     edus: Vec<Value>,
@@ -43,6 +50,23 @@ struct Transaction {
 /// What acknowledges itself is not, or two servers would thank each other for ever.
 async fn send(call: Call) -> Result<Response, Error> {
     let transaction: Transaction = call.body()?;
+    if transaction.origin_server_ts.is_none() {
+        return Err(Error::bad_json("origin_server_ts is missing."));
+    }
+    receive(call, transaction).await
+}
+
+/// What a peer of the older kind has left with a relay for the server of a user, as the relay has kept it. It need not say when it was
+/// made; then it is too old for whatever is not worth keeping.
+async fn send_relay(call: Call) -> Result<Response, Error> {
+    if call.user_id(1)?.server_name() != call.server.name() {
+        return Err(Error::invalid_param("That user is not on this server."));
+    }
+    let transaction = call.body()?;
+    receive(call, transaction).await
+}
+
+async fn receive(call: Call, transaction: Transaction) -> Result<Response, Error> {
     let acknowledges = transaction.edus.iter().any(|edu| edu.get("edu_type").and_then(Value::as_str) == Some(RECEIVED));
     let answer = take(&call, transaction).await?;
     if call.request.header(MAILBOX_HEADER).is_some() && !acknowledges {
@@ -67,7 +91,7 @@ async fn take(call: &Call, transaction: Transaction) -> Result<Response, Error> 
     let events = transaction.pdus.iter().filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok()).collect();
     let received = receive_pdus(server, origin, events).await;
     let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
-    let told = receive_edus(server, origin, transaction.origin_server_ts, edus).await?;
+    let told = receive_edus(server, origin, transaction.origin_server_ts.unwrap_or_default(), edus).await?;
     server.receiver.heard_from(server.now(), origin);
     server.pending_joins.heard_from(origin);
     // Where there was no space for events, the transaction comes again, and the rest of it changes nothing then.

@@ -174,7 +174,7 @@ impl Destination {
     }
 
     /// Whether the destination has failed since it last answered.
-    fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.backoff.is_failing()
     }
 

@@ -13,6 +13,7 @@ use inglenook_protocol::{
     socket::ByteSocket,
     tunnel::{self, Side, Tunnel},
 };
+use ruma::OwnedServerName;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -41,6 +42,8 @@ pub(crate) enum Standing {
     Attached {
         /// Since when, in milliseconds since the Unix epoch.
         since: u64,
+        /// The relay's own server name.
+        relay: OwnedServerName,
         /// What the relay takes.
         limits: Box<inglenook_protocol::limits::Limits>,
     },

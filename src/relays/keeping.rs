@@ -95,7 +95,7 @@ impl RelayTransport {
         let Attached { tunnel, welcome, driver, socket } = attached;
         let (since, is_gateway) = (server.now(), server.own_relays.is_gateway(url, welcome.limits.gateway.as_deref()).await);
         self.keep_retention(url, Some(welcome.limits.retention_ms));
-        server.own_relays.note(url, Standing::Attached { since, limits: Box::new(welcome.limits) });
+        server.own_relays.note(url, Standing::Attached { since, relay: welcome.challenge.relay, limits: Box::new(welcome.limits) });
         self.tunnels.borrow_mut().insert(url.to_owned(), Way { tunnel: tunnel.clone(), is_gateway });
         let silent = self.watch(server, &tunnel, &socket.heard);
         let beside = async {

@@ -7,7 +7,7 @@ use inglenook_protocol::{
     node_record::{MAX_RELAYS, NodeRecord, host_of},
     path::RECORD_HEADER,
 };
-use ruma::{CanonicalJsonObject, serde::Base64};
+use ruma::{CanonicalJsonObject, ServerName, serde::Base64};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -124,6 +124,13 @@ impl OwnRelays {
     }
 
     /// Notes how the tunnel to a relay stands.
+    /// Whether one of them goes by this name: its server name, or the host by which this server knows it.
+    pub(crate) fn any_is_called(&self, name: &ServerName) -> bool {
+        self.standings().iter().any(|(url, standing)| {
+            host_of(url).is_some_and(|host| host == *name) || matches!(standing, Standing::Attached { relay, .. } if relay == name)
+        })
+    }
+
     pub(super) fn note(&self, url: &str, standing: Standing) {
         self.standings.borrow_mut().insert(url.to_owned(), standing);
         self.moved.raise();

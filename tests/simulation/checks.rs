@@ -162,7 +162,8 @@ fn page_back(world: &World, node: usize) -> Vec<String> {
     loop {
         let below = format!("messages?dir=b&limit=100{from}");
         let answer = world.in_room(node, Method::Get, &below, json!({})).expect("an answer").ok();
-        timeline.extend(answer.body["chunk"].as_array().into_iter().flatten().filter_map(|event| Some(event["event_id"].as_str()?.to_owned())));
+        timeline
+            .extend(answer.body["chunk"].as_array().into_iter().flatten().filter_map(|event| Some(event["event_id"].as_str()?.to_owned())));
         let Some(end) = answer.body["end"].as_str() else { return timeline };
         let next = format!("&from={}", encode(end));
         // What is missing cannot be had now.
@@ -204,7 +205,8 @@ fn each_whisper_came_once(world: &World) {
 fn whispers_heard(world: &World, node: usize) -> Vec<u64> {
     let (mut heard, mut since) = (Vec::new(), String::new());
     loop {
-        let answer = world.request(node, Method::Get, &format!("/_matrix/client/v3/sync?timeout=0{since}"), json!({})).expect("an answer").ok();
+        let answer =
+            world.request(node, Method::Get, &format!("/_matrix/client/v3/sync?timeout=0{since}"), json!({})).expect("an answer").ok();
         let news: Vec<_> = answer.body["to_device"]["events"].as_array().into_iter().flatten().cloned().collect();
         if news.is_empty() {
             return heard;

@@ -44,11 +44,15 @@ impl Peer {
 
     /// A request that it has signed for a host.
     pub(crate) fn request(&self, host: &Host, method: Method, target: &str, body: Option<&Value>) -> Request {
+        self.request_to(&host.name(), method, target, body)
+    }
+
+    /// A request that it has signed for a server of this name.
+    pub(crate) fn request_to(&self, destination: &str, method: Method, target: &str, body: Option<&Value>) -> Request {
         let mut request = Request::new(method, target);
         let content = body.map(|body| CanonicalJsonValue::try_from(body.clone()).unwrap());
-        let (origin, destination) = (self.name(), host.name());
-        let parts =
-            SignedParts { method: method.as_str(), uri: target, origin: &origin, destination: &destination, content: content.as_ref() };
+        let origin = self.name();
+        let parts = SignedParts { method: method.as_str(), uri: target, origin: &origin, destination, content: content.as_ref() };
         request.headers.insert("authorization".into(), parts.sign(&self.identity).unwrap());
         if let Some(body) = body {
             request.headers.insert("content-type".into(), "application/json".into());

@@ -79,7 +79,7 @@ fn authorization(bytes: &[u8]) -> bool {
     let header = String::from_utf8_lossy(bytes);
     let _ = host_of(&header);
     let (asker, answerer) = (name(2), name(1));
-    assert!(!SignedAnswer { uri: "/", asker: &asker, answerer: &answerer, status: 200, body: b"{}" }.is_signed(&header));
+    assert!(!SignedAnswer { uri: "/", authorization: &header, answerer: &answerer, status: 200, body: b"{}" }.is_signed(&header));
     let parts = SignedParts { method: "PUT", uri: "/", origin: answerer.as_str(), destination: asker.as_str(), content: None };
     let Ok(authorization) = Authorization::parse(&header) else { return false };
     assert!(authorization.verify(&parts, &Default::default()).is_err());
