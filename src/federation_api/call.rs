@@ -75,7 +75,7 @@ impl Call {
         let unauthorized = |message: String| Error::refused(401, "M_UNAUTHORIZED", message);
         let header = self.request.header("authorization").ok_or_else(|| unauthorized("This needs an X-Matrix signature.".into()))?;
         let authorization = Authorization::parse(header).map_err(|error| unauthorized(format!("{error}.")))?;
-        let own_name = self.server.name();
+        let own_name = self.server.identity.server_name();
         let destination = authorization.destination.as_ref().unwrap_or(own_name);
         if destination != own_name && !(by_relay && self.server.own_relays.any_is_called(destination)) {
             return Err(unauthorized(format!("This request is for another server than {own_name}.")));
@@ -87,7 +87,7 @@ impl Call {
             method: self.request.method.as_str(),
             uri: &self.request.target(),
             origin: authorization.origin.as_str(),
-            destination,
+            destination: destination.as_str(),
             content: self.content.as_ref(),
         };
         authorization.verify(&parts, &keys).map_err(|error| unauthorized(format!("{error}.")))?;

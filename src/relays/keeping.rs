@@ -64,6 +64,8 @@ impl RelayTransport {
     async fn keep_attached(&self, server: &Rc<Server>, url: &str) {
         let mut attempts = Attempts::default();
         loop {
+            // What is heard while it is dialled counts as well: the dial may have begun before there was a network.
+            let hurried = self.hurry.raised();
             server.own_relays.note(url, Standing::Connecting);
             let (reason, is_taken) = match attach(&*self.sockets, server, url).await {
                 Ok(attached) => self.live(server, url, attached, &mut attempts).await,
@@ -78,9 +80,10 @@ impl RelayTransport {
             }
             let millis = pause(attempts.failed, chance(server));
             attempts.failed += 1;
-            let hurried = self.hurry.raised();
             server.own_relays.note(url, Standing::Waiting { until: server.now() + millis, reason });
-            select(server.ports.clock.sleep(millis), hurried.boxed_local()).await;
+            if let Either::Right(_) = select(server.ports.clock.sleep(millis), hurried.boxed_local()).await {
+                attempts.failed = 0;
+            }
         }
     }
 
