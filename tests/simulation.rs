@@ -23,8 +23,8 @@ use std::{
 
 use self::world::World;
 
-/// So many seeds run where nobody says otherwise: what takes a minute or two on two cores.
-const SEEDS: u64 = 400;
+/// So many seeds run where nobody says otherwise: what takes some minutes on two cores.
+const SEEDS: u64 = 2_000;
 
 /// So many things are done in each.
 const ACTIONS: usize = 40;
