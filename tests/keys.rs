@@ -531,9 +531,9 @@ fn a_device_that_came_after_the_last_shared_room_had_ended_is_found() {
         };
         upload_device(&network[1], &bob, 2);
         network.run();
-        assert_eq!(devices(&query(&network[0], &alice, &bob), &bob), [bob.device.clone()]);
+        assert_eq!(devices(&query(&network[0], &alice, &bob), &bob), std::slice::from_ref(&bob.device));
         network.carried();
-        assert_eq!(devices(&query(&network[0], &alice, &bob), &bob), [bob.device.clone()]);
+        assert_eq!(devices(&query(&network[0], &alice, &bob), &bob), std::slice::from_ref(&bob.device));
         assert_eq!(asked(&network, "/user/"), 0, "what is followed is not asked for again");
         let user = [&alice, &bob][who_leaves];
         network[who_leaves].leave(user, &room);
@@ -564,7 +564,7 @@ fn keys_of_users_who_share_no_room_are_asked_for_together() {
     let body = json!({ "device_keys": { &bob.id: [], &carol.id: [carol.device], nobody: [] } });
     let told = keys(&network[0], &alice, "query", body).ok().body;
     for user in [&bob, &carol] {
-        assert_eq!(devices(&told, user), [user.device.clone()]);
+        assert_eq!(devices(&told, user), std::slice::from_ref(&user.device));
         assert!(told["master_keys"][&user.id].is_object() && told["self_signing_keys"][&user.id].is_object());
     }
     let carried: Vec<_> = network.carried().into_iter().filter(|carried| carried.target.contains("/user/")).collect();

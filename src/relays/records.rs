@@ -121,9 +121,8 @@ impl NodeRecords {
         for object in objects {
             let name = object.get("name").and_then(|name| ServerName::parse(name.as_str()?).ok());
             let Some(name) = name.filter(|name| public_key_of(name).is_some()) else { continue };
-            match self.learn(&name, object, !is_friend(&name)).await {
-                Err(error @ Error::Storage(_)) => return Err(error),
-                _ => {}
+            if let Err(error @ Error::Storage(_)) = self.learn(&name, object, !is_friend(&name)).await {
+                return Err(error);
             }
         }
         Ok(())
