@@ -38,10 +38,11 @@ const WITH_OTHER_FIELDS: [&str; 12] = [
 ];
 
 /// Routes of older versions of the specification, for servers that speak no newer one, and one as it is in use.
-const UNSPECIFIED: [(Method, &str); 3] = [
+const UNSPECIFIED: [(Method, &str); 4] = [
     (Method::Put, "/_matrix/federation/v1/send_join/{roomId}/{eventId}"),
     (Method::Put, "/_matrix/federation/v1/send_leave/{roomId}/{eventId}"),
     (Method::Post, "/_matrix/federation/v1/3pid/onbind"),
+    (Method::Put, "/_matrix/federation/v1/send_relay/{txnId}/{userId}"),
 ];
 
 /// Where this server's own routes are: those that a relay has as well, and those that it hands on.
