@@ -5,7 +5,7 @@
 #[path = "fuzz/mutation.rs"]
 mod mutation;
 
-use std::{alloc::System, fs, path::Path};
+use std::{fs, path::Path};
 
 use ed25519_dalek::SigningKey;
 use futures_executor::block_on;
@@ -18,16 +18,16 @@ use inglenook_protocol::{
     x_matrix::{Authorization, SignedParts},
 };
 use mutation::{mutated, mutations};
+use peak_alloc::PeakAlloc;
 use proptest::{
     prelude::any,
     sample::Index,
     test_runner::{Config, TestRunner},
 };
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static MEMORY: PeakAlloc = PeakAlloc;
 
 /// How often an input of each sort is changed.
 const CASES: u32 = 2_000;
@@ -103,11 +103,12 @@ fn corpus(folder: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// Reads, and says how much memory that took in all.
+/// Reads, and says how much memory that took at most.
 fn weighed(read: Reader, input: &[u8]) -> (bool, usize) {
-    let region = Region::new(ALLOCATOR);
+    let before = MEMORY.current_usage();
+    MEMORY.reset_peak_usage();
     let is_sound = read(input);
-    (is_sound, region.change().bytes_allocated)
+    (is_sound, MEMORY.peak_usage().saturating_sub(before))
 }
 
 /// One test, since what is allocated is counted for the whole process.
