@@ -48,22 +48,13 @@ pub(crate) fn any_softly_failed(world: &World) -> bool {
     verdicts.iter().flatten().any(|(event, verdict)| verdict == "s" && is_disputed(event))
 }
 
-/// Whether somebody who came back to the room lacks what another said, or that another left, while nobody had told them of that: it was
-/// not sent to the one and is not behind the join, until somebody builds upon both.
+/// Whether somebody who came back to the room lacks what another said or did while nobody had told them of that: it was not sent to the
+/// one and is not behind the join, until somebody builds upon both.
 pub(crate) fn any_said_beside_a_join(world: &World) -> bool {
     let joined = members(world);
-    let counts_in =
-        |node: &usize| world.in_room(*node, Method::Get, "joined_members", json!({})).expect("an answer").ok().body["joined"].clone();
+    let told = |node: &usize| (state(world, *node), page_back(world, *node).into_iter().collect::<BTreeSet<_>>());
     let back = joined.iter().any(|node| world.returned.contains(node));
-    if back && joined.iter().map(counts_in).collect::<Vec<_>>().windows(2).any(|pair| pair[0] != pair[1]) {
-        return true;
-    }
-    let lacks = |node: &usize| {
-        drop(page_back(world, *node));
-        let known = verdicts(world, *node);
-        world.acknowledged.iter().any(|(sender, event)| joined.contains(sender) && !known.contains_key(event))
-    };
-    joined.iter().any(|node| world.returned.contains(node) && lacks(node))
+    back && joined.iter().map(told).collect::<Vec<_>>().windows(2).any(|pair| pair[0] != pair[1])
 }
 
 /// The nodes whose user is in the room, by what their own server says.
@@ -76,20 +67,30 @@ fn members(world: &World) -> Vec<usize> {
 }
 
 /// The members who came back through a server that had not yet heard of their ban, of another end to their membership, or of their own
-/// leave, and whom all others have out again by now. From then on nobody tells their servers anything.
+/// leave, and whom all others have out again by now. From then on nobody tells their servers anything. What ended the membership they have
+/// not heard of, or only before they came back.
 fn shut_out_unawares(world: &World, joined: &[usize]) -> BTreeSet<usize> {
     let is_ended = |node: usize, other: usize| {
         let user = &world.users[node].id;
         let below = format!("state/m.room.member/{}?format=event", encode(user));
         let member = world.in_room(other, Method::Get, &below, json!({})).expect("an answer").ok();
         let is_end = matches!(member.body["content"]["membership"].as_str(), Some("ban" | "leave"));
-        is_end && (member.body["sender"] == *user || !verdicts(world, node).contains_key(&member.text("event_id")))
+        is_end && (member.body["sender"] == *user || !was_told_since_it_came_back(world, node, &member.text("event_id")))
     };
     let is_unaware = |node: &usize| {
         let mut others = joined.iter().filter(|other| *other != node).peekable();
         world.returned.contains(node) && others.peek().is_some() && others.all(|other| is_ended(*node, *other))
     };
     joined.iter().copied().filter(is_unaware).collect()
+}
+
+/// Whether a node has an event that came after the one by which its user is in the room.
+fn was_told_since_it_came_back(world: &World, node: usize, event: &str) -> bool {
+    let below = format!("state/m.room.member/{}?format=event", encode(&world.users[node].id));
+    let joined = world.in_room(node, Method::Get, &below, json!({})).expect("an answer").ok().text("event_id");
+    let stored = stored(world, node);
+    let place = |event: &str| stored.iter().position(|(id, _)| id == event);
+    place(event).is_some_and(|place_of_event| place(&joined).is_none_or(|place_of_join| place_of_join < place_of_event))
 }
 
 /// Each member's server agrees who is in the room. Whom the others count in though they themselves do not was put out by an event that
@@ -149,6 +150,11 @@ fn same_verdicts(world: &World, joined: &[usize]) {
 }
 
 fn verdicts(world: &World, node: usize) -> BTreeMap<String, String> {
+    stored(world, node).into_iter().collect()
+}
+
+/// A server's events and what it thinks of them, in the order in which they came.
+fn stored(world: &World, node: usize) -> Vec<(String, String)> {
     let database = world.database(node);
     let scan = Scan::prefix(Key::new(Table::Events));
     let rows = futures_executor::block_on(database.scan(&scan)).expect("memory does not fail");
