@@ -9,7 +9,8 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", "debug/inglenook-relay");
+/** Tests use the quick build, benchmarks the one that is shipped. */
+const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", process.env.RELAY_PROFILE ?? "debug", "inglenook-relay");
 
 export class Relay {
   #program;

@@ -7,6 +7,9 @@ use anyhow::Result;
 
 use crate::{package, process, setup, workspace};
 
+/// How the relay is built that is measured.
+const RELAY_PROFILE: &str = "relay";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Native,
@@ -41,16 +44,27 @@ fn browser(arguments: &[OsString]) -> Result<()> {
     in_browsers("tests-wasm/bench/run.mjs", arguments)
 }
 
-/// Two nodes and the relay between them.
+/// Two nodes and the relay between them, built as it is shipped.
 fn federation(arguments: &[OsString]) -> Result<()> {
-    process::run(Command::new("cargo").current_dir(workspace::root()?).args(["build", "--package", "inglenook-relay"]))?;
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace::root()?).args(["build", "--package", "inglenook-relay", "--profile", RELAY_PROFILE]);
+    process::run(&mut command)?;
     in_browsers("tests-wasm/bench/federation.mjs", arguments)
 }
 
 /// The relay alone, built as it is shipped.
 fn relay(arguments: &[OsString]) -> Result<()> {
     let mut command = Command::new("cargo");
-    command.current_dir(workspace::root()?).args(["bench", "--package", "inglenook-relay", "--profile", "relay", "--bench", "relay", "--"]);
+    command.current_dir(workspace::root()?).args([
+        "bench",
+        "--package",
+        "inglenook-relay",
+        "--profile",
+        RELAY_PROFILE,
+        "--bench",
+        "relay",
+        "--",
+    ]);
     process::run(command.args(arguments))
 }
 
@@ -70,5 +84,5 @@ fn in_browsers(script: &str, arguments: &[OsString]) -> Result<()> {
     package::build_demo()?;
     let mut command = tools.command("node");
     command.current_dir(workspace::root()?).arg(script).args(arguments);
-    process::run(command.env("CHROMIUM", &browsers.chromium))
+    process::run(command.env("CHROMIUM", &browsers.chromium).env("RELAY_PROFILE", RELAY_PROFILE))
 }
