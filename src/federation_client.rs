@@ -113,7 +113,8 @@ impl FederationClient {
 
     /// The same by these relays of the destination.
     pub(crate) async fn send_by(&self, to: &ServerName, relays: Vec<String>, mut request: Request) -> Result<Reply, TransportError> {
-        if public_key_of(to).is_some() {
+        // A name that is a key and nothing else leads nowhere by itself: whoever is asked could not ask back.
+        if public_key_of(to).is_some() || !self.identity.server_name().as_str().contains('.') {
             request.headers.extend(self.relays.own.header());
         }
         let to = Destination { name: to.to_owned(), relays };

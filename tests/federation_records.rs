@@ -160,3 +160,16 @@ fn what_cannot_be_found_is_looked_for_ever_more_rarely() {
     let asked = scene.network.carried().iter().filter(|carried| carried.target.contains("/record/")).count();
     assert!((1..=2 * (24 * 4 + 12) * 2).contains(&asked), "{asked}");
 }
+
+/// A server that is found by its name has met nobody yet, and cannot ask around where a node is whose name leads nowhere.
+#[test]
+fn an_invitation_tells_a_server_of_an_ordinary_name_where_it_comes_from() {
+    let ordinary = Config { server_name: Some("bob.example".into()), ..Config::default() };
+    let network = Network::with(vec![(Config { relays: vec![url(0)], ..Config::default() }, 1), (ordinary, 2)]);
+    let _relay = network.add_relay(&url(0));
+    let (alice, bob) = (network[0].register("alice"), network[1].register("bob"));
+    let room = network[0].create_room(&alice, json!({ "preset": "private_chat" }));
+    network[0].post(&alice, &room_path(&room, "invite"), json!({ "user_id": bob.id })).ok();
+    network.run();
+    network[1].post(&bob, &room_path(&room, "join"), json!({})).ok();
+}
