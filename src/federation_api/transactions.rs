@@ -2,6 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#transactions>
 
+use futures_util::future::join;
 use inglenook_protocol::path::MAILBOX_HEADER;
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::RawValue};
@@ -84,12 +85,13 @@ async fn take(call: &Call, transaction: Transaction) -> Result<Response, Error> 
         return Err(Error::invalid_param(format!("A transaction ID has at most {MAX_ID_BYTES} bytes.")));
     }
     let _in_turn = server.receiver.origins.lock(origin).await;
-    if let Some(answer) = server.receiver.transactions.answer(origin, id).await? {
-        return Ok(Response::ok(&answer));
-    }
     // What is no event has no ID under which the answer could speak of it.
     let events = transaction.pdus.iter().filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok()).collect();
-    let received = receive_pdus(server, origin, events).await;
+    // Whether the transaction is known is read together with whether its events are: those that come again change nothing.
+    let (answered, received) = join(server.receiver.transactions.answer(origin, id), receive_pdus(server, origin, events)).await;
+    if let Some(answer) = answered? {
+        return Ok(Response::ok(&answer));
+    }
     let edus: Vec<Edu> = transaction.edus.into_iter().filter_map(|edu| serde_json::from_value(edu).ok()).collect();
     let told = receive_edus(server, origin, transaction.origin_server_ts.unwrap_or_default(), edus).await?;
     server.receiver.heard_from(server.now(), origin);
