@@ -8,7 +8,7 @@ pub(crate) mod passwords;
 pub(crate) mod tokens;
 pub(crate) mod usernames;
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedUserId, UserId};
@@ -18,6 +18,7 @@ use self::tokens::{KnownSession, TokenHash};
 use crate::{
     error::Error,
     locks::Locks,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     storage::{Key, Scan, Table},
@@ -27,7 +28,7 @@ use crate::{
 pub(crate) struct Accounts {
     store: Rc<dyn Store>,
     /// Tokens that were looked up, so that a request need not ask the store who sends it.
-    sessions: RefCell<BTreeMap<TokenHash, KnownSession>>,
+    sessions: RefCell<OrderedMap<TokenHash, KnownSession>>,
     locks: Locks<OwnedUserId>,
 }
 

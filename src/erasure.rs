@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate>
 
-use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
+use std::{borrow::Cow, cell::RefCell};
 
 use ruma::{
     CanonicalJsonObject, OwnedUserId, UserId, canonical_json::redact_content_in_place, events::TimelineEventType,
@@ -12,6 +12,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     room_server::{
@@ -28,12 +29,12 @@ const MAX_MEMBERSHIPS: usize = 100;
 
 /// The users who asked to be erased, and where in the log they did. They are few, and asked for with each event that is told.
 #[derive(Default)]
-pub(crate) struct Erasures(RefCell<BTreeMap<OwnedUserId, Position>>);
+pub(crate) struct Erasures(RefCell<OrderedMap<OwnedUserId, Position>>);
 
 impl Erasures {
     /// Reads who was erased.
     pub(crate) async fn load(store: &dyn Store) -> Result<Self, Error> {
-        let mut erased = BTreeMap::new();
+        let mut erased = OrderedMap::new();
         for row in store.scan(&Scan::prefix(prefix())).await? {
             let mut key = KeyReader::new(&row.key);
             key.text();

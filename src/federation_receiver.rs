@@ -25,7 +25,6 @@ mod tests;
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
     rc::{Rc, Weak},
 };
 
@@ -47,14 +46,14 @@ use self::{
     transactions::ReceivedTransactions,
     waiting::Waiting,
 };
-use crate::{error::Error, locks::Locks, ports::Store, room_server::Room, server::Server, server_acl};
+use crate::{error::Error, locks::Locks, ordered::OrderedSet, ports::Store, room_server::Room, server::Server, server_acl};
 
 /// The federation receiver's memory.
 pub(crate) struct Receiver {
     waiting: Waiting,
     schedule: RefCell<Schedule>,
     /// Gaps of rooms into which the server is being brought.
-    awaiting_entry: RefCell<BTreeSet<GapId>>,
+    awaiting_entry: RefCell<OrderedSet<GapId>>,
     /// Wakes the task that closes gaps.
     waker: RefCell<Option<oneshot::Sender<()>>>,
     pub(crate) transactions: ReceivedTransactions,
@@ -84,7 +83,7 @@ impl Receiver {
     }
 
     /// Events got their place, for which others may have waited.
-    pub(crate) fn placed(&self, now: u64, room: &RoomId, events: &BTreeSet<OwnedEventId>) {
+    pub(crate) fn placed(&self, now: u64, room: &RoomId, events: &OrderedSet<OwnedEventId>) {
         self.heard(now, &self.waiting.gaps_behind(room, events));
     }
 

@@ -27,7 +27,6 @@ mod tests;
 
 use std::{
     cell::{Cell, RefCell},
-    collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
@@ -48,6 +47,7 @@ use self::{
 use crate::{
     error::Error,
     log::Log,
+    ordered::{OrderedMap, OrderedSet},
     parse,
     ports::{Store, StoreError},
     room_server::Position,
@@ -71,7 +71,7 @@ const MAX_STRANGERS: usize = 100;
 
 /// What the sender knows.
 pub(crate) struct FederationSender {
-    destinations: RefCell<BTreeMap<OwnedServerName, Destination>>,
+    destinations: RefCell<OrderedMap<OwnedServerName, Destination>>,
     room_servers: RefCell<RoomServers>,
     /// How far the log was read for all.
     read_upto: Cell<Position>,
@@ -81,7 +81,7 @@ pub(crate) struct FederationSender {
     stored_place: Cell<Place>,
     typing: RefCell<TypingTold>,
     /// Servers that have sent something and are no destinations yet.
-    strangers: RefCell<BTreeSet<OwnedServerName>>,
+    strangers: RefCell<OrderedSet<OwnedServerName>>,
     /// Whether this server may have missed something, and is to greet those with which it shares rooms.
     is_returning: Cell<bool>,
     notes: Cell<u64>,
@@ -108,7 +108,7 @@ impl FederationSender {
         let end = log.end();
         let row = store.get_many(&[place_key()]).await?.pop().flatten();
         let place: Place = row.and_then(|row| parse::json(&row).ok()).unwrap_or_default();
-        let mut destinations = BTreeMap::new();
+        let mut destinations = OrderedMap::new();
         for row in store.scan(&Scan::prefix(Key::new(Table::Destinations))).await? {
             let name = KeyReader::new(&row.key).text().and_then(|name| ServerName::parse(name).ok());
             let name = name.ok_or_else(|| Error::bug("a stored destination has no name"))?;

@@ -1,11 +1,11 @@
 //! Requests and responses as the server sees them: no sockets, only what a handler needs.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, io, rc::Rc};
+use std::{cell::RefCell, fmt, io, rc::Rc};
 
 use futures_util::stream::LocalBoxStream;
 use serde::Serialize;
 
-use crate::signal::Signal;
+use crate::{ordered::OrderedMap, signal::Signal};
 
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +105,7 @@ impl PartialEq for Coming {
 impl Eq for Coming {}
 
 /// Header names are lower case.
-pub type Headers = BTreeMap<String, String>;
+pub type Headers = OrderedMap<String, String>;
 
 /// Tells that whoever has sent a request is gone and waits for no answer. Clones tell of the same.
 #[derive(Clone, Debug, Default)]

@@ -4,14 +4,13 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedRoomId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     ports::Store,
     rows,
     server::Server,
@@ -57,12 +56,12 @@ impl KeyData {
 }
 
 /// Keys by room and session.
-pub(crate) type Rooms = BTreeMap<OwnedRoomId, Sessions>;
+pub(crate) type Rooms = OrderedMap<OwnedRoomId, Sessions>;
 
 /// The keys of a room.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Sessions {
-    pub(crate) sessions: BTreeMap<String, KeyData>,
+    pub(crate) sessions: OrderedMap<String, KeyData>,
 }
 
 /// Which keys of a backup are meant: all, those of a room, or that of a session.

@@ -28,6 +28,7 @@ mod locks;
 pub mod log;
 mod media;
 mod notary;
+pub mod ordered;
 mod parse;
 mod pending_joins;
 mod policy_servers;

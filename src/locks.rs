@@ -1,14 +1,16 @@
 //! One lock for each of many things, so that two requests do not overwrite each other's change of the same rows.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use futures_util::lock::{Mutex, OwnedMutexGuard};
+
+use crate::ordered::OrderedMap;
 
 /// Past so many locks, those that nobody holds or waits for are dropped.
 const KEPT: usize = 100;
 
 /// The locks that are in use, by what they lock.
-pub(crate) struct Locks<K>(RefCell<BTreeMap<K, Arc<Mutex<()>>>>);
+pub(crate) struct Locks<K>(RefCell<OrderedMap<K, Arc<Mutex<()>>>>);
 
 impl<K> Default for Locks<K> {
     fn default() -> Self {

@@ -9,7 +9,7 @@ mod reservations;
 mod thumbnails;
 mod uploads;
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::cell::RefCell;
 
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -24,6 +24,7 @@ pub(crate) use self::{
 use crate::{
     error::Error,
     locks::Locks,
+    ordered::OrderedSet,
     parse,
     server::Server,
     storage::{Key, Table},
@@ -41,7 +42,7 @@ pub(crate) const UNKNOWN_TYPE: &str = "application/octet-stream";
 #[derive(Default)]
 pub(crate) struct MediaInMemory {
     /// Media whose bytes are coming in.
-    incoming: RefCell<BTreeSet<String>>,
+    incoming: RefCell<OrderedSet<String>>,
     /// Held while a thumbnail is made, by its blob.
     thumbnails: Locks<String>,
     /// Held while a file of another server is fetched.

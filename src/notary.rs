@@ -2,12 +2,12 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server>
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use futures_util::future::{Either, select};
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName};
 
-use crate::{error::Error, identity::key_ring::valid_until, locks::Locks, parse, server::Server};
+use crate::{error::Error, identity::key_ring::valid_until, locks::Locks, ordered::OrderedMap, parse, server::Server};
 
 /// So many servers' keys are kept. They are kept in memory: anybody may ask for anybody's, and those that this server needs itself are
 /// in its key ring.
@@ -22,7 +22,7 @@ const PATIENCE_MILLIS: u64 = 10_000;
 /// What is kept of servers' keys.
 #[derive(Default)]
 pub(crate) struct Notary {
-    published: RefCell<BTreeMap<OwnedServerName, Published>>,
+    published: RefCell<OrderedMap<OwnedServerName, Published>>,
     asking: Locks<OwnedServerName>,
 }
 

@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     rc::{Rc, Weak},
 };
 
@@ -17,6 +16,7 @@ use crate::{
     federation::{Located, is_away},
     federation_sender::Backoff,
     gather::Gather,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     server::Server,
@@ -52,7 +52,7 @@ type Id = (OwnedUserId, OwnedRoomId);
 
 /// The joins that wait, and when each is tried.
 pub(crate) struct PendingJoins {
-    waiting: RefCell<BTreeMap<Id, Waiting>>,
+    waiting: RefCell<OrderedMap<Id, Waiting>>,
     woken: Signal,
 }
 

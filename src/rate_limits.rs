@@ -2,9 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#rate-limiting>
 
-use std::collections::BTreeMap;
-
-use crate::{config::RateLimits, error::Error};
+use crate::{config::RateLimits, error::Error, ordered::OrderedMap};
 
 /// What requests are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +20,7 @@ const BUCKETS: usize = 1_000;
 
 /// The buckets of everybody who made a request lately.
 #[derive(Default)]
-pub(crate) struct Buckets(BTreeMap<(Class, String), Bucket>);
+pub(crate) struct Buckets(OrderedMap<(Class, String), Bucket>);
 
 /// What is left of somebody's allowance as of some time; [`REQUEST`] is one request.
 #[derive(Clone, Copy)]

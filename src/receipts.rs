@@ -7,7 +7,7 @@
 
 mod kept;
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,6 +18,7 @@ use self::kept::{KeptReceipt, RoomReceipts};
 use crate::{
     error::Error,
     log::{Output, Positions},
+    ordered::OrderedMap,
     parse,
     room_server::{Position, Room, RoomNumber, stored::StoredEvent},
     server::Server,
@@ -75,7 +76,7 @@ struct Change {
 
 /// Up to where in the log a user has read a room: in each thread, and, under `None`, whatever the thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ReadPositions(BTreeMap<Option<String>, Position>);
+pub(crate) struct ReadPositions(OrderedMap<Option<String>, Position>);
 
 impl ReadPositions {
     fn of<'a>(receipts: impl Iterator<Item = &'a KeptReceipt>) -> Self {

@@ -158,7 +158,7 @@ fn decode(segment: &str) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use crate::ordered::OrderedSet;
 
     use super::*;
 
@@ -223,7 +223,7 @@ mod tests {
             let parts = path.split('/').enumerate();
             parts.map(|(place, part)| if is_placeholder(part) && place != VERSION_PLACE { "{}" } else { part }).collect::<Vec<_>>()
         };
-        let shapes: BTreeSet<_> = routes.iter().map(|(method, path)| (*method, shape(path))).collect();
+        let shapes: OrderedSet<_> = routes.iter().map(|(method, path)| (*method, shape(path))).collect();
         assert_eq!(shapes.len(), routes.len());
     }
 }

@@ -1,14 +1,14 @@
 //! Parts of an answer that are JSON already: an event goes into its section as it was stored, without becoming a value first.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::ordered::OrderedMap;
 
 /// An object on its way into an answer, put together from sections of whatever type.
 #[derive(Default, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Sections(BTreeMap<String, Box<RawValue>>);
+pub(crate) struct Sections(OrderedMap<String, Box<RawValue>>);
 
 impl Sections {
     /// Puts a section in, in place of one of the same name.

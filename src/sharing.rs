@@ -1,12 +1,11 @@
 //! Who shares a room with whom: users see each other's presence and devices while they do.
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedUserId, UserId};
 
 use crate::{
     error::Error,
     gather::Gather,
+    ordered::OrderedSet,
     profiles::rooms_of,
     room_server::{
         RoomNumber,
@@ -20,10 +19,14 @@ use crate::{
 const MAX_LOOKED_UP: usize = 1_000;
 
 /// Those of the users who are joined to one of the rooms.
-pub(crate) async fn in_rooms(server: &Server, rooms: &[RoomNumber], users: BTreeSet<OwnedUserId>) -> Result<BTreeSet<OwnedUserId>, Error> {
+pub(crate) async fn in_rooms(
+    server: &Server,
+    rooms: &[RoomNumber],
+    users: OrderedSet<OwnedUserId>,
+) -> Result<OrderedSet<OwnedUserId>, Error> {
     let keys: Vec<_> = users.iter().flat_map(|user| rooms.iter().map(|room| member_key(*room, "join", user))).collect();
     if keys.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(OrderedSet::new());
     }
     let found = server.ports.store.get_many(&keys).await?;
     let is_there = found.chunks(rooms.len()).map(|rows| rows.iter().any(Option::is_some));
@@ -31,7 +34,7 @@ pub(crate) async fn in_rooms(server: &Server, rooms: &[RoomNumber], users: BTree
 }
 
 /// The users who are joined to a room now.
-pub(crate) async fn members(server: &Server, room: RoomNumber) -> Result<BTreeSet<OwnedUserId>, Error> {
+pub(crate) async fn members(server: &Server, room: RoomNumber) -> Result<OrderedSet<OwnedUserId>, Error> {
     let rows = server.ports.store.scan(&Scan::prefix(members_prefix(room, "join"))).await?;
     let user = |key: &[u8]| {
         let mut key = KeyReader::new(key);
@@ -53,22 +56,22 @@ pub(crate) async fn share_room(server: &Server, local: &UserId, other: &UserId) 
         return Ok(true);
     }
     let rooms = joined_rooms(server, local).await?;
-    Ok(!in_rooms(server, &rooms, BTreeSet::from([other.to_owned()])).await?.is_empty())
+    Ok(!in_rooms(server, &rooms, OrderedSet::from([other.to_owned()])).await?.is_empty())
 }
 
 /// Whether a user shares a room with any local one.
 pub(crate) async fn is_seen(server: &Server, user: &UserId) -> Result<bool, Error> {
-    Ok(!seen(server, BTreeSet::from([user.to_owned()])).await?.is_empty())
+    Ok(!seen(server, OrderedSet::from([user.to_owned()])).await?.is_empty())
 }
 
 /// Those of the users who share a room with a local one.
-pub(crate) async fn seen(server: &Server, users: BTreeSet<OwnedUserId>) -> Result<BTreeSet<OwnedUserId>, Error> {
-    let mut rooms = BTreeSet::new();
+pub(crate) async fn seen(server: &Server, users: OrderedSet<OwnedUserId>) -> Result<OrderedSet<OwnedUserId>, Error> {
+    let mut rooms = OrderedSet::new();
     for local in server.accounts.active_users().await? {
         rooms.extend(joined_rooms(server, &local).await?);
     }
     let rooms: Vec<_> = rooms.into_iter().collect();
-    let (mut unknown, mut seen) = (users, BTreeSet::new());
+    let (mut unknown, mut seen) = (users, OrderedSet::new());
     // Many users are looked for in one room after the other: most of them are in the first.
     for rooms in rooms.chunks((MAX_LOOKED_UP / unknown.len().max(1)).max(1)) {
         let found = in_rooms(server, rooms, unknown.clone()).await?;

@@ -8,8 +8,6 @@
 mod inbox;
 mod receive;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use futures_util::lock::OwnedMutexGuard;
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
 use serde::Serialize;
@@ -24,6 +22,7 @@ use crate::{
     gather::Gather,
     keys::remote::by_server,
     log::{Output, Positions},
+    ordered::{OrderedMap, OrderedSet},
     ports::Store,
     room_server::Position,
     rows,
@@ -37,7 +36,7 @@ use crate::{
 const STRANGERS_INBOX: usize = 100;
 
 /// Contents by user and device, or by user and [`ALL_DEVICES`].
-pub(crate) type Messages = BTreeMap<OwnedUserId, BTreeMap<String, Map<String, Value>>>;
+pub(crate) type Messages = OrderedMap<OwnedUserId, OrderedMap<String, Map<String, Value>>>;
 
 /// Stands for all devices of a user.
 const ALL_DEVICES: &str = "*";
@@ -125,8 +124,8 @@ impl Recipients {
     ///
     /// Who shares a room costs a look-up for each user; a full inbox is many messages, which are read for strangers alone.
     async fn leave_out_full(&mut self, server: &Server, sender: &UserId) -> Result<bool, Error> {
-        let users: BTreeSet<_> = self.devices.iter().map(|(user, ..)| user.clone()).gather();
-        let mut known = BTreeSet::new();
+        let users: OrderedSet<_> = self.devices.iter().map(|(user, ..)| user.clone()).gather();
+        let mut known = OrderedSet::new();
         for user in users {
             if share_room(server, &user, sender).await? {
                 known.insert(user);

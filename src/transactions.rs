@@ -7,7 +7,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -20,6 +19,7 @@ use crate::{
     accounts::Session,
     error::Error,
     locks::Locks,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
@@ -34,7 +34,7 @@ const DEVICES: usize = 50;
 /// The answers of all devices.
 pub(crate) struct Transactions {
     store: Rc<dyn Store>,
-    devices: RefCell<BTreeMap<DeviceKey, Answers>>,
+    devices: RefCell<OrderedMap<DeviceKey, Answers>>,
     under_way: Locks<TransactionKey>,
     next_serial: Cell<u64>,
 }
@@ -53,9 +53,9 @@ struct TransactionKey {
 /// The answers of one device.
 #[derive(Default)]
 struct Answers {
-    by_request: BTreeMap<(String, String), Answer>,
+    by_request: OrderedMap<(String, String), Answer>,
     /// The same in the order in which they were given.
-    by_age: BTreeMap<u64, (String, String)>,
+    by_age: OrderedMap<u64, (String, String)>,
 }
 
 /// An answer as it is stored.

@@ -1,22 +1,20 @@
 //! Who is typing where: known in memory only, since it is worth nothing a minute later.
 
-use std::collections::BTreeMap;
-
 use ruma::OwnedUserId;
 
-use crate::room_server::RoomNumber;
+use crate::{ordered::OrderedMap, room_server::RoomNumber};
 
 /// Who is typing. Each change has a serial number, so that a reader knows what it has not seen.
 #[derive(Default)]
 pub(crate) struct Typing {
-    rooms: BTreeMap<RoomNumber, TypingRoom>,
+    rooms: OrderedMap<RoomNumber, TypingRoom>,
     serial: u64,
 }
 
 #[derive(Default)]
 struct TypingRoom {
     /// Until when, in milliseconds since the Unix epoch.
-    users: BTreeMap<OwnedUserId, u64>,
+    users: OrderedMap<OwnedUserId, u64>,
     serial: u64,
 }
 

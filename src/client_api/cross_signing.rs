@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#cross-signing>
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +14,7 @@ use crate::{
         cross_signing::{self, CrossSigningKeys},
         signatures::{self, NewSignatures},
     },
+    ordered::OrderedMap,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -57,7 +56,7 @@ async fn upload(call: Call) -> Result<Response, Error> {
 async fn sign(call: Call) -> Result<Response, Error> {
     let new: NewSignatures = call.body()?;
     let failures = signatures::upload(&call.server, call.user()?, new).await?;
-    let failures: BTreeMap<_, BTreeMap<_, _>> =
+    let failures: OrderedMap<_, OrderedMap<_, _>> =
         failures.iter().map(|(user, keys)| (user, keys.iter().map(|(key, error)| (key, error.body())).gather())).gather();
     Ok(Response::ok(&json!({ "failures": failures })))
 }

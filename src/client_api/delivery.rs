@@ -1,7 +1,5 @@
 //! What has become of a user's events on their way to other servers: an endpoint of this server's own.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::{Either, select};
 use ruma::{EventId, OwnedEventId, OwnedServerName};
 use serde::Serialize;
@@ -12,6 +10,7 @@ use crate::{
     error::Error,
     federation_sender::delivery::{DestinationState, of_event},
     http::{Method, Response},
+    ordered::OrderedMap,
     sight::Sight,
 };
 
@@ -27,7 +26,7 @@ const MAX_WAIT_MILLIS: u64 = 60_000;
 #[derive(Serialize)]
 struct EventDelivery {
     /// Empty for what this server does not send to others.
-    destinations: BTreeMap<OwnedServerName, DestinationState>,
+    destinations: OrderedMap<OwnedServerName, DestinationState>,
 }
 
 /// The delivery of the events named by `event_id`, which may stand several times.
@@ -43,7 +42,7 @@ async fn delivery(call: Call) -> Result<Response, Error> {
     let events = wanted_events(&call)?;
     wait_for_change(&call).await?;
     let serial = server.federation_sender.deliveries.count();
-    let mut deliveries = BTreeMap::new();
+    let mut deliveries = OrderedMap::new();
     for id in events {
         if let Some(event) = server.rooms.event_by_id(&room, &id).await? {
             let destinations = of_event(server, &event).await?;

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room>
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedUserId, events::StateEventType};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use crate::{
     gather::Gather,
     history::{self, Direction, Page, Range, locate},
     http::{Method, Response},
+    ordered::OrderedSet,
     relations,
     room_server::{
         EventNumber, Room, View,
@@ -147,7 +148,7 @@ async fn context(call: Call) -> Result<Response, Error> {
     Ok(Response::ok(&body))
 }
 
-fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> BTreeSet<OwnedUserId> {
+fn senders<'a>(events: impl Iterator<Item = &'a Arc<StoredEvent>>) -> OrderedSet<OwnedUserId> {
     events.map(|event| event.pdu.sender.clone()).gather()
 }
 
@@ -256,7 +257,7 @@ impl Call {
     }
 
     /// The membership events of these users in a state.
-    async fn members_of(&self, room: &Room, state: Snapshot, users: BTreeSet<OwnedUserId>) -> Result<Vec<ClientEvent>, Error> {
+    async fn members_of(&self, room: &Room, state: Snapshot, users: OrderedSet<OwnedUserId>) -> Result<Vec<ClientEvent>, Error> {
         let viewer = self.viewer()?;
         let question = |view: &View<'_>| {
             let numbers = collect(users.iter(), |user| state.event(view, &StateEventType::RoomMember, user.as_str()))?;
@@ -272,7 +273,7 @@ impl Call {
         room: &Room,
         state: Snapshot,
         filter: &EventFilter,
-        needed: BTreeSet<OwnedUserId>,
+        needed: OrderedSet<OwnedUserId>,
     ) -> Result<Vec<ClientEvent>, Error> {
         if !filter.allows_room(room.id.as_str()) {
             return Ok(Vec::new());

@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups>
 
-use std::collections::BTreeMap;
-
 use ruma::OwnedRoomId;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
@@ -13,6 +11,7 @@ use crate::{
     error::Error,
     http::{Method, Response},
     key_backup::{self, Backup, Chosen, KeyData, Rooms, Sessions},
+    ordered::OrderedMap,
 };
 
 pub(super) const ROUTES: &[Route] = &[
@@ -116,7 +115,7 @@ async fn add_of_room(call: Call) -> Result<Response, Error> {
 /// <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeysroomidsessionid>
 async fn add_of_session(call: Call) -> Result<Response, Error> {
     let data: KeyData = new_keys(&call)?;
-    let sessions = BTreeMap::from([(call.param(1).to_owned(), data)]);
+    let sessions = OrderedMap::from([(call.param(1).to_owned(), data)]);
     add_keys(&call, Rooms::from([(call.room_id(0)?, Sessions { sessions })])).await
 }
 

@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#relationships-api>
 
-use std::collections::BTreeMap;
-
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
 
@@ -13,6 +11,7 @@ use crate::{
     error::Error,
     history::{Direction, Page, Range},
     http::{Method, Response},
+    ordered::OrderedMap,
     room_server::{
         Room, View,
         relation::{Child, Group, all_children, child_key, parent_mark, read_child},
@@ -168,7 +167,7 @@ impl Children<'_> {
         if range.direction == Direction::Forward {
             level.extend(self.read(near(Direction::Forward), MAX_SCANNED / 2).await?);
         }
-        let mut found = BTreeMap::new();
+        let mut found = OrderedMap::new();
         for depth in 1..=MAX_RECURSION {
             level.retain(|child| self.wanted.allows(child) && !found.contains_key(&child.place));
             level.truncate(MAX_SCANNED - found.len());

@@ -1,7 +1,5 @@
 //! This server's relays and what it knows of where others can be found: endpoints of this server's own.
 
-use std::collections::BTreeMap;
-
 use ruma::{CanonicalJsonObject, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -56,7 +54,7 @@ async fn own_record(call: Call) -> Result<Response, Error> {
 /// Learns another server's record, from an invitation.
 async fn learn(call: Call) -> Result<Response, Error> {
     let server = ServerName::parse(call.param(0)).map_err(|_| Error::invalid_param("That is no server name."))?;
-    let record: BTreeMap<_, _> = call.body::<CanonicalJsonObject>()?;
+    let record: CanonicalJsonObject = call.body()?;
     let is_news = call.server.records.learn(&server, &record, false).await?;
     if is_news {
         call.server.federation_sender.heard_from(call.server.now(), &server, false);

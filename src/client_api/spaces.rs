@@ -5,7 +5,7 @@
 mod children;
 mod elsewhere;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{OwnedRoomId, OwnedServerName, UserId};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     federation::Located,
     http::{Method, Response},
+    ordered::OrderedSet,
     room_server::{Need, Room, View},
     server::Server,
 };
@@ -93,7 +94,7 @@ impl Walk {
     async fn rooms(&self, server: &Server, root: OwnedRoomId, user: &UserId, limit: usize) -> Result<Vec<Map<String, Value>>, Error> {
         let mut found = Vec::new();
         let mut elsewhere = Elsewhere::default();
-        let mut seen = BTreeSet::new();
+        let mut seen = OrderedSet::new();
         seen.insert(root.clone());
         let via = servers_of(server, &Located { room_id: root.clone(), servers: Vec::new() }, user).await?;
         let mut stack = vec![Next { room: root, via, depth: 0 }];

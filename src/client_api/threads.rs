@@ -2,10 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-room>
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use futures_util::future;
 use ruma::{EventId, OwnedEventId};
@@ -17,6 +14,7 @@ use crate::{
     gather::Gather,
     history::{Direction, Range, place},
     http::{Method, Response},
+    ordered::{OrderedMap, OrderedSet},
     room_server::{
         Room,
         redact::redacted,
@@ -121,9 +119,9 @@ impl Threads<'_> {
     }
 
     /// The threads whose last event is among the rows, by the places of those events.
-    async fn latest(&self, rows: &[Row]) -> Result<BTreeMap<TopologicalToken, OwnedEventId>, Error> {
-        let places: BTreeSet<_> = rows.iter().filter_map(place).gather();
-        let roots: BTreeSet<_> = rows.iter().filter_map(|row| EventId::parse(std::str::from_utf8(&row.value).ok()?).ok()).gather();
+    async fn latest(&self, rows: &[Row]) -> Result<OrderedMap<TopologicalToken, OwnedEventId>, Error> {
+        let places: OrderedSet<_> = rows.iter().filter_map(place).gather();
+        let roots: OrderedSet<_> = rows.iter().filter_map(|row| EventId::parse(std::str::from_utf8(&row.value).ok()?).ok()).gather();
         let scan = |root: &OwnedEventId| {
             let whole = Range::from(Direction::Backward, self.sight.end());
             whole.scan(|depth, event| child_key(self.room.number, root, Group::Thread, depth, event)).limited(LAST)

@@ -4,7 +4,7 @@
 
 mod power_levels;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{OwnedRoomAliasId, OwnedUserId, UserId, events::StateEventType};
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::{
     event::{NewEvent, RoomVersion},
     gather::Gather,
     http::{Method, Response},
+    ordered::OrderedSet,
     room_server::{Draft, Need, PowerLevels, Room, Undecided, commit::members_prefix},
     server::Server,
     storage::{KeyReader, Row, Scan},
@@ -90,7 +91,7 @@ async fn create_content(
     let kept = ["type", "m.federate"].into_iter().filter_map(|field| Some((field.to_owned(), before.get(field)?.clone())));
     let mut content: Map<String, Value> = kept.gather();
     content.insert("predecessor".into(), json!({ "room_id": old.id, "event_id": head.prev_events().first() }));
-    let creators: BTreeSet<_> = creators.iter().filter(|creator| **creator != user).gather();
+    let creators: OrderedSet<_> = creators.iter().filter(|creator| **creator != user).gather();
     if version.rules.authorization.additional_room_creators && !creators.is_empty() {
         content.insert("additional_creators".into(), json!(creators));
     }

@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#user-directory>
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedUserId, RoomId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -14,6 +12,7 @@ use crate::{
     error::Error,
     gather::Gather,
     http::{Method, Response},
+    ordered::OrderedMap,
     profiles::{self, Profile},
     room_server::{EventNumber, Need, Room, View, commit::members_prefix, snapshot::Snapshot},
     server::Server,
@@ -68,11 +67,11 @@ async fn search(call: Call) -> Result<Response, Error> {
 
 /// Everybody else that this server knows and may tell of: local users, and members of rooms that the caller shares or that
 /// anybody may look into.
-async fn candidates(call: &Call) -> Result<BTreeMap<OwnedUserId, Profile>, Error> {
+async fn candidates(call: &Call) -> Result<OrderedMap<OwnedUserId, Profile>, Error> {
     let (server, caller) = (&call.server, call.user()?);
-    let mut found = BTreeMap::new();
+    let mut found = OrderedMap::new();
     let shared = profiles::rooms_of(server, caller).await?.into_iter().filter(|(_, membership)| membership == "join");
-    let mut rooms: BTreeMap<_, _> = shared.map(|(room, _)| (room.number, room)).gather();
+    let mut rooms: OrderedMap<_, _> = shared.map(|(room, _)| (room.number, room)).gather();
     for row in server.ports.store.scan(&Scan::prefix(Key::new(Table::Rooms))).await? {
         let id = KeyReader::new(&row.key).text().and_then(|id| RoomId::parse(id).ok());
         let Some(room) = server.rooms.room(&id.ok_or_else(|| Error::bug("a key of a room does not fit"))?).await? else { continue };

@@ -2,11 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{OwnedEventId, ServerName};
 use serde::Deserialize;
@@ -23,6 +19,7 @@ use crate::{
     federation_receiver::{check_told, in_order, told_state},
     gather::Gather,
     history::place,
+    ordered::{OrderedMap, OrderedSet},
     room_server::{
         Draft, Input, InputKind, Room, Undecided, Verdict,
         commit::gap_key,
@@ -99,7 +96,7 @@ async fn fill(server: &Server, room: &Rc<Room>, event: &Arc<StoredEvent>, peer: 
 }
 
 /// The events before this one that have no place here.
-async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Result<BTreeSet<OwnedEventId>, Error> {
+async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Result<OrderedSet<OwnedEventId>, Error> {
     let previous = &event.pdu.prev_events;
     let found = server.rooms.ask(room, |view| view.events_by_id(previous.iter())).await?;
     let is_here = if event.decided.found { has_state } else { has_place };
@@ -109,7 +106,7 @@ async fn missing(server: &Server, room: &Rc<Room>, event: &StoredEvent) -> Resul
 
 /// Asks for the events and what is before them. Returns those that were asked for and what leads to them, each behind those
 /// that it builds on.
-async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, peer: &ServerName) -> Result<Vec<CheckedPdu>, Error> {
+async fn ask(server: &Server, room: &Room, missing: &OrderedSet<OwnedEventId>, peer: &ServerName) -> Result<Vec<CheckedPdu>, Error> {
     let limit = MAX_EVENTS.to_string();
     let query = missing.iter().map(|id| ("v", id.as_str())).chain([("limit", limit.as_str())]);
     let target = with_query(&path("v1/backfill", &[room.id.as_str()]), query);
@@ -117,9 +114,9 @@ async fn ask(server: &Server, room: &Room, missing: &BTreeSet<OwnedEventId>, pee
     let raw = answer.pdus.iter().take(MAX_EVENTS).filter_map(|json| RawPdu::parse(json.get().as_bytes()).ok());
     let checked = check_told(server, (&room.id, &room.version), raw.collect(), Some(peer)).await.into_iter().flatten();
     let of_room = checked.filter(|event| event.pdu().room_id == room.id);
-    let mut offered: BTreeMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).gather();
+    let mut offered: OrderedMap<_, _> = of_room.map(|event| (event.pdu().event_id.clone(), event)).gather();
     let mut wanted: Vec<_> = missing.iter().cloned().collect();
-    let mut taken = BTreeMap::new();
+    let mut taken = OrderedMap::new();
     while let Some(id) = wanted.pop() {
         if let Some(event) = offered.remove(&id) {
             wanted.extend(event.pdu().prev_events.iter().cloned());

@@ -1,6 +1,6 @@
 //! Asking the others in a room for one event: that of an ID, or that of a time.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{EventId, OwnedEventId, ServerName};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::{
     event::CheckedPdu,
     federation_receiver::{check, fetch_single},
     history::Direction,
+    ordered::OrderedSet,
     room_server::{InputKind, Room},
     server::Server,
 };
@@ -33,7 +34,7 @@ pub(crate) async fn find_event(server: &Server, room: &Rc<Room>, id: &EventId) -
 }
 
 async fn fetch(server: &Server, room: &Rc<Room>, id: &EventId, peer: &ServerName) -> Result<(), Error> {
-    let told = fetch_single(server, room, peer, &BTreeSet::from([id.to_owned()])).await;
+    let told = fetch_single(server, room, peer, &OrderedSet::from([id.to_owned()])).await;
     let checked = check(server, (&room.id, &room.version), told).await.into_iter().flatten();
     let of_room: Vec<CheckedPdu> = checked.filter(|event| event.pdu().room_id == room.id).collect();
     match place_all(server, room, of_room, InputKind::Found, peer).await? {

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#spaces>
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, ServerName};
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use super::{
     malformed, read,
     target::{path, with_query},
 };
-use crate::{error::Error, server::Server};
+use crate::{error::Error, ordered::OrderedMap, server::Server};
 
 /// For so long an answer is used again: a client pages through a space within minutes, and the walk begins anew with each page.
 ///
@@ -47,7 +47,7 @@ pub(crate) struct ToldSpace {
 
 /// What was told lately, by whom it was told.
 #[derive(Default)]
-pub(crate) struct ToldSpaces(RefCell<BTreeMap<Asked, (u64, Rc<ToldSpace>)>>);
+pub(crate) struct ToldSpaces(RefCell<OrderedMap<Asked, (u64, Rc<ToldSpace>)>>);
 
 /// Who was asked for which room, and whether for the suggested children only.
 type Asked = (OwnedServerName, OwnedRoomId, bool);

@@ -1,9 +1,6 @@
 //! A room as another server tells it: its events checked and stored in chunks, so that memory is bounded however large it is.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, EventId, OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use serde_json::value::RawValue;
@@ -15,6 +12,7 @@ use crate::{
     federation_receiver::{check, check_by, wanted_keys},
     gather::Gather,
     identity::key_ring::{FoundKeys, WantedKey},
+    ordered::{OrderedMap, OrderedSet},
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict, import::ToldEvent},
     server::Server,
 };
@@ -27,8 +25,8 @@ const CHUNK_BYTES: usize = 512 * 1024;
 pub(super) struct ToldRoom<'a> {
     id: OwnedRoomId,
     version: RoomVersion,
-    events: BTreeMap<OwnedEventId, Told<'a>>,
-    state: BTreeSet<OwnedEventId>,
+    events: OrderedMap<OwnedEventId, Told<'a>>,
+    state: OrderedSet<OwnedEventId>,
     create: Option<OwnedEventId>,
 }
 
@@ -41,7 +39,7 @@ struct Told<'a> {
 
 impl<'a> ToldRoom<'a> {
     pub(super) fn new(id: &RoomId, version: RoomVersion) -> Self {
-        Self { id: id.to_owned(), version, events: BTreeMap::new(), state: BTreeSet::new(), create: None }
+        Self { id: id.to_owned(), version, events: OrderedMap::new(), state: OrderedSet::new(), create: None }
     }
 
     /// Adds events that authorise others. What cannot be read is left out, as are events of other rooms.
@@ -135,10 +133,10 @@ impl<'a> ToldRoom<'a> {
     /// The events, each behind those that authorise it. Events that authorise each other in a circle are in no order, and are
     /// left out.
     fn in_order(&self) -> Vec<OwnedEventId> {
-        let mut waiting: BTreeMap<&EventId, usize> = BTreeMap::new();
-        let mut leads_to: BTreeMap<&EventId, Vec<&EventId>> = BTreeMap::new();
+        let mut waiting: OrderedMap<&EventId, usize> = OrderedMap::new();
+        let mut leads_to: OrderedMap<&EventId, Vec<&EventId>> = OrderedMap::new();
         for (id, told) in &self.events {
-            let known: BTreeSet<_> = told.auth_events.iter().filter(|auth_event| self.events.contains_key(*auth_event)).gather();
+            let known: OrderedSet<_> = told.auth_events.iter().filter(|auth_event| self.events.contains_key(*auth_event)).gather();
             waiting.insert(id, known.len());
             known.into_iter().for_each(|auth_event| leads_to.entry(auth_event).or_default().push(id));
         }
@@ -172,7 +170,7 @@ pub(super) async fn signed_by_others(
 }
 
 /// Receives the event in a room that this server is in: it is one event among others, and settles nothing but itself.
-fn receive(draft: &mut Draft<'_>, event: &CheckedPdu, state: &BTreeSet<OwnedEventId>) -> Result<Result<(), String>, Undecided> {
+fn receive(draft: &mut Draft<'_>, event: &CheckedPdu, state: &OrderedSet<OwnedEventId>) -> Result<Result<(), String>, Undecided> {
     let mut input = Input { event: event.clone(), kind: InputKind::New, state_before: None };
     let mut verdict = draft.receive(&input)?;
     if let Verdict::Missing { auth_events, .. } = &verdict

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-event-authorisation-information>
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
 
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::Error,
     http::{Method, Response},
+    ordered::OrderedSet,
     room_server::{Room, stored::StoredEvent},
     server::Server,
 };
@@ -40,7 +41,7 @@ async fn event_auth(call: Call) -> Result<Response, Error> {
 #[derive(Default)]
 pub(super) struct AuthChain {
     /// All that was reached, and what is left out of the chain.
-    reached: BTreeSet<OwnedEventId>,
+    reached: OrderedSet<OwnedEventId>,
     /// What was reached and not read yet.
     waiting: Vec<OwnedEventId>,
 }

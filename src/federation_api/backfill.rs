@@ -2,11 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events>
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
@@ -20,6 +16,7 @@ use crate::{
     error::Error,
     gather::Gather,
     http::{Method, Response},
+    ordered::{OrderedMap, OrderedSet},
     room_server::{
         EventNumber, Room,
         stored::{Status, StoredEvent},
@@ -65,8 +62,8 @@ async fn backfill(call: Call) -> Result<Response, Error> {
 /// The events and what came before them, the deepest first.
 async fn preceding(server: &Server, room: &Rc<Room>, from: Vec<OwnedEventId>, limit: usize) -> Result<Vec<Arc<StoredEvent>>, Error> {
     let mut found = Vec::new();
-    let mut reached: BTreeSet<OwnedEventId> = from.iter().cloned().gather();
-    let mut waiting: BTreeMap<(u64, EventNumber), Arc<StoredEvent>> = BTreeMap::new();
+    let mut reached: OrderedSet<OwnedEventId> = from.iter().cloned().gather();
+    let mut waiting: OrderedMap<(u64, EventNumber), Arc<StoredEvent>> = OrderedMap::new();
     let mut ids = from;
     while found.len() < limit {
         waiting.extend(placed(server, room, &ids).await?.into_iter().map(|event| ((event.pdu.depth, event.number), event)));
@@ -118,7 +115,7 @@ impl Missing {
     /// The events between the earliest and the latest, breadth first from the latest; told with the oldest first.
     async fn find(&self, server: &Server, room: &Rc<Room>) -> Result<Vec<Arc<StoredEvent>>, Error> {
         let limit = self.limit.min(MAX_EVENTS);
-        let mut reached: BTreeSet<_> = self.earliest_events.iter().chain(&self.latest_events).cloned().gather();
+        let mut reached: OrderedSet<_> = self.earliest_events.iter().chain(&self.latest_events).cloned().gather();
         let mut waiting: VecDeque<_> = placed(server, room, &self.latest_events).await?.into();
         let mut found = Vec::new();
         while let Some(event) = waiting.pop_front() {

@@ -1,6 +1,6 @@
 //! A call of another server: its request, authentic and for this server, with what handlers ask of it.
 
-use std::{collections::BTreeMap, ops::Deref, rc::Rc};
+use std::{ops::Deref, rc::Rc};
 
 use inglenook_protocol::{
     path::RECORD_HEADER,
@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     error::Error,
+    event::PublicKeys,
     http::{Body, Request},
     parse,
     room_server::Room,
@@ -82,7 +83,7 @@ impl Call {
         }
         let key = self.server.keys.key(&authorization.origin, &authorization.key).await;
         let key = key.ok_or_else(|| unauthorized(format!("There is no key {} of {}.", authorization.key, authorization.origin)))?;
-        let keys = BTreeMap::from([(authorization.origin.to_string(), BTreeMap::from([(authorization.key.clone(), key)]))]);
+        let keys = PublicKeys::from([(authorization.origin.to_string(), [(authorization.key.clone(), key)].into())]);
         let parts = SignedParts {
             method: self.request.method.as_str(),
             uri: &self.request.target(),

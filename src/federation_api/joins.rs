@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#joining-rooms>
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{CanonicalJsonObject, OwnedServerName, OwnedUserId, UserId, events::StateEventType};
 
@@ -18,6 +18,7 @@ use crate::{
     error::Error,
     federation::NODE_RECORDS,
     http::{Method, Response},
+    ordered::OrderedSet,
     room_server::{Room, snapshot::Entry, stored::StoredEvent},
     server::Server,
 };
@@ -148,20 +149,20 @@ async fn told(server: &Server, room: &Rc<Room>, joined: &StoredEvent) -> Result<
 
 /// The same without most members.
 async fn without_members(server: &Server, room: &Rc<Room>, joined: &StoredEvent, mut state: Vec<Entry>) -> Result<Vec<Entry>, Error> {
-    let mut members: BTreeSet<OwnedUserId> = heroes(server, room, &state, &joined.pdu.sender).await?;
+    let mut members: OrderedSet<OwnedUserId> = heroes(server, room, &state, &joined.pdu.sender).await?;
     members.insert(joined.pdu.sender.clone());
     state.retain(|entry| entry.kind != StateEventType::RoomMember || members.iter().any(|member| *member == entry.state_key));
     Ok(state)
 }
 
 /// The members by whom a room is shown that has no name.
-async fn heroes(server: &Server, room: &Rc<Room>, entries: &[Entry], joining: &UserId) -> Result<BTreeSet<OwnedUserId>, Error> {
+async fn heroes(server: &Server, room: &Rc<Room>, entries: &[Entry], joining: &UserId) -> Result<OrderedSet<OwnedUserId>, Error> {
     let is_named = [StateEventType::RoomName, StateEventType::RoomCanonicalAlias];
     if entries.iter().any(|entry| is_named.contains(&entry.kind)) {
-        return Ok(BTreeSet::new());
+        return Ok(OrderedSet::new());
     }
     let members = entries.iter().filter(|entry| entry.kind == StateEventType::RoomMember && *joining != *entry.state_key);
-    let mut heroes = BTreeSet::new();
+    let mut heroes = OrderedSet::new();
     for chunk in members.map(|entry| entry.event).collect::<Vec<_>>().chunks(CHUNK) {
         for event in server.rooms.events(room, chunk).await? {
             if matches!(event.pdu.content_str("membership").as_deref(), Some("join" | "invite")) {

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys>
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64, signatures};
@@ -15,6 +15,7 @@ use crate::{
     gather::Gather,
     http::{Method, Response},
     notary::published,
+    ordered::OrderedMap,
     server::Server,
 };
 
@@ -68,7 +69,7 @@ async fn keys_of(call: Call) -> Result<Response, Error> {
 
 #[derive(Deserialize)]
 struct KeyQuery {
-    server_keys: BTreeMap<OwnedServerName, BTreeMap<String, Criteria>>,
+    server_keys: OrderedMap<OwnedServerName, OrderedMap<String, Criteria>>,
 }
 
 #[derive(Deserialize)]
@@ -83,13 +84,13 @@ async fn keys_of_several(call: Call) -> Result<Response, Error> {
         return Err(Error::invalid_param(format!("No more than {MAX_SERVERS} servers may be asked about at once.")));
     }
     let now = call.server.now();
-    let wanted_until = |criteria: BTreeMap<String, Criteria>| criteria.into_values().filter_map(|one| one.minimum_valid_until_ts).max();
+    let wanted_until = |criteria: OrderedMap<String, Criteria>| criteria.into_values().filter_map(|one| one.minimum_valid_until_ts).max();
     let wanted = server_keys.into_iter().map(|(name, criteria)| (name, wanted_until(criteria).unwrap_or(now)));
     answer(&call.server, wanted.gather()).await
 }
 
 /// What can be had of these servers' keys that are to be valid until then, signed by this server.
-async fn answer(server: &Rc<Server>, wanted: BTreeMap<OwnedServerName, u64>) -> Result<Response, Error> {
+async fn answer(server: &Rc<Server>, wanted: OrderedMap<OwnedServerName, u64>) -> Result<Response, Error> {
     let found = stream::iter(wanted).map(async |(name, wanted_until)| {
         if name == *server.identity.server_name() {
             return signed_keys(server, server.now() + VALIDITY_MILLIS).map(Some);

@@ -1,13 +1,11 @@
 //! What is asked of other servers to place an event: the events before it, those that authorise it, and the state at it.
 
-use std::collections::BTreeSet;
-
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ruma::{EventId, OwnedEventId, RoomId, ServerName};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{json, value::RawValue};
 
-use crate::{error::Error, event::RawPdu, federation_client::PeerError, gather::Gather, parse, server::Server};
+use crate::{error::Error, event::RawPdu, federation_client::PeerError, gather::Gather, ordered::OrderedSet, parse, server::Server};
 
 /// So many missing events are asked for at once. Servers answer with fewer as they like.
 pub(super) const MAX_MISSING: usize = 100;
@@ -118,5 +116,5 @@ fn encode(segment: &str) -> String {
 
 /// IDs, each once.
 pub(super) fn unique(ids: impl IntoIterator<Item = OwnedEventId>) -> Vec<OwnedEventId> {
-    ids.into_iter().gather::<BTreeSet<_>>().into_iter().collect()
+    ids.into_iter().gather::<OrderedSet<_>>().into_iter().collect()
 }

@@ -1,6 +1,6 @@
 //! Handing checked events to the room server, many in one commit.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use ruma::OwnedEventId;
 
@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     event::CheckedPdu,
     gather::Gather,
+    ordered::OrderedMap,
     policy_servers::recommended,
     room_server::{Draft, Input, InputKind, Room, Undecided, Verdict},
     server::Server,
@@ -42,10 +43,10 @@ pub(super) enum Outcome {
 }
 
 /// Hands over events as new ones, each behind those that it names. What is named in a circle has no outcome.
-pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arrival>) -> Result<BTreeMap<OwnedEventId, Outcome>, Error> {
-    let mut outcomes = BTreeMap::new();
+pub(super) async fn deliver(server: &Server, room: &Rc<Room>, arrivals: Vec<Arrival>) -> Result<OrderedMap<OwnedEventId, Outcome>, Error> {
+    let mut outcomes = OrderedMap::new();
     let order = in_order(arrivals.iter().map(|arrival| &arrival.event));
-    let mut arrivals: BTreeMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).gather();
+    let mut arrivals: OrderedMap<_, _> = arrivals.into_iter().map(|arrival| (arrival.event.pdu().event_id.clone(), arrival)).gather();
     let ordered: Vec<_> = order.iter().filter_map(|id| arrivals.remove(id)).collect();
     for chunk in ordered.chunks(CHUNK) {
         let judged = by_policy(server, room, chunk).await?;

@@ -1,6 +1,6 @@
 //! Closing a gap: fetching what is before events that wait, in bounded rounds, and where the gap is too wide, the state at it.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use futures_util::FutureExt;
 use ruma::{EventId, OwnedEventId, ServerName};
@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, RawPdu},
     gather::Gather,
+    ordered::OrderedSet,
     policy_servers::recommended,
     room_server::{Room, Verdict, stored::Status},
     server::Server,
@@ -47,7 +48,7 @@ pub(super) struct Filled {
 /// One attempt to place what a server has sent of a room.
 pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result<Filled, Error> {
     let mut filling =
-        Filling { server, room, id, helpers: Helpers::of(server, room, &id.1).await?, gap: Gap::default(), placed: BTreeSet::new() };
+        Filling { server, room, id, helpers: Helpers::of(server, room, &id.1).await?, gap: Gap::default(), placed: OrderedSet::new() };
     filling.load().await?;
     filling.find_missing().await?;
     filling.place().await?;
@@ -63,7 +64,7 @@ pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result
 pub(crate) async fn fill_before(server: &Server, room: &Rc<Room>, origin: &ServerName, event: &CheckedPdu) -> Result<(), Error> {
     let id = (room.id.clone(), origin.to_owned());
     let helpers = Helpers::of(server, room, origin).await?;
-    let mut filling = Filling { server, room, id: &id, helpers, gap: Gap::default(), placed: BTreeSet::new() };
+    let mut filling = Filling { server, room, id: &id, helpers, gap: Gap::default(), placed: OrderedSet::new() };
     let arrival = Arrival { event: event.clone(), row: None };
     filling.gap.insert(arrival.clone());
     let missing = filling.gap.missing(server, room).await?;
@@ -85,7 +86,7 @@ struct Filling<'a> {
     helpers: Helpers,
     gap: Gap,
     /// Events that wait no longer.
-    placed: BTreeSet<OwnedEventId>,
+    placed: OrderedSet<OwnedEventId>,
 }
 
 impl Filling<'_> {
@@ -108,7 +109,7 @@ impl Filling<'_> {
     }
 
     /// Fetches these events, one by one.
-    async fn fetch_named(&mut self, mut wanted: BTreeSet<OwnedEventId>) -> Result<(), Error> {
+    async fn fetch_named(&mut self, mut wanted: OrderedSet<OwnedEventId>) -> Result<(), Error> {
         for peer in self.helpers.present() {
             if wanted.is_empty() {
                 break;
@@ -124,7 +125,7 @@ impl Filling<'_> {
     }
 
     /// Those of the events that a server gives in time.
-    async fn fetch_single(&self, peer: &ServerName, wanted: &BTreeSet<OwnedEventId>) -> Vec<RawPdu> {
+    async fn fetch_single(&self, peer: &ServerName, wanted: &OrderedSet<OwnedEventId>) -> Vec<RawPdu> {
         let asking = fetch_single(self.server, self.room, peer, wanted).map(Ok);
         self.helpers.ask(peer, asking).await.unwrap_or_default()
     }
@@ -142,7 +143,7 @@ impl Filling<'_> {
     }
 
     /// Asks one server after the other until one knows some of the missing events, and returns how many there were.
-    async fn ask_for(&mut self, missing: &BTreeSet<OwnedEventId>, min_depth: u64) -> Result<usize, Error> {
+    async fn ask_for(&mut self, missing: &OrderedSet<OwnedEventId>, min_depth: u64) -> Result<usize, Error> {
         let earliest: Vec<_> = self.room.head().extremities.iter().map(|extremity| extremity.id.clone()).collect();
         let mut latest = self.gap.builders_on(missing);
         latest.truncate(MAX_MISSING);
@@ -182,7 +183,7 @@ impl Filling<'_> {
 
     /// Fetches and stores the events that authorise these, as far as they are not here and can be had.
     async fn find_auth_events(&self, events: &[Arrival]) -> Result<(), Error> {
-        let among: BTreeSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).gather();
+        let among: OrderedSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).gather();
         let named = events.iter().flat_map(|arrival| &arrival.event.pdu().auth_events).filter(|id| !among.contains(id));
         let wanted = absent(self.server, self.room, &ask::unique(named.cloned())).await?;
         if wanted.is_empty() || self.fetch_auth_events(wanted.clone()).await? {
@@ -201,7 +202,7 @@ impl Filling<'_> {
     }
 
     /// Fetches events and those that authorise them, one by one. Returns whether that led to what is known.
-    async fn fetch_auth_events(&self, mut wanted: BTreeSet<OwnedEventId>) -> Result<bool, Error> {
+    async fn fetch_auth_events(&self, mut wanted: OrderedSet<OwnedEventId>) -> Result<bool, Error> {
         let mut found = Vec::new();
         let mut seen = wanted.clone();
         for _ in 0..MAX_AUTH_ROUNDS {
@@ -216,7 +217,7 @@ impl Filling<'_> {
                 }
             }
             let named: Vec<_> = fetched.iter().flat_map(|raw| raw.auth_events()).filter(|id| !seen.contains(id)).collect();
-            let got: BTreeSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).gather();
+            let got: OrderedSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).gather();
             if got.len() < wanted.len() {
                 return Ok(false);
             }
@@ -230,7 +231,7 @@ impl Filling<'_> {
 
     /// Where events before others cannot be had, goes on from the state there as others tell it.
     async fn bridge(&mut self) -> Result<(), Error> {
-        let mut skipped = BTreeSet::new();
+        let mut skipped = OrderedSet::new();
         for _ in 0..MAX_EDGES {
             let missing = self.gap.missing(self.server, self.room).await?;
             let Some(edge) = self.gap.edge(&missing, &skipped) else { break };

@@ -1,9 +1,6 @@
 //! A gap: events that wait, and what was found of the events before them; what of it can be placed, and what is missing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use ruma::{EventId, OwnedEventId};
 
@@ -12,6 +9,7 @@ use crate::{
     error::Error,
     event::CheckedPdu,
     gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
     room_server::{Room, cover::has_place},
     server::Server,
 };
@@ -27,7 +25,7 @@ const CHUNK: usize = 200;
 /// Events that are to be placed.
 #[derive(Default)]
 pub(super) struct Gap {
-    arrivals: BTreeMap<OwnedEventId, Arrival>,
+    arrivals: OrderedMap<OwnedEventId, Arrival>,
     bytes: usize,
 }
 
@@ -40,8 +38,8 @@ impl Gap {
 
     /// Adds those of the events that are missing, or that missing ones build on; they must not be less deep than told. Returns
     /// how many there were.
-    pub(super) fn add_missing(&mut self, events: Vec<CheckedPdu>, missing: &BTreeSet<OwnedEventId>, min_depth: u64) -> usize {
-        let mut offered: BTreeMap<OwnedEventId, CheckedPdu> =
+    pub(super) fn add_missing(&mut self, events: Vec<CheckedPdu>, missing: &OrderedSet<OwnedEventId>, min_depth: u64) -> usize {
+        let mut offered: OrderedMap<OwnedEventId, CheckedPdu> =
             events.into_iter().map(|event| (event.pdu().event_id.clone(), event)).gather();
         let mut queue: Vec<OwnedEventId> = missing.iter().cloned().collect();
         let mut added = 0;
@@ -70,10 +68,10 @@ impl Gap {
     }
 
     /// Events before these that are neither among them nor have a place in the room.
-    pub(super) async fn missing(&self, server: &Server, room: &Rc<Room>) -> Result<BTreeSet<OwnedEventId>, Error> {
-        let named: BTreeSet<_> = self.arrivals.values().flat_map(|arrival| &arrival.event.pdu().prev_events).gather();
+    pub(super) async fn missing(&self, server: &Server, room: &Rc<Room>) -> Result<OrderedSet<OwnedEventId>, Error> {
+        let named: OrderedSet<_> = self.arrivals.values().flat_map(|arrival| &arrival.event.pdu().prev_events).gather();
         let named: Vec<_> = named.into_iter().filter(|id| !self.arrivals.contains_key(*id)).cloned().collect();
-        let mut missing = BTreeSet::new();
+        let mut missing = OrderedSet::new();
         for chunk in named.chunks(CHUNK) {
             let found = server.rooms.ask(room, |view| view.events_by_id(chunk.iter())).await?;
             let absent = chunk.iter().zip(found).filter(|(_, event)| !event.as_ref().is_some_and(|event| has_place(event)));
@@ -83,13 +81,13 @@ impl Gap {
     }
 
     /// The events that name one of these as before them.
-    pub(super) fn builders_on(&self, missing: &BTreeSet<OwnedEventId>) -> Vec<OwnedEventId> {
+    pub(super) fn builders_on(&self, missing: &OrderedSet<OwnedEventId>) -> Vec<OwnedEventId> {
         let builds = |arrival: &Arrival| arrival.event.pdu().prev_events.iter().any(|previous| missing.contains(previous));
         self.arrivals.iter().filter(|(_, arrival)| builds(arrival)).map(|(id, _)| id.clone()).collect()
     }
 
     /// Takes out the events before which nothing is missing.
-    pub(super) fn take_placeable(&mut self, missing: &BTreeSet<OwnedEventId>) -> Vec<Arrival> {
+    pub(super) fn take_placeable(&mut self, missing: &OrderedSet<OwnedEventId>) -> Vec<Arrival> {
         let mut blocked = missing.clone();
         let mut placeable = Vec::new();
         for id in self.order() {
@@ -104,7 +102,7 @@ impl Gap {
     }
 
     /// The first event before which something is missing.
-    pub(super) fn edge(&self, missing: &BTreeSet<OwnedEventId>, skipped: &BTreeSet<OwnedEventId>) -> Option<OwnedEventId> {
+    pub(super) fn edge(&self, missing: &OrderedSet<OwnedEventId>, skipped: &OrderedSet<OwnedEventId>) -> Option<OwnedEventId> {
         let mut blocked = skipped.clone();
         for id in self.order() {
             let previous = &self.arrivals.get(&id)?.event.pdu().prev_events;
@@ -124,7 +122,7 @@ impl Gap {
         found.iter().for_each(|id| drop(self.remove(id)));
         let mut circle = self.unordered();
         loop {
-            let named: BTreeSet<OwnedEventId> = circle.iter().filter_map(|id| self.get(id)).flat_map(names).gather();
+            let named: OrderedSet<OwnedEventId> = circle.iter().filter_map(|id| self.get(id)).flat_map(names).gather();
             let before = circle.len();
             // What nobody names is behind the circle and not in it.
             circle.retain(|id| named.contains(id));
@@ -135,8 +133,8 @@ impl Gap {
         circle.into_iter().filter_map(|id| self.remove(&id)).collect()
     }
 
-    fn unordered(&self) -> BTreeSet<OwnedEventId> {
-        let ordered: BTreeSet<_> = self.order().into_iter().gather();
+    fn unordered(&self) -> OrderedSet<OwnedEventId> {
+        let ordered: OrderedSet<_> = self.order().into_iter().gather();
         self.arrivals.keys().filter(|id| !ordered.contains(*id)).cloned().gather()
     }
 

@@ -1,6 +1,6 @@
 //! Who is asked for what is missing: servers that are likely to have it, and that have answered so far.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use futures_util::{
     FutureExt,
@@ -12,6 +12,7 @@ use crate::{
     arrange::Arrange,
     error::Error,
     federation::is_away,
+    ordered::OrderedSet,
     ports::{Clock, TransportError},
     room_server::Room,
     server::Server,
@@ -27,7 +28,7 @@ const PATIENCE_MILLIS: u64 = 120_000;
 pub(super) struct Helpers {
     own_name: OwnedServerName,
     names: Vec<OwnedServerName>,
-    away: RefCell<BTreeSet<OwnedServerName>>,
+    away: RefCell<OrderedSet<OwnedServerName>>,
     clock: Rc<dyn Clock>,
     until: u64,
 }

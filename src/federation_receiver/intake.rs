@@ -1,9 +1,6 @@
 //! Taking in the events that a server sends: what becomes of each, and what has to wait.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use futures_util::{FutureExt, StreamExt, stream};
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
@@ -22,6 +19,7 @@ use crate::{
     error::Error,
     event::{RawPdu, RoomVersion},
     gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
     room_server::{Room, cover::has_place},
     server::Server,
 };
@@ -35,12 +33,12 @@ const PAUSE_MILLIS: u64 = 60_000;
 pub(super) const NOT_HERE: &str = "This server is not in that room.";
 
 /// What became of events: those that this server has or keeps, and why it does not have the others.
-pub(crate) type Received = BTreeMap<OwnedEventId, Result<(), String>>;
+pub(crate) type Received = OrderedMap<OwnedEventId, Result<(), String>>;
 
 /// Takes in events of any rooms. What has no ID in the version of its room, and what is of no room, is left out. Where this fails, some
 /// of them may have been taken; they do no harm when they come again.
 pub(crate) async fn receive_pdus(server: &Server, origin: &ServerName, events: Vec<RawPdu>) -> Result<Received, Error> {
-    let mut by_room: BTreeMap<OwnedRoomId, Vec<RawPdu>> = BTreeMap::new();
+    let mut by_room: OrderedMap<OwnedRoomId, Vec<RawPdu>> = OrderedMap::new();
     for raw in events {
         if let Some(room) = raw.room_id().and_then(|room| RoomId::parse(room).ok()) {
             by_room.entry(room).or_default().push(raw);
@@ -61,7 +59,7 @@ async fn receive_in(server: &Server, origin: &ServerName, id: &RoomId, events: V
         return keep_until_entered(server, origin, id, &events).await;
     }
     let Some(room) = server.rooms.room(id).await? else { return Ok(refused(events.iter().filter_map(probable_id), NOT_HERE)) };
-    let events: BTreeMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
+    let events: OrderedMap<_, _> = events.into_iter().filter_map(|raw| Some((raw.event_id(&room.version).ok()?, raw))).gather();
     if !is_heard(server, &room, origin).await? {
         return Ok(refused(events.into_keys(), "The room shuts your server out."));
     }
@@ -97,7 +95,7 @@ async fn receive_open(
     server: &Server,
     origin: &ServerName,
     room: &Rc<Room>,
-    mut events: BTreeMap<OwnedEventId, RawPdu>,
+    mut events: OrderedMap<OwnedEventId, RawPdu>,
 ) -> Result<Received, Error> {
     let mut received = Received::new();
     for id in known(server, room, events.keys().cloned().collect()).await? {
@@ -114,7 +112,7 @@ async fn receive_open(
             Err(Unchecked::NoKey) => waiting.push(NewWaiting::unchecked(id, &raw)),
         }
     }
-    let mut placed = BTreeSet::new();
+    let mut placed = OrderedSet::new();
     let mut outcomes = deliver(server, room, arrivals.clone()).await?;
     for Arrival { event, .. } in arrivals {
         let id = event.pdu().event_id.clone();

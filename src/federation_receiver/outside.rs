@@ -1,7 +1,7 @@
 //! Events of rooms that this server is not in. Only one kind concerns it: that an invitation or a knock of its user came to
 //! nothing.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{OwnedEventId, OwnedUserId, ServerName, UserId};
 
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, Pdu, RawPdu},
+    ordered::OrderedMap,
     parse,
     room_server::{
         Room,
@@ -25,7 +26,7 @@ pub(super) async fn receive_outside(
     server: &Server,
     origin: &ServerName,
     room: &Rc<Room>,
-    events: BTreeMap<OwnedEventId, RawPdu>,
+    events: OrderedMap<OwnedEventId, RawPdu>,
 ) -> Result<Received, Error> {
     let (ids, raw): (Vec<_>, Vec<_>) = events.into_iter().unzip();
     let mut received = Received::new();

@@ -1,8 +1,6 @@
 //! When to try again to close which gap: a state machine without clock or storage.
 
-use std::collections::BTreeMap;
-
-use crate::arrange::Arrange;
+use crate::{arrange::Arrange, ordered::OrderedMap};
 use ruma::{OwnedRoomId, OwnedServerName};
 
 /// A gap: what a server has sent of a room, and what cannot be placed yet.
@@ -27,7 +25,7 @@ const SHORTEST_PAUSE_MILLIS: u64 = 10_000;
 /// The gaps there are, and when each is due.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    gaps: BTreeMap<GapId, Gap>,
+    gaps: OrderedMap<GapId, Gap>,
 }
 
 #[derive(Debug, Default)]
@@ -95,8 +93,8 @@ impl Schedule {
     }
 
     /// How many gaps of each server are being closed.
-    fn running(&self) -> BTreeMap<OwnedServerName, usize> {
-        let mut running = BTreeMap::new();
+    fn running(&self) -> OrderedMap<OwnedServerName, usize> {
+        let mut running = OrderedMap::new();
         for ((_, origin), _) in self.gaps.iter().filter(|(_, gap)| gap.running) {
             *running.entry(origin.clone()).or_default() += 1;
         }
@@ -104,7 +102,7 @@ impl Schedule {
     }
 }
 
-fn may_run(running: &BTreeMap<OwnedServerName, usize>, origin: &OwnedServerName) -> bool {
+fn may_run(running: &OrderedMap<OwnedServerName, usize>, origin: &OwnedServerName) -> bool {
     let of_origin = running.get(origin).copied().unwrap_or_default();
     of_origin < MAX_RUNNING_OF_ORIGIN && running.values().sum::<usize>() < MAX_RUNNING
 }

@@ -1,9 +1,6 @@
 //! The state before an event as another server tells it, with all of its events stored.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use futures_util::{StreamExt, stream};
 use ruma::{EventId, OwnedEventId, ServerName};
@@ -18,6 +15,7 @@ use crate::{
     event::{CheckedPdu, RawPdu},
     federation_client::PeerError,
     gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
     room_server::{Room, import::ToldEvent},
     server::Server,
 };
@@ -58,7 +56,7 @@ pub(super) async fn ask_state(server: &Server, room: &Room, peer: &ServerName, e
 /// Stores what is not here of a state, and returns it.
 pub(super) async fn take_state(server: &Server, room: &Rc<Room>, asked: AskedState) -> Result<Vec<ToldEvent>, Error> {
     let AskedState { state, events } = asked;
-    let told: BTreeSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).gather();
+    let told: OrderedSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).gather();
     store(server, room, events).await?;
     let mut found = Vec::new();
     for chunk in state.chunks(CHUNK) {
@@ -75,8 +73,8 @@ pub(super) async fn take_state(server: &Server, room: &Rc<Room>, asked: AskedSta
 }
 
 /// Those of the events that are not stored.
-pub(super) async fn absent(server: &Server, room: &Room, ids: &[OwnedEventId]) -> Result<BTreeSet<OwnedEventId>, Error> {
-    let mut absent = BTreeSet::new();
+pub(super) async fn absent(server: &Server, room: &Room, ids: &[OwnedEventId]) -> Result<OrderedSet<OwnedEventId>, Error> {
+    let mut absent = OrderedSet::new();
     for chunk in ids.chunks(CHUNK) {
         let numbers = server.rooms.ask(room, |view| {
             let need = chunk.iter().filter_map(|id| view.number(id).err()).reduce(|mut all, more| {
@@ -95,7 +93,7 @@ async fn fetch(
     room: &Room,
     peer: &ServerName,
     event: &EventId,
-    wanted: &BTreeSet<OwnedEventId>,
+    wanted: &OrderedSet<OwnedEventId>,
 ) -> Result<Vec<RawPdu>, Error> {
     if wanted.len() <= MAX_SINGLE {
         return Ok(fetch_single(server, room, peer, wanted).await);
@@ -104,7 +102,7 @@ async fn fetch(
 }
 
 /// Those of the events that the server gives.
-pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName, wanted: &BTreeSet<OwnedEventId>) -> Vec<RawPdu> {
+pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName, wanted: &OrderedSet<OwnedEventId>) -> Vec<RawPdu> {
     let asked = stream::iter(wanted).map(|id| async move {
         let raw = ask::event(server, peer, id).await.ok()??;
         raw.event_id(&room.version).is_ok_and(|told| told == *id).then_some(raw)
@@ -116,7 +114,7 @@ pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName
 pub(super) async fn store(server: &Server, room: &Rc<Room>, events: Vec<RawPdu>) -> Result<(), Error> {
     let checked = check(server, (&room.id, &room.version), events).await.into_iter().flatten();
     let checked = checked.filter(|event| event.pdu().room_id == room.id).map(|event| (event.pdu().event_id.clone(), event));
-    let mut checked: BTreeMap<OwnedEventId, CheckedPdu> = checked.gather();
+    let mut checked: OrderedMap<OwnedEventId, CheckedPdu> = checked.gather();
     let ordered: Vec<_> = in_order(checked.values()).into_iter().filter_map(|id| checked.remove(&id)).collect();
     for chunk in ordered.chunks(CHUNK) {
         server.rooms.transact_in(room, |draft| draft.take_in(chunk)).await?;

@@ -1,10 +1,6 @@
 //! Events that wait for what is before them, durably: whoever sent them will not send them again.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 
@@ -13,6 +9,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, RawPdu},
     gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
     ports::Store,
     storage::{Batch, Key, KeyReader, Row, Scan, Table},
 };
@@ -46,13 +43,13 @@ pub(super) struct NewWaiting {
 /// The events that wait, and what is known of them without reading them.
 pub(crate) struct Waiting {
     store: Rc<dyn Store>,
-    gaps: RefCell<BTreeMap<GapId, Briefs>>,
+    gaps: RefCell<OrderedMap<GapId, Briefs>>,
     /// Those of servers that were not known to be in the room when something came, since the start.
-    strangers: RefCell<BTreeSet<GapId>>,
+    strangers: RefCell<OrderedSet<GapId>>,
 }
 
 /// The events of a gap.
-type Briefs = BTreeMap<OwnedEventId, Brief>;
+type Briefs = OrderedMap<OwnedEventId, Brief>;
 
 /// Tells whether the last attempt to close a gap was in vain.
 pub(super) type HasFailed<'a> = &'a dyn Fn(&GapId) -> bool;
@@ -80,7 +77,7 @@ impl Waiting {
     /// Reads what waits since earlier.
     pub(super) async fn open(store: Rc<dyn Store>) -> Result<Self, Error> {
         let rows = store.scan(&Scan::prefix(Key::new(Table::Waiting))).await?;
-        let mut gaps: BTreeMap<GapId, Briefs> = BTreeMap::new();
+        let mut gaps: OrderedMap<GapId, Briefs> = OrderedMap::new();
         for (gap, id, row) in rows.iter().filter_map(|row| read_key(row).map(|(gap, id)| (gap, id, row))) {
             let prev_events = RawPdu::parse(&row.value).map(|raw| raw.prev_events()).unwrap_or_default();
             gaps.entry(gap).or_default().insert(id, Brief { bytes: row.value.len(), prev_events });
@@ -99,7 +96,7 @@ impl Waiting {
     }
 
     /// Where events of a room wait for one of these.
-    pub(super) fn gaps_behind(&self, room: &RoomId, placed: &BTreeSet<OwnedEventId>) -> Vec<GapId> {
+    pub(super) fn gaps_behind(&self, room: &RoomId, placed: &OrderedSet<OwnedEventId>) -> Vec<GapId> {
         let gaps = self.gaps.borrow();
         let is_behind = |events: &Briefs| events.values().any(|brief| brief.prev_events.iter().any(|previous| placed.contains(previous)));
         gaps.iter().filter(|(gap, events)| gap.0 == *room && is_behind(events)).map(|(gap, _)| gap.clone()).collect()
@@ -223,7 +220,7 @@ impl Waiting {
     /// The events that wait there, with their rows.
     pub(super) async fn read(&self, gap: &GapId) -> Result<Vec<(RawPdu, Key)>, Error> {
         let rows = self.store.scan(&Scan::prefix(gap_prefix(gap))).await?;
-        let stored: BTreeSet<OwnedEventId> = rows.iter().filter_map(|row| read_key(row).map(|(_, id)| id)).gather();
+        let stored: OrderedSet<OwnedEventId> = rows.iter().filter_map(|row| read_key(row).map(|(_, id)| id)).gather();
         self.forget(gap, |id| !stored.contains(id));
         let event = |row: &Row| Some((RawPdu::parse(&row.value).ok()?, row_key(gap, &read_key(row)?.1)));
         Ok(rows.iter().filter_map(event).collect())
@@ -268,7 +265,7 @@ fn fits(events: &Briefs, is_resident: bool, elsewhere: &Elsewhere) -> bool {
 
 /// Events that others that wait name as before them.
 fn named_by_others(events: &Briefs) -> Vec<OwnedEventId> {
-    let named: BTreeSet<_> = events.values().flat_map(|brief| &brief.prev_events).gather();
+    let named: OrderedSet<_> = events.values().flat_map(|brief| &brief.prev_events).gather();
     events.keys().filter(|id| named.contains(id)).cloned().collect()
 }
 

@@ -1,7 +1,5 @@
 //! Which servers an entry of the log is for.
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedServerName, ServerName, UserId};
 
 use super::{reader::load, room_servers::RoomServers};
@@ -9,6 +7,7 @@ use crate::{
     error::Error,
     gather::Gather,
     log::Output,
+    ordered::OrderedSet,
     room_server::{Position, RoomNumber},
     server::Server,
     sharing,
@@ -41,7 +40,7 @@ impl Audience {
     }
 
     /// All of the servers, for an entry at this position.
-    pub(crate) fn servers(&self, index: &RoomServers, position: Position) -> BTreeSet<OwnedServerName> {
+    pub(crate) fn servers(&self, index: &RoomServers, position: Position) -> OrderedSet<OwnedServerName> {
         let in_rooms = self.rooms.iter().flat_map(|room| index.at(*room, position));
         in_rooms.chain(self.also.clone()).gather()
     }

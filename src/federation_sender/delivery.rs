@@ -1,7 +1,5 @@
 //! What has become of an event at each of its destinations. It follows from how far they have come; nothing is stored for it.
 
-use std::collections::BTreeMap;
-
 use ruma::OwnedServerName;
 use serde::Serialize;
 
@@ -10,6 +8,7 @@ use crate::{
     error::Error,
     gather::Gather,
     log::Output,
+    ordered::OrderedMap,
     room_server::{Position, stored::StoredEvent},
     server::Server,
 };
@@ -24,10 +23,10 @@ pub(crate) struct DestinationState {
 }
 
 /// The event's destinations; none where it is not for this server to send it.
-pub(crate) async fn of_event(server: &Server, event: &StoredEvent) -> Result<BTreeMap<OwnedServerName, DestinationState>, Error> {
+pub(crate) async fn of_event(server: &Server, event: &StoredEvent) -> Result<OrderedMap<OwnedServerName, DestinationState>, Error> {
     let position = event.decided.position;
     let entry = server.log.read(position, 1).await?.pop().filter(|(at, _)| *at == position && position > Position(0));
-    let Some((_, output @ Output::Event { .. })) = entry else { return Ok(BTreeMap::new()) };
+    let Some((_, output @ Output::Event { .. })) = entry else { return Ok(OrderedMap::new()) };
     let audience = Audience::of(server, &output).await?;
     let sender = &server.federation_sender;
     let servers = audience.servers(&sender.room_servers.borrow(), position);

@@ -50,7 +50,7 @@ async fn shared_rooms(server: &Server, other: &ServerName) -> Result<Vec<Rc<Room
 
 /// The rooms that local users are joined to, whose servers are in memory after that.
 async fn all_rooms(server: &Server) -> Result<Vec<Rc<Room>>, Error> {
-    let mut rooms = std::collections::BTreeMap::new();
+    let mut rooms = crate::ordered::OrderedMap::new();
     for user in server.accounts.active_users().await? {
         let joined = rooms_of(server, &user).await?.into_iter().filter(|(_, membership)| membership == "join");
         for (room, _) in joined {
@@ -63,7 +63,7 @@ async fn all_rooms(server: &Server) -> Result<Vec<Rc<Room>>, Error> {
 
 /// Some of the servers that share a room with a local user.
 pub(super) async fn neighbours(server: &Server) -> Result<Vec<ruma::OwnedServerName>, Error> {
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = crate::ordered::OrderedSet::new();
     for room in all_rooms(server).await? {
         found.extend(server.federation_sender.room_servers.borrow().at(room.number, Position(u64::MAX)));
         if found.len() >= MAX_GREETED {
@@ -75,8 +75,8 @@ pub(super) async fn neighbours(server: &Server) -> Result<Vec<ruma::OwnedServerN
 }
 
 /// Some of the servers that are in rooms with both another and a local user.
-pub(crate) async fn between(server: &Server, other: &ServerName) -> Result<std::collections::BTreeSet<ruma::OwnedServerName>, Error> {
-    let mut found = std::collections::BTreeSet::new();
+pub(crate) async fn between(server: &Server, other: &ServerName) -> Result<crate::ordered::OrderedSet<ruma::OwnedServerName>, Error> {
+    let mut found = crate::ordered::OrderedSet::new();
     for room in shared_rooms(server, other).await? {
         found.extend(server.federation_sender.room_servers.borrow().at(room.number, Position(u64::MAX)));
         if found.len() >= MAX_BETWEEN {

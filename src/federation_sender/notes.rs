@@ -3,13 +3,16 @@
 //! None of it has a place in the log. It goes in transactions of its own, when nothing of the log is to be sent, and is made
 //! anew where it fails.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use ruma::{OwnedRoomId, OwnedUserId, ServerName};
 use serde_json::{Value, json};
 
 use super::{destination::Outcome, greeting, received::RECEIVED};
-use crate::{error::Error, gather::Gather, server::Server};
+use crate::{
+    error::Error,
+    gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
+    server::Server,
+};
 
 /// The EDU that carries the sender's node record.
 pub(crate) const NODE_RECORD: &str = "im.inglenook.node_record";
@@ -33,9 +36,9 @@ pub(crate) enum Greeting {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notes {
     /// Transactions of the destination that came through a relay.
-    pub(crate) acknowledged: BTreeSet<String>,
+    pub(crate) acknowledged: OrderedSet<String>,
     /// Who has begun or ceased to type.
-    pub(crate) typing: BTreeMap<(OwnedRoomId, OwnedUserId), bool>,
+    pub(crate) typing: OrderedMap<(OwnedRoomId, OwnedUserId), bool>,
     pub(crate) greeting: Option<Greeting>,
     /// The sequence number of the node record that the destination lacks.
     pub(crate) node_record: Option<u64>,

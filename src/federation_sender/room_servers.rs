@@ -4,13 +4,12 @@
 //! A server is in a room while a user of its own is joined in the current state. Servers that are in a room now stand apart
 //! from those that have left, so that the work for a new event follows the servers that get it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    ordered::{OrderedMap, OrderedSet},
     parse,
     ports::Store,
     room_server::{Position, RoomNumber},
@@ -51,8 +50,8 @@ impl Stays {
 
 #[derive(Default)]
 struct RoomOfServers {
-    present: BTreeMap<OwnedServerName, Stays>,
-    gone: BTreeMap<OwnedServerName, Stays>,
+    present: OrderedMap<OwnedServerName, Stays>,
+    gone: OrderedMap<OwnedServerName, Stays>,
     /// Where a server left last: behind it, those that are gone need not be looked at.
     last_departure: Position,
 }
@@ -60,8 +59,8 @@ struct RoomOfServers {
 /// The index, of the rooms that were asked for since the start.
 #[derive(Default)]
 pub(crate) struct RoomServers {
-    rooms: BTreeMap<RoomNumber, RoomOfServers>,
-    changed: BTreeSet<(RoomNumber, OwnedServerName)>,
+    rooms: OrderedMap<RoomNumber, RoomOfServers>,
+    changed: OrderedSet<(RoomNumber, OwnedServerName)>,
 }
 
 impl RoomServers {
@@ -83,7 +82,7 @@ impl RoomServers {
     }
 
     /// Servers' users joined or left at this position. The room must have been loaded.
-    pub(crate) fn change(&mut self, room: RoomNumber, position: Position, joined: &BTreeMap<OwnedServerName, i64>) {
+    pub(crate) fn change(&mut self, room: RoomNumber, position: Position, joined: &OrderedMap<OwnedServerName, i64>) {
         let servers = self.rooms.entry(room).or_default();
         for (server, more) in joined {
             let mut stays = servers.take(server);

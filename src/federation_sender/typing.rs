@@ -1,6 +1,6 @@
 //! Telling other servers who is typing: what has changed since it was told last, and to those that are there.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{OwnedUserId, UserId};
 
@@ -8,6 +8,7 @@ use super::{reader::load, transaction::room_of_number};
 use crate::{
     error::Error,
     gather::Gather,
+    ordered::OrderedMap,
     room_server::{Position, RoomNumber},
     server::Server,
 };
@@ -18,7 +19,7 @@ const REPEATED_EVERY_MILLIS: u64 = 40_000;
 /// Which local users others think to be typing, and since when they were told so.
 #[derive(Default)]
 pub(crate) struct TypingTold {
-    told: BTreeMap<(RoomNumber, OwnedUserId), u64>,
+    told: OrderedMap<(RoomNumber, OwnedUserId), u64>,
     /// When the next of them stops by itself.
     next_end: Option<u64>,
 }
@@ -31,7 +32,7 @@ impl TypingTold {
     }
 
     /// Compares with who is typing now: until when, by room and user. Returns what is to be told.
-    fn compare(&mut self, typing: &BTreeMap<(RoomNumber, OwnedUserId), u64>, now: u64) -> Vec<((RoomNumber, OwnedUserId), bool)> {
+    fn compare(&mut self, typing: &OrderedMap<(RoomNumber, OwnedUserId), u64>, now: u64) -> Vec<((RoomNumber, OwnedUserId), bool)> {
         let mut changes: Vec<_> = self.told.keys().filter(|who| !typing.contains_key(*who)).map(|who| (who.clone(), false)).collect();
         self.told.retain(|who, _| typing.contains_key(who));
         for who in typing.keys() {
@@ -50,7 +51,7 @@ impl TypingTold {
 pub(super) async fn note(server: &Server) -> Result<(), Error> {
     let (sender, now) = (&server.federation_sender, server.now());
     let is_local = |user: &UserId| user.server_name() == server.identity.server_name();
-    let typing: BTreeMap<_, _> = {
+    let typing: OrderedMap<_, _> = {
         let typing = server.typing.borrow();
         let own = typing.all().filter(|(_, user, until)| is_local(user) && *until > now);
         own.map(|(room, user, until)| ((room, user.clone()), until)).gather()
@@ -77,11 +78,11 @@ pub(super) async fn note(server: &Server) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn typing(until: u64) -> BTreeMap<(RoomNumber, OwnedUserId), u64> {
-        BTreeMap::from([((RoomNumber(1), UserId::parse("@a:example.org").unwrap()), until)])
+    fn typing(until: u64) -> OrderedMap<(RoomNumber, OwnedUserId), u64> {
+        OrderedMap::from([((RoomNumber(1), UserId::parse("@a:example.org").unwrap()), until)])
     }
 
-    fn told(machine: &mut TypingTold, typing: &BTreeMap<(RoomNumber, OwnedUserId), u64>, now: u64) -> Vec<bool> {
+    fn told(machine: &mut TypingTold, typing: &OrderedMap<(RoomNumber, OwnedUserId), u64>, now: u64) -> Vec<bool> {
         machine.compare(typing, now).into_iter().map(|(_, typing)| typing).collect()
     }
 
@@ -91,8 +92,8 @@ mod tests {
         assert_eq!(told(&mut machine, &typing(30_000), 0), [true]);
         assert!(told(&mut machine, &typing(30_000), 10).is_empty());
         assert_eq!(machine.deadline(), Some(30_000));
-        assert_eq!(told(&mut machine, &BTreeMap::new(), 30_000), [false]);
-        assert_eq!((told(&mut machine, &BTreeMap::new(), 30_001), machine.deadline()), (vec![], None));
+        assert_eq!(told(&mut machine, &OrderedMap::new(), 30_000), [false]);
+        assert_eq!((told(&mut machine, &OrderedMap::new(), 30_001), machine.deadline()), (vec![], None));
     }
 
     #[test]

@@ -6,11 +6,7 @@ mod found;
 mod server_keys;
 mod vouching;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
 use futures_util::{
     StreamExt,
@@ -32,6 +28,7 @@ use crate::{
     identity::Identity,
     kept_rows::KeptRows,
     locks::Locks,
+    ordered::{OrderedMap, OrderedSet},
     parse,
     ports::{Clock, Store},
     storage::{Batch, Key, Table},
@@ -56,7 +53,7 @@ const KEPT: usize = 1_000;
 const KEPT_OF_STRANGERS: u64 = 256;
 
 /// A server, and the IDs of those of its keys that are wanted.
-type Wanted<'a> = (&'a ServerName, &'a BTreeSet<&'a str>);
+type Wanted<'a> = (&'a ServerName, &'a OrderedSet<&'a str>);
 
 /// A key that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,12 +72,12 @@ pub(crate) struct KeyRing {
     clock: Rc<dyn Clock>,
     /// Servers that are asked about others' keys.
     notaries: Vec<OwnedServerName>,
-    known: RefCell<BTreeMap<OwnedServerName, KnownKeys>>,
+    known: RefCell<OrderedMap<OwnedServerName, KnownKeys>>,
     /// When servers were asked last.
-    asked: RefCell<BTreeMap<OwnedServerName, u64>>,
+    asked: RefCell<OrderedMap<OwnedServerName, u64>>,
     asking: Locks<OwnedServerName>,
     /// Servers that were found to be in a room since the start.
-    in_rooms: RefCell<BTreeSet<OwnedServerName>>,
+    in_rooms: RefCell<OrderedSet<OwnedServerName>>,
     strangers: KeptRows,
 }
 
@@ -99,8 +96,8 @@ impl KeyRing {
 
     /// What is known of the servers of these keys, from which the keys that were valid at some time can be had. For servers that were
     /// never met and are away, the one that told a room's events may vouch.
-    pub(crate) async fn find_for_events(&self, wanted: &BTreeSet<WantedKey>, room: &RoomId, teller: Option<&ServerName>) -> FoundKeys {
-        let mut by_server: BTreeMap<&ServerName, BTreeSet<&str>> = BTreeMap::new();
+    pub(crate) async fn find_for_events(&self, wanted: &OrderedSet<WantedKey>, room: &RoomId, teller: Option<&ServerName>) -> FoundKeys {
+        let mut by_server: OrderedMap<&ServerName, OrderedSet<&str>> = OrderedMap::new();
         for WantedKey { server, key_id } in wanted {
             by_server.entry(server).or_default().insert(key_id);
         }
@@ -124,7 +121,7 @@ impl KeyRing {
     }
 
     /// The key of this server, or the one that a server's name is made of: that needs no look-up, and there is no other.
-    fn keys_by_name(&self, server: &ServerName) -> Option<BTreeMap<String, FoundKey>> {
+    fn keys_by_name(&self, server: &ServerName) -> Option<OrderedMap<String, FoundKey>> {
         let (id, key) = if server == self.identity.server_name() {
             (self.identity.key_id(), Base64::new(self.identity.public_key().to_vec()))
         } else {
@@ -134,7 +131,7 @@ impl KeyRing {
     }
 
     /// The keys of a server; `None` where they cannot be had.
-    async fn keys_of(&self, server: &ServerName, key_ids: &BTreeSet<&str>, pause: u64) -> Option<BTreeMap<String, FoundKey>> {
+    async fn keys_of(&self, server: &ServerName, key_ids: &OrderedSet<&str>, pause: u64) -> Option<OrderedMap<String, FoundKey>> {
         if let Some(keys) = self.keys_by_name(server) {
             return Some(keys);
         }
@@ -211,7 +208,7 @@ impl KeyRing {
     }
 
     /// What a commit adds that keeps the keys of servers that were seen in a room: what they have written is to be read when they are gone.
-    pub(crate) async fn kept_for_good(&self, servers: BTreeSet<&ServerName>) -> Result<Batch, Error> {
+    pub(crate) async fn kept_for_good(&self, servers: OrderedSet<&ServerName>) -> Result<Batch, Error> {
         let mut batch = Batch::relaxed();
         for server in servers.into_iter().filter(|server| self.keys_by_name(server).is_none()) {
             let is_new = self.in_rooms.borrow_mut().insert(server.to_owned());

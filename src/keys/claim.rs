@@ -1,7 +1,5 @@
 //! Claiming one-time keys: each is handed out once, and that is durable before anybody sees it.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use ruma::{OwnedServerName, OwnedUserId};
 use serde::Serialize;
@@ -11,20 +9,20 @@ use super::{
     one_time,
     remote::{self, Patience},
 };
-use crate::{error::Error, server::Server, storage::Batch};
+use crate::{error::Error, ordered::OrderedMap, server::Server, storage::Batch};
 
 /// The algorithms that are wanted, by user and device.
-pub(crate) type Claims = BTreeMap<OwnedUserId, BTreeMap<String, String>>;
+pub(crate) type Claims = OrderedMap<OwnedUserId, OrderedMap<String, String>>;
 
 /// Claimed keys by user, device and name.
-pub(crate) type Claimed = BTreeMap<OwnedUserId, BTreeMap<String, Map<String, Value>>>;
+pub(crate) type Claimed = OrderedMap<OwnedUserId, OrderedMap<String, Map<String, Value>>>;
 
 /// What a client is given that claims keys.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ClaimAnswer {
     one_time_keys: Claimed,
     /// What went wrong, by server.
-    failures: BTreeMap<OwnedServerName, Value>,
+    failures: OrderedMap<OwnedServerName, Value>,
 }
 
 /// Claims keys for a local client.
@@ -37,7 +35,7 @@ pub(crate) async fn claim(server: &Server, claims: Claims, patience: Patience) -
     });
     for (destination, claimed) in join_all(asking).await {
         match claimed {
-            Ok(mut claimed) => answer.one_time_keys.append(&mut claimed),
+            Ok(claimed) => answer.one_time_keys.extend(claimed),
             Err(error) => drop(answer.failures.insert(destination, remote::failure(&error))),
         }
     }

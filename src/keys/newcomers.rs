@@ -2,15 +2,13 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#device-management>
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedServerName, UserId};
 
-use crate::{accounts, error::Error, gather::Gather, profiles::rooms_of, room_server::Room, server::Server};
+use crate::{accounts, error::Error, gather::Gather, ordered::OrderedSet, profiles::rooms_of, room_server::Room, server::Server};
 
 /// Tells of the devices of a user who has joined a room, if some server there has not shared a room with them before.
 pub(crate) async fn tell_newcomers(server: &Server, user: &UserId, room: &Room) -> Result<(), Error> {
-    let mut newcomers: BTreeSet<OwnedServerName> = server.rooms.residents(room).await?.keys().cloned().gather();
+    let mut newcomers: OrderedSet<OwnedServerName> = server.rooms.residents(room).await?.keys().cloned().gather();
     newcomers.remove(server.identity.server_name());
     for (other, membership) in rooms_of(server, user).await? {
         if newcomers.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#one-time-and-fallback-keys>
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::{
     error::Error,
     gather::Gather,
+    ordered::OrderedMap,
     ports::Store,
     rows,
     server::Server,
@@ -49,13 +50,13 @@ pub(super) struct StoredKey {
 /// How many keys of each algorithm are left of a device, and of which an unused fallback key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyCounts {
-    pub(crate) one_time: BTreeMap<String, u64>,
+    pub(crate) one_time: OrderedMap<String, u64>,
     pub(crate) unused_fallback: Vec<String>,
 }
 
 /// The counts of the devices that asked last.
 #[derive(Default)]
-pub(crate) struct KnownCounts(RefCell<BTreeMap<(OwnedUserId, String), KeyCounts>>);
+pub(crate) struct KnownCounts(RefCell<OrderedMap<(OwnedUserId, String), KeyCounts>>);
 
 impl KnownCounts {
     /// Forgets what was counted of a user's devices, once it has changed.
@@ -96,16 +97,16 @@ pub(super) struct Stock<'a> {
     user: &'a UserId,
     device: &'a str,
     /// By algorithm and ID.
-    unclaimed: BTreeMap<(String, String), Value>,
+    unclaimed: OrderedMap<(String, String), Value>,
     /// Names by serial number.
-    claimed: BTreeMap<u64, (String, String)>,
+    claimed: OrderedMap<u64, (String, String)>,
     next_serial: u64,
 }
 
 impl<'a> Stock<'a> {
     /// A stock without any key.
     pub(super) fn new(user: &'a UserId, device: &'a str) -> Self {
-        Self { user, device, unclaimed: BTreeMap::new(), claimed: BTreeMap::new(), next_serial: 0 }
+        Self { user, device, unclaimed: OrderedMap::new(), claimed: OrderedMap::new(), next_serial: 0 }
     }
 
     pub(super) async fn read(store: &dyn Store, user: &'a UserId, device: &'a str) -> Result<Self, Error> {
@@ -133,7 +134,7 @@ impl<'a> Stock<'a> {
     }
 
     /// Adds new keys to a commit. A key that is there already must be the same; one that was claimed does not come back.
-    pub(super) fn add(&mut self, keys: BTreeMap<String, Value>, batch: &mut Batch) -> Result<(), Error> {
+    pub(super) fn add(&mut self, keys: OrderedMap<String, Value>, batch: &mut Batch) -> Result<(), Error> {
         for (name, key) in keys {
             let (algorithm, id) = split_name(&name)?;
             check_form(&key)?;
@@ -164,8 +165,8 @@ impl<'a> Stock<'a> {
     }
 
     /// How many keys there are of each algorithm.
-    pub(super) fn counts(&self) -> BTreeMap<String, u64> {
-        let mut counts = BTreeMap::from([(OLM.to_owned(), 0)]);
+    pub(super) fn counts(&self) -> OrderedMap<String, u64> {
+        let mut counts = OrderedMap::from([(OLM.to_owned(), 0)]);
         for (algorithm, _) in self.unclaimed.keys() {
             *counts.entry(algorithm.clone()).or_default() += 1;
         }
@@ -174,7 +175,7 @@ impl<'a> Stock<'a> {
 }
 
 /// A device's fallback keys by name.
-pub(crate) async fn fallback_keys(store: &dyn Store, user: &UserId, device: &str) -> Result<BTreeMap<String, Value>, Error> {
+pub(crate) async fn fallback_keys(store: &dyn Store, user: &UserId, device: &str) -> Result<OrderedMap<String, Value>, Error> {
     let keys: Vec<(_, StoredKey)> = rows::range(store, &Scan::prefix(fallback_prefix(user, device))).await?;
     let named = keys.into_iter().filter_map(|(row, key)| Some((format!("{}:{}", last_text(&row, 3)?, key.id), key.key)));
     Ok(named.gather())
@@ -185,7 +186,7 @@ pub(super) async fn replace_fallback(
     store: &dyn Store,
     user: &UserId,
     device: &str,
-    keys: BTreeMap<String, Value>,
+    keys: OrderedMap<String, Value>,
     batch: &mut Batch,
 ) -> Result<(), Error> {
     for (name, key) in keys {

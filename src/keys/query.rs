@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::Serialize;
@@ -15,22 +13,22 @@ use super::{
     signatures,
     signed::Signed,
 };
-use crate::{error::Error, server::Server};
+use crate::{error::Error, ordered::OrderedMap, server::Server};
 
 /// The devices that are asked for, by user; none stands for all.
-pub(crate) type Query = BTreeMap<OwnedUserId, Vec<String>>;
+pub(crate) type Query = OrderedMap<OwnedUserId, Vec<String>>;
 
 /// Keys by user, and by device where they are a device's.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Keys {
-    pub(crate) device_keys: BTreeMap<OwnedUserId, BTreeMap<String, Signed>>,
-    pub(crate) master_keys: BTreeMap<OwnedUserId, Signed>,
-    pub(crate) self_signing_keys: BTreeMap<OwnedUserId, Signed>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) user_signing_keys: BTreeMap<OwnedUserId, Signed>,
+    pub(crate) device_keys: OrderedMap<OwnedUserId, OrderedMap<String, Signed>>,
+    pub(crate) master_keys: OrderedMap<OwnedUserId, Signed>,
+    pub(crate) self_signing_keys: OrderedMap<OwnedUserId, Signed>,
+    #[serde(skip_serializing_if = "OrderedMap::is_empty")]
+    pub(crate) user_signing_keys: OrderedMap<OwnedUserId, Signed>,
     /// What went wrong, by server.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) failures: BTreeMap<OwnedServerName, Value>,
+    #[serde(skip_serializing_if = "OrderedMap::is_empty")]
+    pub(crate) failures: OrderedMap<OwnedServerName, Value>,
 }
 
 /// Answers a local user.
@@ -48,7 +46,7 @@ pub(crate) async fn query(server: &Server, viewer: &UserId, query: Query, patien
         keys.self_signing_keys.extend(answer.self_signing_keys);
         keys.failures.extend(answer.failure.map(|failure| (destination, failure)));
     }
-    for (user, master) in &mut keys.master_keys {
+    for (user, master) in keys.master_keys.iter_mut() {
         signatures::add_viewers(&*server.ports.store, viewer, user, master).await?;
     }
     Ok(keys)
@@ -73,8 +71,8 @@ pub(crate) async fn of_local_users(server: &Server, query: Query, viewer: Option
 }
 
 /// The identity keys of a local user's devices, of those that are wanted or of all.
-pub(crate) async fn of_devices(server: &Server, user: &UserId, wanted: &[String]) -> Result<BTreeMap<String, Signed>, Error> {
-    let mut keys = BTreeMap::new();
+pub(crate) async fn of_devices(server: &Server, user: &UserId, wanted: &[String]) -> Result<OrderedMap<String, Signed>, Error> {
+    let mut keys = OrderedMap::new();
     for device in server.accounts.devices(user).await? {
         let is_wanted = wanted.is_empty() || wanted.contains(&device.device_id);
         if let Some(of_device) = super::of_device(&*server.ports.store, user, &device.device_id).await?.filter(|_| is_wanted) {

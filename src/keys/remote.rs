@@ -9,7 +9,7 @@ mod ask;
 mod following;
 mod receive;
 
-use std::{collections::BTreeMap, pin::pin};
+use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
@@ -30,6 +30,7 @@ use crate::{
     federation_client::PeerError,
     gather::Gather,
     log::Output,
+    ordered::OrderedMap,
     ports::{Store, TransportError},
     rows,
     server::Server,
@@ -79,7 +80,7 @@ pub(crate) struct RemoteDeviceList {
     #[serde(rename = "s", default)]
     pub(crate) is_stale: bool,
     #[serde(rename = "d", default)]
-    pub(crate) devices: BTreeMap<String, RemoteDevice>,
+    pub(crate) devices: OrderedMap<String, RemoteDevice>,
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub(crate) master_key: Option<Signed>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
@@ -130,7 +131,7 @@ impl RemoteDeviceList {
     }
 
     /// The keys of the wanted devices, or of all.
-    fn keys(&self, wanted: &[String]) -> BTreeMap<String, Signed> {
+    fn keys(&self, wanted: &[String]) -> OrderedMap<String, Signed> {
         let wanted = self.devices.iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id));
         let keys = wanted.filter_map(|(id, device)| Some((id.clone(), device.keys.clone()?.named(device.display_name.as_deref()))));
         keys.gather()
@@ -184,19 +185,19 @@ async fn resync(server: &Server, user: &UserId, patience: Patience) -> Result<Re
 #[derive(Debug, Deserialize)]
 struct ToldKeys {
     #[serde(default)]
-    device_keys: BTreeMap<OwnedUserId, BTreeMap<String, Signed>>,
+    device_keys: OrderedMap<OwnedUserId, OrderedMap<String, Signed>>,
     #[serde(default)]
-    master_keys: BTreeMap<OwnedUserId, Signed>,
+    master_keys: OrderedMap<OwnedUserId, Signed>,
     #[serde(default)]
-    self_signing_keys: BTreeMap<OwnedUserId, Signed>,
+    self_signing_keys: OrderedMap<OwnedUserId, Signed>,
 }
 
 /// What another server's users were found to have.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteKeys {
-    pub(crate) device_keys: BTreeMap<OwnedUserId, BTreeMap<String, Signed>>,
-    pub(crate) master_keys: BTreeMap<OwnedUserId, Signed>,
-    pub(crate) self_signing_keys: BTreeMap<OwnedUserId, Signed>,
+    pub(crate) device_keys: OrderedMap<OwnedUserId, OrderedMap<String, Signed>>,
+    pub(crate) master_keys: OrderedMap<OwnedUserId, Signed>,
+    pub(crate) self_signing_keys: OrderedMap<OwnedUserId, Signed>,
     /// Why not all of it is there, or new.
     pub(crate) failure: Option<Value>,
 }
@@ -226,7 +227,7 @@ impl RemoteKeys {
 ///
 /// Of users who share a room here, each one's list is asked for and kept; the others' keys are asked for together.
 pub(crate) async fn query(server: &Server, destination: &ServerName, query: Query, patience: Patience) -> Result<RemoteKeys, Error> {
-    let (mut keys, mut unknown) = (RemoteKeys::default(), BTreeMap::new());
+    let (mut keys, mut unknown) = (RemoteKeys::default(), OrderedMap::new());
     for (user, wanted) in query {
         match cached(&*server.ports.store, &user).await? {
             Some(list) if !list.is_stale => keys.add(user, &wanted, list),
@@ -270,9 +271,9 @@ pub(crate) async fn claim(server: &Server, destination: &ServerName, claims: Cla
         devices.retain(|device, _| wanted.is_some_and(|wanted| wanted.contains_key(device)));
         wanted.is_some()
     });
-    for (user, devices) in &mut one_time_keys {
+    for (user, devices) in one_time_keys.iter_mut() {
         let Some(list) = cached(&*server.ports.store, user).await? else { continue };
-        for (device, keys) in devices {
+        for (device, keys) in devices.iter_mut() {
             // Whose device is not known here is for the client to judge.
             let Some(identity) = list.devices.get(device).and_then(|known| known.keys.as_ref()) else { continue };
             keys.retain(|name, key| !name.starts_with(SIGNED) || is_signed(user, device, identity, key));
@@ -289,10 +290,10 @@ pub(crate) fn failure(error: &Error) -> Value {
 /// What is asked of local users, and what of other servers' users, by server.
 pub(crate) fn by_server<T>(
     server: &Server,
-    asked: BTreeMap<OwnedUserId, T>,
-) -> (BTreeMap<OwnedUserId, T>, BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>>) {
-    let mut local = BTreeMap::new();
-    let mut remote: BTreeMap<OwnedServerName, BTreeMap<OwnedUserId, T>> = BTreeMap::new();
+    asked: OrderedMap<OwnedUserId, T>,
+) -> (OrderedMap<OwnedUserId, T>, OrderedMap<OwnedServerName, OrderedMap<OwnedUserId, T>>) {
+    let mut local = OrderedMap::new();
+    let mut remote: OrderedMap<OwnedServerName, OrderedMap<OwnedUserId, T>> = OrderedMap::new();
     for (user, what) in asked {
         if user.server_name() == server.name() {
             local.insert(user, what);

@@ -4,13 +4,11 @@
 //! send the same again as well, since each of its users' devices needs a key of its own: so the same answer must not be given twice, and
 //! nobody is refused. Who comes too often gets what may be given to many.
 
-use std::collections::BTreeMap;
-
 use ruma::OwnedServerName;
 use sha2::{Digest, Sha256};
 
 use super::claim::Claims;
-use crate::error::Error;
+use crate::{error::Error, ordered::OrderedMap};
 
 /// So often the same claim takes one-time keys within [`WINDOW_MILLIS`]: a server's users may all see a new device at once.
 const MAX_REPEATED: u32 = 10;
@@ -23,7 +21,7 @@ const MAX_CLAIMS: usize = 1_000;
 
 /// The claims that were made lately: since when each is counted, and how often it came.
 #[derive(Default)]
-pub(crate) struct RepeatedClaims(BTreeMap<(OwnedServerName, Vec<u8>), (u64, u32)>);
+pub(crate) struct RepeatedClaims(OrderedMap<(OwnedServerName, Vec<u8>), (u64, u32)>);
 
 impl RepeatedClaims {
     /// Counts a claim, and says whether it came too often.

@@ -5,8 +5,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#key-and-signature-security>
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +20,7 @@ use crate::{
     error::Error,
     gather::Gather,
     log::Output,
+    ordered::OrderedMap,
     ports::Store,
     rows,
     server::Server,
@@ -29,10 +28,10 @@ use crate::{
 };
 
 /// Signed objects by user and key ID.
-pub(crate) type NewSignatures = BTreeMap<OwnedUserId, BTreeMap<String, Signed>>;
+pub(crate) type NewSignatures = OrderedMap<OwnedUserId, OrderedMap<String, Signed>>;
 
 /// What could not be stored, by user and key ID.
-pub(crate) type Failures = BTreeMap<OwnedUserId, BTreeMap<String, Error>>;
+pub(crate) type Failures = OrderedMap<OwnedUserId, OrderedMap<String, Error>>;
 
 /// A signature of another user's master key, by the signer's user-signing key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +73,7 @@ async fn sign_own(server: &Server, user: &UserId, own: &CrossSigningKeys, key_id
     let store = &*server.ports.store;
     if let Some(device) = super::of_device(store, user, key_id).await? {
         let key = own.self_signing.as_ref().and_then(Signed::only_key);
-        let mut keys = key.map(|(id, key)| (id.to_owned(), key.to_owned())).into_iter().gather::<BTreeMap<_, _>>();
+        let mut keys = key.map(|(id, key)| (id.to_owned(), key.to_owned())).into_iter().gather::<OrderedMap<_, _>>();
         let of_device = signing_key_id(key_id);
         keys.extend(device.key(&of_device).map(|key| (of_device.clone(), key.to_owned())));
         let Some(signed) = signed_anew(user, device, &new, &keys)? else { return Ok(()) };
@@ -91,8 +90,8 @@ async fn sign_own(server: &Server, user: &UserId, own: &CrossSigningKeys, key_id
 }
 
 /// The signing keys of the user's devices that have signed this.
-async fn device_signing_keys(server: &Server, user: &UserId, signed: &Signed) -> Result<BTreeMap<String, String>, Error> {
-    let mut keys = BTreeMap::new();
+async fn device_signing_keys(server: &Server, user: &UserId, signed: &Signed) -> Result<OrderedMap<String, String>, Error> {
+    let mut keys = OrderedMap::new();
     for (id, _) in signed.signatures_by(user) {
         let Some((_, device)) = id.split_once(':') else { continue };
         let device = super::of_device(&*server.ports.store, user, device).await?;
@@ -102,7 +101,7 @@ async fn device_signing_keys(server: &Server, user: &UserId, signed: &Signed) ->
 }
 
 /// What is stored, with the new signatures; `None` where there is no new one. Each must be made with one of these keys.
-fn signed_anew(user: &UserId, stored: Signed, new: &Signed, keys: &BTreeMap<String, String>) -> Result<Option<Signed>, Error> {
+fn signed_anew(user: &UserId, stored: Signed, new: &Signed, keys: &OrderedMap<String, String>) -> Result<Option<Signed>, Error> {
     if !stored.says_the_same_as(new) {
         return Err(Error::invalid_param("What was signed is not what is stored here."));
     }

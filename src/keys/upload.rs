@@ -1,7 +1,5 @@
 //! What a device uploads: its identity keys, one-time keys and fallback keys, checked and stored in one commit.
 
-use std::collections::BTreeMap;
-
 use ruma::UserId;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +11,7 @@ use super::{
     signed::Signed,
     signing_key_id,
 };
-use crate::{error::Error, server::Server, storage::Batch};
+use crate::{error::Error, ordered::OrderedMap, server::Server, storage::Batch};
 
 /// What the names of one-time and fallback keys begin with that are signed.
 pub(super) const SIGNED: &str = "signed_curve25519:";
@@ -23,13 +21,13 @@ pub(super) const SIGNED: &str = "signed_curve25519:";
 pub(crate) struct Upload {
     device_keys: Option<Signed>,
     #[serde(default)]
-    one_time_keys: BTreeMap<String, Value>,
+    one_time_keys: OrderedMap<String, Value>,
     #[serde(default)]
-    fallback_keys: BTreeMap<String, Value>,
+    fallback_keys: OrderedMap<String, Value>,
 }
 
 /// Stores what a device uploads, and counts its one-time keys.
-pub(crate) async fn upload(server: &Server, user: &UserId, device: &str, upload: Upload) -> Result<BTreeMap<String, u64>, Error> {
+pub(crate) async fn upload(server: &Server, user: &UserId, device: &str, upload: Upload) -> Result<OrderedMap<String, u64>, Error> {
     let Upload { device_keys, one_time_keys, fallback_keys } = upload;
     let store = &*server.ports.store;
     let _lock = server.accounts.lock(user).await;

@@ -1,11 +1,12 @@
 //! What the log says happened.
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedRoomId, OwnedServerName, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::room_server::{EventNumber, Position, RoomNumber};
+use crate::{
+    ordered::OrderedMap,
+    room_server::{EventNumber, Position, RoomNumber},
+};
 
 /// One entry of the log. Readers look up the rest by the numbers and names in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,8 +130,8 @@ pub struct Federated {
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
     pub target: Option<OwnedServerName>,
     /// How many more users of other servers are joined in the current state because of it.
-    #[serde(rename = "j", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub joined: BTreeMap<OwnedServerName, i64>,
+    #[serde(rename = "j", default, skip_serializing_if = "OrderedMap::is_empty")]
+    pub joined: OrderedMap<OwnedServerName, i64>,
 }
 
 impl Federated {

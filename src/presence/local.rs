@@ -1,14 +1,13 @@
 //! What local users do, and the state that follows from it: a pure machine that is told the time.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeMap,
-};
+use std::cell::{Cell, RefCell};
 
 use futures_util::lock::Mutex;
 use ruma::{OwnedUserId, UserId};
 
 use super::{State, Told};
+
+use crate::ordered::OrderedMap;
 
 /// Who has not been active for so long is idle, in milliseconds.
 ///
@@ -24,7 +23,7 @@ const TOLD_EVERY: u64 = 25 * 60 * 1000;
 /// The local users of whom there is something to say.
 #[derive(Default)]
 pub(crate) struct LocalPresence {
-    pub(super) users: RefCell<BTreeMap<OwnedUserId, LocalUser>>,
+    pub(super) users: RefCell<OrderedMap<OwnedUserId, LocalUser>>,
     /// Whether what was told before this start was read.
     pub(super) loaded: Mutex<bool>,
     /// Until when nothing is told, since the storage failed.
@@ -52,7 +51,7 @@ impl LocalPresence {
 /// A local user.
 #[derive(Default)]
 pub(super) struct LocalUser {
-    devices: BTreeMap<String, Connection>,
+    devices: OrderedMap<String, Connection>,
     /// What the user has said to be, other than online, until they do something or go.
     chosen: Option<State>,
     last_active: u64,

@@ -2,14 +2,14 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#presence>
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedUserId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{EDU_LIFETIME, LOCAL, REMOTE, State, Told, of, row_key};
-use crate::{error::Error, gather::Gather, log::Output, room_server::Position, rows, server::Server, sharing, storage::Batch};
+use crate::{
+    error::Error, gather::Gather, log::Output, ordered::OrderedMap, room_server::Position, rows, server::Server, sharing, storage::Batch,
+};
 
 /// So many updates of one EDU are taken; a server that has more to say says it in several.
 const MAX_UPDATES: usize = 100;
@@ -49,7 +49,7 @@ struct Update {
 pub(crate) async fn receive(server: &Server, origin: &ServerName, content: Value) -> Result<bool, Error> {
     let Ok(Presence { push }) = serde_json::from_value(content) else { return Ok(false) };
     let updates = push.into_iter().take(MAX_UPDATES).filter_map(|update| serde_json::from_value::<Update>(update).ok());
-    let mut updates: BTreeMap<_, _> =
+    let mut updates: OrderedMap<_, _> =
         updates.filter(|update| update.user_id.server_name() == origin).map(|update| (update.user_id.clone(), update)).gather();
     let seen = sharing::seen(server, updates.keys().cloned().gather()).await?;
     updates.retain(|user, _| seen.contains(user));

@@ -5,11 +5,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications>
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
@@ -22,6 +18,7 @@ use crate::{
     event::Pdu,
     gather::Gather,
     log::Output,
+    ordered::{OrderedMap, OrderedSet},
     receipts::{self, ReadPositions},
     room_server::{
         EventNumber, Need, Position, PowerLevels, Room, RoomNumber, View, commit::UserRoom, relation::thread_of, room_log,
@@ -48,9 +45,9 @@ const MAX_EVENTS: usize = 256;
 /// The counts of every user and room that asked.
 #[derive(Default)]
 pub(crate) struct UnreadCounts {
-    counts: BTreeMap<(OwnedUserId, RoomNumber), Counted>,
+    counts: OrderedMap<(OwnedUserId, RoomNumber), Counted>,
     /// Users' rules, and the position up to which they are known to hold.
-    rules: BTreeMap<OwnedUserId, (Position, Rc<Rules>)>,
+    rules: OrderedMap<OwnedUserId, (Position, Rc<Rules>)>,
     /// Events as the rules see them, the latest last.
     events: VecDeque<(Arc<Pdu>, Rc<Value>)>,
 }
@@ -59,7 +56,7 @@ pub(crate) struct UnreadCounts {
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     push: Value,
-    ignored: BTreeSet<String>,
+    ignored: OrderedSet<String>,
 }
 
 impl Rules {
@@ -84,7 +81,7 @@ struct Counted {
     joined: Joined,
     rules: Rc<Rules>,
     /// By thread; `None` for what is in no thread.
-    counts: BTreeMap<Option<String>, Counts>,
+    counts: OrderedMap<Option<String>, Counts>,
 }
 
 /// Since when the user is in the room. What was said before is nothing that they missed.
@@ -149,7 +146,7 @@ pub(crate) async fn rules(server: &Server, user: &UserId) -> Result<Rc<Rules>, E
 }
 
 /// Keeps one more, and forgets all others where there are too many.
-fn keep<K: Ord, V>(kept: &mut BTreeMap<K, V>, most: usize, key: K, value: V) {
+fn keep<K: Ord, V>(kept: &mut OrderedMap<K, V>, most: usize, key: K, value: V) {
     if kept.len() >= most && !kept.contains_key(&key) {
         kept.clear();
     }
@@ -162,7 +159,7 @@ async fn counts(
     room: &RoomOfUser,
     rules: &Rc<Rules>,
     upto: Position,
-) -> Result<BTreeMap<Option<String>, Counts>, Error> {
+) -> Result<OrderedMap<Option<String>, Counts>, Error> {
     let RoomOfUser { room, membership } = room;
     let read = receipts::own_read_positions(server, room, user).await?;
     let key = (user.to_owned(), room.number);
@@ -174,7 +171,7 @@ async fn counts(
     let is_same = |kept: &Counted| kept.read == read && kept.joined.since == joined.since && kept.rules == *rules;
     let mut counted = match kept.filter(is_same) {
         Some(kept) => Counted { joined, ..kept },
-        None => Counted { upto: read.oldest().max(joined.since), read, joined, rules: Rc::clone(rules), counts: BTreeMap::new() },
+        None => Counted { upto: read.oldest().max(joined.since), read, joined, rules: Rc::clone(rules), counts: OrderedMap::new() },
     };
     if counted.upto < room.head().position.min(upto) {
         count(server, user, room, &mut counted, upto).await?;
@@ -209,7 +206,7 @@ async fn count(server: &Rc<Server>, user: &UserId, room: &Rc<Room>, counted: &mu
         let power_levels = PowerLevels::of(view, &room.version, head.current)?;
         let context =
             PushContext { user_id: user, display_name: display_name.as_deref(), member_count: head.joined, power_levels: &power_levels };
-        let mut found: BTreeMap<Option<String>, Counts> = BTreeMap::new();
+        let mut found: OrderedMap<Option<String>, Counts> = OrderedMap::new();
         for event in view.events(numbers.iter().copied())? {
             let thread = thread_of(view, &event)?.map(String::from);
             let is_own = event.pdu.sender == user;

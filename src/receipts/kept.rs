@@ -1,9 +1,7 @@
 //! Receipts of rooms whose receipts were all read lately, kept in memory with a bound.
 
-use std::collections::BTreeMap;
-
 use super::{Change, StoredReceipt};
-use crate::room_server::RoomNumber;
+use crate::{ordered::OrderedMap, room_server::RoomNumber};
 
 /// So many receipts are kept, at some 200 bytes each; past that, all are forgotten and read again.
 const MAX_KEPT: usize = 20_000;
@@ -24,7 +22,7 @@ pub(super) struct KeptReceipt {
 /// The receipts that are kept.
 #[derive(Default)]
 pub(crate) struct KeptReceipts {
-    rooms: BTreeMap<RoomNumber, RoomReceipts>,
+    rooms: OrderedMap<RoomNumber, RoomReceipts>,
     /// How many receipts were committed. What was read while one was may lack it, and is not kept.
     commits: u64,
 }

@@ -1,6 +1,6 @@
 //! What relays' answers are worth: a node's own word is signed, and so is what it has left with a relay. The rest is the relay's word.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use inglenook_protocol::{
     answer::SignedAnswer,
@@ -14,6 +14,7 @@ use serde_json::Map;
 use crate::{
     federation_client::read,
     http::{Body, Request, Response},
+    ordered::OrderedMap,
     parse,
     ports::Destination,
 };
@@ -34,7 +35,7 @@ pub(super) enum Said {
 #[derive(Default)]
 pub(super) struct Answers {
     /// When the last deposit of a node, kind and user was made, of those that were seen.
-    newest: RefCell<BTreeMap<String, u64>>,
+    newest: RefCell<OrderedMap<String, u64>>,
 }
 
 impl Answers {
@@ -63,7 +64,7 @@ impl Answers {
     fn of_deposit(&self, to: &Destination, request: &Request, response: &Response, now: u64) -> Option<Response> {
         let (target, asked_for, told) = (request.target(), bytes(&request.body)?, bytes(&response.body)?);
         let asked = Asked::of(request.method.as_str(), &target)?;
-        let mut told: BTreeMap<String, BTreeMap<String, CanonicalJsonObject>> = parse::json(told).ok()?;
+        let mut told: OrderedMap<String, OrderedMap<String, CanonicalJsonObject>> = parse::json(told).ok()?;
         let mut left = Map::new();
         for (user, signed) in told.remove(DEPOSITS)? {
             let deposit = Deposit::verify(&signed, &to.name, asked.kind(), &user).ok()?;

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -12,6 +11,7 @@ use ruma::{CanonicalJsonObject, OwnedServerName, ServerName, serde::Base64};
 use super::seeking::Wanted;
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     storage::{Batch, Key, Scan, Table},
@@ -28,7 +28,7 @@ const MAX_STORED: usize = 5_000;
 pub(crate) struct NodeRecords {
     store: Rc<dyn Store>,
     /// What was read: the record, or that there is none.
-    known: RefCell<BTreeMap<OwnedServerName, Option<NodeRecord>>>,
+    known: RefCell<OrderedMap<OwnedServerName, Option<NodeRecord>>>,
     /// How many are stored, once they were counted.
     stored: Cell<Option<usize>>,
     /// Of whom a record is looked for.

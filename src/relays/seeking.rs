@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
     rc::{Rc, Weak},
 };
 
@@ -19,6 +18,7 @@ use crate::{
     federation_client::read,
     federation_sender::{Backoff, between},
     http::{Method, Request},
+    ordered::OrderedMap,
     parse,
     ports::{Destination, Reply},
     server::Server,
@@ -44,7 +44,7 @@ const PATIENCE_MILLIS: u64 = 10_000;
 /// Servers to which no way is known.
 #[derive(Default)]
 pub(super) struct Wanted {
-    servers: RefCell<BTreeMap<OwnedServerName, Search>>,
+    servers: RefCell<OrderedMap<OwnedServerName, Search>>,
     woken: Signal,
 }
 

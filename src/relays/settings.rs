@@ -1,6 +1,6 @@
 //! Which relays this server uses, as its owner has chosen.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use inglenook_protocol::{
     key_name::public_key_of,
@@ -15,6 +15,7 @@ use super::attachment::Standing;
 use crate::{
     error::Error,
     identity::Identity,
+    ordered::OrderedMap,
     parse,
     ports::Store,
     signal::Signal,
@@ -28,9 +29,9 @@ pub(crate) struct OwnRelays {
     store: Rc<dyn Store>,
     identity: Rc<Identity>,
     chosen: RefCell<Chosen>,
-    standings: RefCell<BTreeMap<String, Standing>>,
+    standings: RefCell<OrderedMap<String, Standing>>,
     /// What was last left with relays, by kind, and when that was signed first.
-    left: RefCell<BTreeMap<String, (Value, u64)>>,
+    left: RefCell<OrderedMap<String, (Value, u64)>>,
     /// Raised when others were chosen.
     pub(crate) changed: Signal,
     /// Raised when a tunnel stands otherwise.

@@ -3,12 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-    io,
-    rc::Rc,
-};
+use std::{cell::RefCell, io, rc::Rc};
 
 use futures_util::{FutureExt, TryStreamExt};
 use inglenook_protocol::{
@@ -27,6 +22,7 @@ use super::{
 };
 use crate::{
     http::{Body, Method, Request, Response},
+    ordered::{OrderedMap, OrderedSet},
     parse,
     ports::{Answer, Clock, Destination, Reply, Transport, TransportError},
     signal::Signal,
@@ -39,14 +35,14 @@ const MAX_RETENTIONS: usize = 1_000;
 /// The tunnels of one server.
 pub struct RelayTransport {
     pub(super) sockets: Box<dyn Sockets>,
-    pub(super) tunnels: RefCell<BTreeMap<String, Way>>,
+    pub(super) tunnels: RefCell<OrderedMap<String, Way>>,
     /// The time, once the server runs.
     pub(super) clock: RefCell<Option<Rc<dyn Clock>>>,
     answers: Answers,
     /// For how long relays keep what they store, by their URLs, as they say; `None` for one that does not say.
-    retentions: RefCell<BTreeMap<String, Option<u64>>>,
+    retentions: RefCell<OrderedMap<String, Option<u64>>>,
     /// Relays that have not answered for as long as the last one who asked has waited: they are asked after the others.
-    silent: RefCell<BTreeSet<String>>,
+    silent: RefCell<OrderedSet<String>>,
     /// Raised when there is reason to dial at once.
     pub(super) hurry: Signal,
 }
@@ -233,12 +229,12 @@ async fn up(tunnel: &Tunnel, message: message::Request<message::Whole>) -> io::R
 
 /// A relay that is being asked; it is silent from when whoever asks gives up.
 struct Waiting<'a> {
-    silent: &'a RefCell<BTreeSet<String>>,
+    silent: &'a RefCell<OrderedSet<String>>,
     relay: Option<&'a str>,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(silent: &'a RefCell<BTreeSet<String>>, relay: &'a str) -> Self {
+    fn begin(silent: &'a RefCell<OrderedSet<String>>, relay: &'a str) -> Self {
         Self { silent, relay: Some(relay) }
     }
 

@@ -1,6 +1,6 @@
 //! Giving an event its place: what becomes of the room's head, state and members because of it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{
     OwnedEventId, UserId,
@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, Pdu, Placement},
     gather::Gather,
+    ordered::OrderedSet,
 };
 
 /// So much older than what is here already is late. What crosses on the way, and clocks that differ a little, are not.
@@ -118,7 +119,7 @@ impl Draft<'_> {
         let shown = status == Status::Accepted;
         let is_in_graph = !matches!(kind, InputKind::Outlier | InputKind::Found);
         let is_built_on = is_in_graph && self.is_built_on(&pdu)?;
-        let covered = if is_in_graph && (shown || is_built_on) { self.cover(&pdu)? } else { BTreeSet::new() };
+        let covered = if is_in_graph && (shown || is_built_on) { self.cover(&pdu)? } else { OrderedSet::new() };
         decided.late = shown && kind == InputKind::New && self.is_late(&pdu, &covered)?;
         self.store(number, (*pdu).clone(), decided.clone());
         let place = HeadPlace { covered, is_extremity: !is_built_on };
@@ -138,7 +139,7 @@ impl Draft<'_> {
     }
 
     /// Whether the room has something already that was sent well after the event, by somebody who did not know of it.
-    fn is_late(&self, pdu: &Pdu, covered: &BTreeSet<OwnedEventId>) -> Result<bool, Need> {
+    fn is_late(&self, pdu: &Pdu, covered: &OrderedSet<OwnedEventId>) -> Result<bool, Need> {
         let besides = self.head.extremities.iter().filter(|extremity| !covered.contains(&extremity.id)).map(|extremity| extremity.event);
         let besides = self.view.events(besides)?;
         Ok(besides.iter().any(|event| event.pdu.origin_server_ts > pdu.origin_server_ts.saturating_add(LATE_MILLIS)))
@@ -162,7 +163,7 @@ impl Draft<'_> {
 
     fn resolve_after(&self, events: impl Iterator<Item = EventNumber>) -> Result<Snapshot, Undecided> {
         let events = self.view.events(events)?;
-        let states: BTreeSet<_> = events.iter().map(|event| event.decided.after).gather();
+        let states: OrderedSet<_> = events.iter().map(|event| event.decided.after).gather();
         resolve(&self.view, &self.room.version, &states)
     }
 
@@ -202,7 +203,7 @@ impl Draft<'_> {
 /// What an event means for the forward extremities.
 struct HeadPlace {
     /// The events that it builds on.
-    covered: BTreeSet<OwnedEventId>,
+    covered: OrderedSet<OwnedEventId>,
     /// Whether nothing builds on it yet.
     is_extremity: bool,
 }

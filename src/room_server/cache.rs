@@ -1,11 +1,11 @@
 //! What is hot, kept in memory with a bound: events and nodes of state trees, neither of which ever changes under its key
 //! but by a redaction, which replaces the event here as well. And who was erased, all of them.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use ruma::{EventId, OwnedEventId};
 
-use crate::erasure::Erasures;
+use crate::{erasure::Erasures, ordered::OrderedMap};
 
 use super::{
     memberships::KnownMemberships,
@@ -67,13 +67,13 @@ impl Cache {
 
 /// Two generations: what is used moves to the young one; when that is full, it becomes the old one and the old one goes.
 struct Generations<K, V> {
-    young: BTreeMap<K, V>,
-    old: BTreeMap<K, V>,
+    young: OrderedMap<K, V>,
+    old: OrderedMap<K, V>,
 }
 
 impl<K, V> Default for Generations<K, V> {
     fn default() -> Self {
-        Self { young: BTreeMap::new(), old: BTreeMap::new() }
+        Self { young: OrderedMap::new(), old: OrderedMap::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From decided drafts to the rows of one batch.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{OwnedServerName, OwnedUserId, UserId, events::TimelineEventType};
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     gather::Gather,
     log::{Federated, Output, Positions},
+    ordered::OrderedMap,
     storage::{Batch, Key, KeyReader, Row, Table},
 };
 
@@ -55,7 +56,7 @@ impl Draft<'_> {
         let fresh = self.view.take_fresh();
         let is_new_room = self.room.head().extremities.is_empty();
         let (users, joined) = (self.local_users(), self.joined_elsewhere());
-        let mut places = BTreeMap::new();
+        let mut places = OrderedMap::new();
         let mut log = Vec::new();
         for appended in &self.appended {
             if let Some((difference, current)) = &appended.output {
@@ -87,7 +88,7 @@ impl Draft<'_> {
     }
 
     fn write_events(&self, events: &[Arc<StoredEvent>], batch: &mut Batch) {
-        let appended: BTreeMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).gather();
+        let appended: OrderedMap<EventNumber, &Appended> = self.appended.iter().map(|appended| (appended.event, appended)).gather();
         for event in events {
             let room = self.room.number;
             batch.put(Key::new(Table::Events).number(event.number.0), event.encode());
@@ -102,7 +103,7 @@ impl Draft<'_> {
         }
     }
 
-    fn write_members(&self, places: &BTreeMap<EventNumber, Position>, batch: &mut Batch) {
+    fn write_members(&self, places: &OrderedMap<EventNumber, Position>, batch: &mut Batch) {
         for (user, MemberChange { before, after, cause }) in &self.members {
             if let Some(before) = before {
                 batch.delete(member_key(self.room.number, before, user));
@@ -121,8 +122,8 @@ impl Draft<'_> {
     }
 
     /// The local users whose membership each event changes.
-    fn local_users(&self) -> BTreeMap<EventNumber, Vec<OwnedUserId>> {
-        let mut users: BTreeMap<EventNumber, Vec<OwnedUserId>> = BTreeMap::new();
+    fn local_users(&self) -> OrderedMap<EventNumber, Vec<OwnedUserId>> {
+        let mut users: OrderedMap<EventNumber, Vec<OwnedUserId>> = OrderedMap::new();
         for (user, change) in self.members.iter().filter(|(user, _)| self.is_local(user)) {
             users.entry(change.cause).or_default().push(user.clone());
         }
@@ -130,8 +131,8 @@ impl Draft<'_> {
     }
 
     /// How many more users of other servers are joined because of each event.
-    fn joined_elsewhere(&self) -> BTreeMap<EventNumber, BTreeMap<OwnedServerName, i64>> {
-        let mut joined: BTreeMap<EventNumber, BTreeMap<OwnedServerName, i64>> = BTreeMap::new();
+    fn joined_elsewhere(&self) -> OrderedMap<EventNumber, OrderedMap<OwnedServerName, i64>> {
+        let mut joined: OrderedMap<EventNumber, OrderedMap<OwnedServerName, i64>> = OrderedMap::new();
         for (user, change) in self.members.iter().filter(|(user, _)| !self.is_local(user)) {
             let was = change.before.as_deref() == Some("join");
             let is = change.after.as_ref().is_some_and(|(membership, _)| membership == "join");
@@ -143,7 +144,7 @@ impl Draft<'_> {
         joined
     }
 
-    fn federated(&self, event: &StoredEvent, joined: BTreeMap<OwnedServerName, i64>) -> Box<Federated> {
+    fn federated(&self, event: &StoredEvent, joined: OrderedMap<OwnedServerName, i64>) -> Box<Federated> {
         let pdu = &event.pdu;
         // Whom an invitation is for gets it by a request of its own.
         let ends = pdu.kind == TimelineEventType::RoomMember && matches!(pdu.content_str("membership").as_deref(), Some("leave" | "ban"));
@@ -180,7 +181,7 @@ impl Committed {
     }
 }
 
-fn placed(event: Arc<StoredEvent>, places: &BTreeMap<EventNumber, Position>) -> Arc<StoredEvent> {
+fn placed(event: Arc<StoredEvent>, places: &OrderedMap<EventNumber, Position>) -> Arc<StoredEvent> {
     match places.get(&event.number) {
         Some(position) => {
             let mut event = (*event).clone();

@@ -1,7 +1,5 @@
 //! What events build on, also where that is not here yet: an event that comes after its descendants is no forward extremity.
 
-use std::collections::BTreeSet;
-
 use ruma::{EventId, OwnedEventId};
 
 use super::{
@@ -11,6 +9,7 @@ use super::{
 };
 use crate::{
     event::{CheckedPdu, Pdu},
+    ordered::OrderedSet,
     storage::{Key, Table},
 };
 
@@ -29,8 +28,8 @@ impl Draft<'_> {
 
     /// The events that this one builds on: its previous events and, where those are kept without being built on by this
     /// server, what is before them. What of it is missing is remembered as built on.
-    pub(super) fn cover(&mut self, pdu: &Pdu) -> Result<BTreeSet<OwnedEventId>, Need> {
-        let mut covered = BTreeSet::new();
+    pub(super) fn cover(&mut self, pdu: &Pdu) -> Result<OrderedSet<OwnedEventId>, Need> {
+        let mut covered = OrderedSet::new();
         let mut missing = Vec::new();
         let mut queue = pdu.prev_events.clone();
         let mut unshown = 0;

@@ -1,10 +1,6 @@
 //! A draft: the events that a request wants to append to a room, decided one upon the other, not yet committed.
 
-use std::{
-    cell::Cell,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cell::Cell, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
 
@@ -18,7 +14,12 @@ use super::{
     stored::{Decided, Status, StoredEvent},
     view::{Need, View},
 };
-use crate::{event::Pdu, identity::Identity, storage::Batch};
+use crate::{
+    event::Pdu,
+    identity::Identity,
+    ordered::{OrderedMap, OrderedSet},
+    storage::Batch,
+};
 
 /// What deciding needs beside the room: who this server is, and the time.
 #[derive(Clone, Copy)]
@@ -35,22 +36,22 @@ pub struct Draft<'a> {
     pub(crate) view: View<'a>,
     pub(crate) head: Head,
     pub(crate) appended: Vec<Appended>,
-    pub(crate) members: BTreeMap<OwnedUserId, MemberChange>,
+    pub(crate) members: OrderedMap<OwnedUserId, MemberChange>,
     pub(crate) rows: Batch,
     /// Events that were made here.
     pub(crate) made: Vec<EventNumber>,
     /// The policy server that the room had named before.
     pub(super) policy: Option<Policy>,
     /// Events of other servers that this one passes on to the rest.
-    pub(crate) passed_on: BTreeSet<OwnedEventId>,
+    pub(crate) passed_on: OrderedSet<OwnedEventId>,
     /// Memberships of this server's users where this server is not in the room.
     pub(super) outside: Outside,
     /// Redactions without a target, as the draft leaves them behind.
-    pub(crate) pending_redactions: BTreeMap<OwnedEventId, Vec<EventNumber>>,
+    pub(crate) pending_redactions: OrderedMap<OwnedEventId, Vec<EventNumber>>,
     /// Events that are missing though accepted ones build on them, and those that are so no more, as the draft leaves them behind.
-    pub(crate) awaited: BTreeMap<OwnedEventId, bool>,
+    pub(crate) awaited: OrderedMap<OwnedEventId, bool>,
     /// Memberships that are known without looking at the events that say so.
-    pub(crate) told_memberships: BTreeMap<EventNumber, String>,
+    pub(crate) told_memberships: OrderedMap<EventNumber, String>,
 }
 
 /// An event that the draft has decided on.

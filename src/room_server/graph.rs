@@ -3,13 +3,14 @@
 //! An event is numbered after the events that authorise it, so numbers are a topological order: walking from the greatest
 //! number down meets every event after all that lead to it, and a walk may stop where nothing below can matter.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::{
     number::EventNumber,
     view::{Need, View},
 };
-use crate::gather::Gather;
+use crate::{
+    gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// The sets that reach an event, one bit each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub(crate) trait Shared {
     fn contains(&self, event: EventNumber) -> Result<bool, Need>;
 
     /// Every event that the sets share. Asked for only where the chains of these decide.
-    fn all(&self) -> Result<BTreeSet<EventNumber>, Need>;
+    fn all(&self) -> Result<OrderedSet<EventNumber>, Need>;
 }
 
 /// The sets' own events, and those that belong to the authorising chains of some of the sets, but not of all; an event of a
@@ -45,12 +46,12 @@ pub(crate) trait Shared {
 /// <https://spec.matrix.org/v1.19/rooms/v2/#definitions> (auth difference)
 pub(crate) fn auth_difference(
     view: &View<'_>,
-    conflicted: &[BTreeSet<EventNumber>],
+    conflicted: &[OrderedSet<EventNumber>],
     shared: &impl Shared,
-) -> Result<BTreeSet<EventNumber>, Need> {
+) -> Result<OrderedSet<EventNumber>, Need> {
     let mut walk = Walk::new(conflicted);
-    let own: BTreeSet<_> = conflicted.iter().flatten().copied().gather();
-    let mut rest: Option<BTreeSet<EventNumber>> = None;
+    let own: OrderedSet<_> = conflicted.iter().flatten().copied().gather();
+    let mut rest: Option<OrderedSet<EventNumber>> = None;
     let mut difference = own.clone();
     while let Some((event, is_open)) = walk.greatest() {
         if is_open && !own.contains(&event) {
@@ -77,14 +78,14 @@ pub(crate) fn auth_difference(
 /// A walk down the graph that paints what it reaches, and is over when nothing in the queue lacks a colour.
 struct Walk {
     all: Colours,
-    queue: BTreeMap<EventNumber, Colours>,
+    queue: OrderedMap<EventNumber, Colours>,
     /// How many events of the queue lack a colour.
     open: usize,
 }
 
 impl Walk {
-    fn new(sets: &[BTreeSet<EventNumber>]) -> Self {
-        let mut walk = Self { all: Colours::default(), queue: BTreeMap::new(), open: 0 };
+    fn new(sets: &[OrderedSet<EventNumber>]) -> Self {
+        let mut walk = Self { all: Colours::default(), queue: OrderedMap::new(), open: 0 };
         (0..sets.len()).for_each(|set| walk.all.merge(&Colours::of(set)));
         for (set, events) in sets.iter().enumerate() {
             events.iter().for_each(|event| walk.reach(*event, &Colours::of(set)));
@@ -120,16 +121,16 @@ impl Walk {
 /// Events on a path between two conflicted events.
 ///
 /// <https://spec.matrix.org/v1.19/rooms/v12/#state-resolution> (conflicted state subgraph)
-pub(crate) fn conflicted_subgraph(view: &View<'_>, conflicted: &BTreeSet<EventNumber>) -> Result<BTreeSet<EventNumber>, Need> {
-    let Some(lowest) = conflicted.first().copied() else { return Ok(BTreeSet::new()) };
-    let mut edges: BTreeMap<EventNumber, Vec<EventNumber>> = BTreeMap::new();
+pub(crate) fn conflicted_subgraph(view: &View<'_>, conflicted: &OrderedSet<EventNumber>) -> Result<OrderedSet<EventNumber>, Need> {
+    let Some(lowest) = conflicted.first().copied() else { return Ok(OrderedSet::new()) };
+    let mut edges: OrderedMap<EventNumber, Vec<EventNumber>> = OrderedMap::new();
     let mut queue = conflicted.clone();
     while let Some(event) = queue.pop_last() {
         let below: Vec<_> = auth_numbers(view, event)?.into_iter().filter(|auth_event| *auth_event >= lowest).collect();
         queue.extend(below.iter().copied());
         edges.insert(event, below);
     }
-    let mut leading: BTreeSet<EventNumber> = BTreeSet::new();
+    let mut leading: OrderedSet<EventNumber> = OrderedSet::new();
     for (event, below) in edges {
         if conflicted.contains(&event) || below.iter().any(|auth_event| leading.contains(auth_event)) {
             leading.insert(event);

@@ -1,8 +1,6 @@
 //! Taking in a room as another server tells it: first what authorises and what makes up its state, as outliers, and then, in
 //! one commit, the event by which a user of this server enters it.
 
-use std::collections::BTreeMap;
-
 use ruma::{EventId, OwnedEventId, events::StateEventType};
 
 use super::{
@@ -14,7 +12,7 @@ use super::{
     stored::Status,
     view::{Need, Undecided},
 };
-use crate::{event::CheckedPdu, gather::Gather};
+use crate::{event::CheckedPdu, gather::Gather, ordered::OrderedMap};
 
 /// A stored event of a told state: as much of it as is needed to enter the room, so that the events themselves need not be
 /// in memory together.
@@ -84,6 +82,6 @@ impl Draft<'_> {
     }
 }
 
-fn memberships(state: &[ToldEvent]) -> BTreeMap<EventNumber, String> {
+fn memberships(state: &[ToldEvent]) -> OrderedMap<EventNumber, String> {
     state.iter().filter_map(|told| Some((told.number, told.membership.clone()?))).gather()
 }

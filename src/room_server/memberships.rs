@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -11,6 +10,7 @@ use ruma::{OwnedUserId, UserId};
 use super::{commit::UserRoom, number::RoomNumber, shell::RoomServer};
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     parse,
     storage::{Batch, Key, KeyReader, Row, Scan, Table, Write},
 };
@@ -24,7 +24,7 @@ pub(crate) type Memberships = Rc<Vec<(RoomNumber, UserRoom)>>;
 /// What is known.
 #[derive(Default)]
 pub(super) struct KnownMemberships {
-    by_user: RefCell<BTreeMap<OwnedUserId, Memberships>>,
+    by_user: RefCell<OrderedMap<OwnedUserId, Memberships>>,
     /// How many commits have changed some user's rooms.
     changes: Cell<u64>,
 }

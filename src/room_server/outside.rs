@@ -3,8 +3,6 @@
 //! The event has no place in a graph that this server knows, and nothing that it could be judged by; and of the room's state
 //! there is only what came with it.
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedUserId, UserId};
 use serde_json::Value;
 
@@ -20,6 +18,7 @@ use crate::{
     error::Error,
     event::CheckedPdu,
     log::{Output, Positions},
+    ordered::OrderedMap,
     storage::{Batch, Key, Table},
 };
 
@@ -64,7 +63,7 @@ impl Draft<'_> {
 }
 
 /// What a draft notes, by event.
-pub(super) type Outside = BTreeMap<EventNumber, OutsideMember>;
+pub(super) type Outside = OrderedMap<EventNumber, OutsideMember>;
 
 /// Where the stripped state is that a user was told of a room.
 pub(crate) fn told_state_key(room: RoomNumber, user: &UserId) -> Key {

@@ -1,8 +1,6 @@
 //! Power levels as readers and writers of the client API ask for them. Whether an event is allowed is for the authorization
 //! rules alone.
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::Value;
 
@@ -10,13 +8,13 @@ use super::{
     snapshot::Snapshot,
     view::{Need, View},
 };
-use crate::{event::RoomVersion, gather::Gather};
+use crate::{event::RoomVersion, gather::Gather, ordered::OrderedSet};
 
 /// Who may do what in a room.
 #[derive(Clone, Debug, Default)]
 pub struct PowerLevels {
     levels: Value,
-    creators: BTreeSet<OwnedUserId>,
+    creators: OrderedSet<OwnedUserId>,
     /// Creators stand above all levels.
     creators_are_above: bool,
 }
@@ -44,7 +42,7 @@ impl PowerLevels {
             Ok(Some((event.pdu.sender.clone(), event.pdu.content_as())))
         };
         let rules = &version.rules.authorization;
-        let mut creators = BTreeSet::new();
+        let mut creators = OrderedSet::new();
         if let Some((sender, create)) = content(StateEventType::RoomCreate)? {
             let named = create.get("creator").and_then(Value::as_str).and_then(|user| UserId::parse(user).ok());
             creators.insert(if rules.use_room_create_sender { sender } else { named.unwrap_or(sender) });
@@ -91,7 +89,7 @@ impl PowerLevels {
     }
 
     /// The room's creators.
-    pub fn creators(&self) -> &BTreeSet<OwnedUserId> {
+    pub fn creators(&self) -> &OrderedSet<OwnedUserId> {
         &self.creators
     }
 
@@ -102,7 +100,7 @@ impl PowerLevels {
 }
 
 /// Without such an event the creator alone has power.
-fn without_event(creators: &BTreeSet<OwnedUserId>) -> Value {
+fn without_event(creators: &OrderedSet<OwnedUserId>) -> Value {
     let users: serde_json::Map<_, _> = creators.iter().map(|user| (user.to_string(), 100.into())).gather();
     serde_json::json!({ "users": users, "state_default": 0 })
 }

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu>
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{
     OwnedEventId,
@@ -24,6 +24,7 @@ use crate::{
     error::Error,
     event::{CheckedPdu, Pdu},
     gather::Gather,
+    ordered::OrderedSet,
 };
 
 /// An event from elsewhere, and what it is received as.
@@ -181,7 +182,7 @@ impl Draft<'_> {
         if !missing.is_empty() {
             return Ok(Err(missing));
         }
-        let states: BTreeSet<_> = found.iter().flatten().map(|event| event.decided.after).gather();
+        let states: OrderedSet<_> = found.iter().flatten().map(|event| event.decided.after).gather();
         Ok(Ok(resolve(&self.view, &self.room.version, &states)?))
     }
 

@@ -1,6 +1,6 @@
 //! Which servers are in a room: those of its joined members, counted once and then kept up with the room's state.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use ruma::{OwnedServerName, ServerName, UserId, events::StateEventType};
 
@@ -14,15 +14,16 @@ use super::{
 };
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     storage::{KeyReader, Row, Scan},
 };
 
 /// How many joined users each server has in a room.
-pub(crate) type Residents = BTreeMap<OwnedServerName, u64>;
+pub(crate) type Residents = OrderedMap<OwnedServerName, u64>;
 
 /// What is known of rooms, with the state of which it was true.
 #[derive(Default)]
-pub(super) struct KnownResidents(RefCell<BTreeMap<RoomNumber, (Snapshot, Rc<Residents>)>>);
+pub(super) struct KnownResidents(RefCell<OrderedMap<RoomNumber, (Snapshot, Rc<Residents>)>>);
 
 impl KnownResidents {
     fn keep(&self, room: &Room, state: Snapshot, residents: Residents) -> Rc<Residents> {

@@ -3,10 +3,7 @@
 //! The rules are ruma's. They leave out every event that their look-up does not return, so each miss is recorded and a
 //! resolution that was reached with one is thrown away.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use ruma::{
     EventId, OwnedEventId,
@@ -28,15 +25,16 @@ use crate::{
     error::Error,
     event::{Pdu, RoomVersion},
     gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
 };
 
 /// A place that not all states fill alike, and the event that each has there.
-pub(super) type Conflicts = BTreeMap<StateKey, Vec<Option<EventNumber>>>;
+pub(super) type Conflicts = OrderedMap<StateKey, Vec<Option<EventNumber>>>;
 
 /// The state that several states resolve to.
 ///
 /// <https://spec.matrix.org/v1.19/server-server-api/#room-state-resolution>
-pub(crate) fn resolve(view: &View<'_>, version: &RoomVersion, states: &BTreeSet<Snapshot>) -> Result<Snapshot, Undecided> {
+pub(crate) fn resolve(view: &View<'_>, version: &RoomVersion, states: &OrderedSet<Snapshot>) -> Result<Snapshot, Undecided> {
     let Some(first) = states.first().copied() else { return Ok(Snapshot::default()) };
     if states.len() == 1 {
         return Ok(first);
@@ -47,7 +45,7 @@ pub(crate) fn resolve(view: &View<'_>, version: &RoomVersion, states: &BTreeSet<
         StateResolutionVersion::V2(rules) => resolve_v2(view, version, rules, first, &conflicts)?,
         _ => resolve_v1::resolve(view, version, first, &conflicts)?,
     };
-    let mut changes: BTreeMap<StateKey, Option<EventNumber>> = conflicts.into_keys().map(|key| (key, None)).gather();
+    let mut changes: OrderedMap<StateKey, Option<EventNumber>> = conflicts.into_keys().map(|key| (key, None)).gather();
     changes.extend(resolved.into_iter().map(|(key, event)| (key, Some(event))));
     Ok(first.with(view, &changes.into_iter().collect::<Vec<Change>>())?)
 }
@@ -72,12 +70,12 @@ fn resolve_v2(
     rules: &StateResolutionV2Rules,
     any: Snapshot,
     conflicts: &Conflicts,
-) -> Result<BTreeMap<StateKey, EventNumber>, Undecided> {
+) -> Result<OrderedMap<StateKey, EventNumber>, Undecided> {
     let sets = conflicted_sets(conflicts);
-    let conflicted: BTreeSet<EventNumber> = sets.iter().flatten().copied().gather();
+    let conflicted: OrderedSet<EventNumber> = sets.iter().flatten().copied().gather();
     let difference = auth_difference(view, &sets, &Agreed { view, any, conflicts })?;
-    let subgraph = if rules.consider_conflicted_state_subgraph { conflicted_subgraph(view, &conflicted)? } else { BTreeSet::new() };
-    let full: BTreeSet<EventNumber> = conflicted.iter().chain(&difference).chain(&subgraph).copied().gather();
+    let subgraph = if rules.consider_conflicted_state_subgraph { conflicted_subgraph(view, &conflicted)? } else { OrderedSet::new() };
+    let full: OrderedSet<EventNumber> = conflicted.iter().chain(&difference).chain(&subgraph).copied().gather();
     let events = view.events(full.into_iter())?;
     let shared = shared_state(view, version, any, conflicts, &events)?;
     let maps = state_maps(view, conflicts, sets.len(), &shared)?;
@@ -94,7 +92,7 @@ fn resolve_v2(
 }
 
 /// Each state's own events in the places of conflict.
-fn conflicted_sets(conflicts: &Conflicts) -> Vec<BTreeSet<EventNumber>> {
+fn conflicted_sets(conflicts: &Conflicts) -> Vec<OrderedSet<EventNumber>> {
     let states = conflicts.values().next().map_or(0, Vec::len);
     (0..states).map(|index| conflicts.values().filter_map(|events| *events.get(index)?).gather()).collect()
 }
@@ -114,7 +112,7 @@ impl Shared for Agreed<'_> {
         Ok(!self.conflicts.contains_key(&key) && self.any.event(self.view, &key.0, &key.1)? == Some(event))
     }
 
-    fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
+    fn all(&self) -> Result<OrderedSet<EventNumber>, Need> {
         let entries = self.any.entries(self.view)?.into_iter();
         let agreed = entries.filter(|entry| !self.conflicts.contains_key(&(entry.kind.clone(), entry.state_key.clone())));
         Ok(agreed.map(|entry| entry.event).gather())
@@ -129,7 +127,7 @@ fn shared_state(
     conflicts: &Conflicts,
     events: &[Arc<StoredEvent>],
 ) -> Result<StateMap<OwnedEventId>, Undecided> {
-    let mut keys: BTreeSet<StateKey> = BTreeSet::new();
+    let mut keys: OrderedSet<StateKey> = OrderedSet::new();
     for event in events {
         let pdu = &event.pdu;
         // An event that is malformed for its type is left out by the rules later.
@@ -167,7 +165,7 @@ fn state_maps(
     Ok(maps)
 }
 
-fn event_ids(view: &View<'_>, numbers: &BTreeSet<EventNumber>) -> Result<EventIdSet<OwnedEventId>, Need> {
+fn event_ids(view: &View<'_>, numbers: &OrderedSet<EventNumber>) -> Result<EventIdSet<OwnedEventId>, Need> {
     let events = view.events(numbers.iter().copied())?;
     Ok(events.into_iter().map(|event| event.pdu.event_id.clone()).collect())
 }
@@ -179,8 +177,8 @@ fn numbered(
     resolved: StateMap<OwnedEventId>,
     any: Snapshot,
     conflicts: &Conflicts,
-) -> Result<BTreeMap<StateKey, EventNumber>, Undecided> {
-    let mut numbers = BTreeMap::new();
+) -> Result<OrderedMap<StateKey, EventNumber>, Undecided> {
+    let mut numbers = OrderedMap::new();
     for (key, id) in resolved {
         if conflicts.contains_key(&key) || any.event(view, &key.0, &key.1)?.is_none() {
             let number = view.number(&id)?.ok_or_else(|| Error::bug(format!("state resolution named {id}, which is not stored")))?;

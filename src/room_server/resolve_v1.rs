@@ -2,11 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/rooms/v1/#state-resolution>
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cmp::Reverse, sync::Arc};
 
 use ruma::events::StateEventType;
 use sha1::{Digest, Sha1};
@@ -19,7 +15,12 @@ use super::{
     stored::StoredEvent,
     view::{Need, View},
 };
-use crate::{arrange::Arrange, event::RoomVersion, gather::Gather};
+use crate::{
+    arrange::Arrange,
+    event::RoomVersion,
+    gather::Gather,
+    ordered::{OrderedMap, OrderedSet},
+};
 
 /// The places that are resolved first, in this order, since they decide over the others.
 const PASSES: [StateEventType; 3] = [StateEventType::RoomPowerLevels, StateEventType::RoomJoinRules, StateEventType::RoomMember];
@@ -30,11 +31,11 @@ pub(super) fn resolve(
     version: &RoomVersion,
     any: Snapshot,
     conflicts: &Conflicts,
-) -> Result<BTreeMap<StateKey, EventNumber>, Need> {
-    let mut resolution = Resolution { view, version, state: any, winners: BTreeMap::new() };
-    let mut disputed: BTreeMap<&StateKey, BTreeSet<EventNumber>> = BTreeMap::new();
+) -> Result<OrderedMap<StateKey, EventNumber>, Need> {
+    let mut resolution = Resolution { view, version, state: any, winners: OrderedMap::new() };
+    let mut disputed: OrderedMap<&StateKey, OrderedSet<EventNumber>> = OrderedMap::new();
     for (key, events) in conflicts {
-        let events: BTreeSet<_> = events.iter().flatten().copied().gather();
+        let events: OrderedSet<_> = events.iter().flatten().copied().gather();
         resolution.set(key, None)?;
         match events.first() {
             Some(only) if events.len() == 1 => resolution.set(key, Some(*only))?,
@@ -58,7 +59,7 @@ struct Resolution<'a> {
     version: &'a RoomVersion,
     /// The result so far.
     state: Snapshot,
-    winners: BTreeMap<StateKey, EventNumber>,
+    winners: OrderedMap<StateKey, EventNumber>,
 }
 
 impl Resolution<'_> {
@@ -76,7 +77,7 @@ impl Resolution<'_> {
     }
 
     /// From the lowest depth up, until one is not allowed.
-    fn take_in_turn(&mut self, key: &StateKey, events: &BTreeSet<EventNumber>) -> Result<(), Need> {
+    fn take_in_turn(&mut self, key: &StateKey, events: &OrderedSet<EventNumber>) -> Result<(), Need> {
         let mut events = self.view.events(events.iter().copied())?;
         events.arrange_by_key(|event| (event.pdu.depth, Reverse(sha1(event))));
         for (index, event) in events.iter().enumerate() {
@@ -89,7 +90,7 @@ impl Resolution<'_> {
     }
 
     /// The deepest that is allowed.
-    fn take_best(&mut self, key: &StateKey, events: &BTreeSet<EventNumber>) -> Result<(), Need> {
+    fn take_best(&mut self, key: &StateKey, events: &OrderedSet<EventNumber>) -> Result<(), Need> {
         let mut events: Vec<Arc<StoredEvent>> = self.view.events(events.iter().copied())?;
         events.arrange_by_key(|event| (Reverse(event.pdu.depth), sha1(event)));
         for event in events {

@@ -3,7 +3,7 @@
 //! An entry's place follows from a hash of its type and state key, four bits a level. A node with few entries is a leaf. The
 //! same state always makes the same tree, so equal roots mean equal states, and two trees differ only where their states do.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use ruma::events::StateEventType;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use super::{
     number::EventNumber,
     view::{ContentQuestion, Need, View},
 };
-use crate::parse;
+use crate::{ordered::OrderedMap, parse};
 
 /// A type and a state key.
 pub(crate) type StateKey = (StateEventType, String);
@@ -60,7 +60,7 @@ pub struct Entry {
 pub(crate) type Change = (StateKey, Option<EventNumber>);
 
 /// What differs between two snapshots: the events before and after, by type and state key.
-pub(crate) type Difference = BTreeMap<StateKey, (Option<EventNumber>, Option<EventNumber>)>;
+pub(crate) type Difference = OrderedMap<StateKey, (Option<EventNumber>, Option<EventNumber>)>;
 
 impl Entry {
     fn new((kind, state_key): StateKey, event: EventNumber) -> Self {
@@ -225,7 +225,7 @@ impl Snapshot {
     }
 
     fn branch(view: &View<'_>, mut children: [Self; FAN_OUT], changes: Vec<PlacedChange<'_>>, level: u32) -> Result<Self, Need> {
-        let mut by_child: BTreeMap<usize, Vec<PlacedChange<'_>>> = BTreeMap::new();
+        let mut by_child: OrderedMap<usize, Vec<PlacedChange<'_>>> = OrderedMap::new();
         for change in changes {
             by_child.entry(child(change.0, level).unwrap_or_default()).or_default().push(change);
         }
@@ -329,7 +329,7 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use crate::ordered::OrderedMap;
 
     use proptest::prelude::*;
 
@@ -346,7 +346,7 @@ mod tests {
         fn the_same_state_makes_the_same_tree(changes in proptest::collection::vec(change(), 0..200), more in proptest::collection::vec(change(), 0..60)) {
             let cache = Cache::default();
             let view = View::new(&cache);
-            let mut model = BTreeMap::new();
+            let mut model = OrderedMap::new();
             let mut one_by_one = Snapshot::default();
             for change in &changes {
                 one_by_one = one_by_one.with(&view, std::slice::from_ref(change)).unwrap();

@@ -1,7 +1,5 @@
 //! Templates: events that another server is to sign and hand in again.
 
-use std::collections::BTreeSet;
-
 use ruma::CanonicalJsonObject;
 
 use super::{
@@ -13,6 +11,7 @@ use super::{
 use crate::{
     error::Error,
     event::{CheckedPdu, NewEvent, Placement},
+    ordered::OrderedSet,
 };
 
 impl Draft<'_> {
@@ -48,7 +47,7 @@ impl Draft<'_> {
     }
 
     fn check_allowed(&self, event: &CheckedPdu, before: Snapshot) -> Result<(), Undecided> {
-        for state in BTreeSet::from([before, self.head.current]) {
+        for state in OrderedSet::from([before, self.head.current]) {
             allowed_by_state(&self.view, &self.room.version.rules.authorization, event.pdu(), state)?
                 .map_err(|reason| Error::forbidden(format!("The room does not allow this: {reason}.")))?;
         }

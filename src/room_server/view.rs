@@ -2,7 +2,7 @@
 
 use std::{
     cell::{RefCell, RefMut},
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     rc::Rc,
     sync::Arc,
 };
@@ -15,7 +15,12 @@ use super::{
     snapshot::{Node, NodeId, Snapshot},
     stored::{Status, StoredEvent},
 };
-use crate::{erasure::Erasures, error::Error, storage::Key};
+use crate::{
+    erasure::Erasures,
+    error::Error,
+    ordered::{OrderedMap, OrderedSet},
+    storage::Key,
+};
 
 /// Something that must be loaded before a question can be answered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +37,7 @@ pub enum Needed {
 
 /// All that must be loaded before the same question can be answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Need(BTreeSet<Needed>);
+pub struct Need(OrderedSet<Needed>);
 
 impl Need {
     fn of(needed: Needed) -> Self {
@@ -102,18 +107,18 @@ const KEPT_CONTENTS: usize = 6;
 /// What was loaded for this view, pinned until the decision is made.
 #[derive(Default)]
 pub(crate) struct Loaded {
-    pub(crate) nodes: BTreeMap<NodeId, Rc<Node>>,
-    pub(crate) events: BTreeMap<EventNumber, Arc<StoredEvent>>,
-    pub(crate) ids: BTreeMap<OwnedEventId, Option<EventNumber>>,
-    pub(crate) rows: BTreeMap<Key, Option<Vec<u8>>>,
+    pub(crate) nodes: OrderedMap<NodeId, Rc<Node>>,
+    pub(crate) events: OrderedMap<EventNumber, Arc<StoredEvent>>,
+    pub(crate) ids: OrderedMap<OwnedEventId, Option<EventNumber>>,
+    pub(crate) rows: OrderedMap<Key, Option<Vec<u8>>>,
 }
 
 /// What the decision has made and its commit must write.
 #[derive(Default)]
 pub(crate) struct Fresh {
-    pub(crate) nodes: BTreeMap<NodeId, (Rc<Node>, Vec<u8>)>,
-    pub(crate) events: BTreeMap<EventNumber, Arc<StoredEvent>>,
-    pub(crate) ids: BTreeMap<OwnedEventId, EventNumber>,
+    pub(crate) nodes: OrderedMap<NodeId, (Rc<Node>, Vec<u8>)>,
+    pub(crate) events: OrderedMap<EventNumber, Arc<StoredEvent>>,
+    pub(crate) ids: OrderedMap<OwnedEventId, EventNumber>,
 }
 
 impl<'a> View<'a> {

@@ -157,13 +157,13 @@ tables! {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use crate::ordered::OrderedSet;
 
     use super::*;
 
     #[test]
     fn names_differ() {
-        let names: BTreeSet<_> = Table::ALL.iter().map(|table| table.name()).collect();
+        let names: OrderedSet<_> = Table::ALL.iter().map(|table| table.name()).collect();
         assert_eq!(names.len(), Table::ALL.len());
     }
 

@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync>
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::{Value, json};
 
@@ -12,6 +10,7 @@ use crate::{
     error::Error,
     keys::device_list,
     log::Output,
+    ordered::OrderedSet,
     room_server::{EventNumber, Need, Position, Room, RoomNumber, View, snapshot::Snapshot},
     server::Server,
     sharing,
@@ -23,9 +22,9 @@ pub(crate) struct Circle {
     /// The rooms that the user is joined to at the end.
     pub(super) rooms: Vec<RoomNumber>,
     /// Who came to share a room, be it the first or a further one.
-    pub(crate) came: BTreeSet<OwnedUserId>,
+    pub(crate) came: OrderedSet<OwnedUserId>,
     /// Who left a shared room, or whose room the user left.
-    went: BTreeSet<OwnedUserId>,
+    went: OrderedSet<OwnedUserId>,
 }
 
 impl Circle {
@@ -83,8 +82,8 @@ fn is_join(view: &View<'_>, member: EventNumber) -> Result<bool, Need> {
 }
 
 /// Who joined and who left between two states.
-fn moved(view: &View<'_>, before: Snapshot, after: Snapshot) -> Result<(BTreeSet<OwnedUserId>, BTreeSet<OwnedUserId>), Need> {
-    let (mut came, mut went) = (BTreeSet::new(), BTreeSet::new());
+fn moved(view: &View<'_>, before: Snapshot, after: Snapshot) -> Result<(OrderedSet<OwnedUserId>, OrderedSet<OwnedUserId>), Need> {
+    let (mut came, mut went) = (OrderedSet::new(), OrderedSet::new());
     let changes = before.difference(after, view)?;
     let numbers = changes.values().flat_map(|(before, after)| [*before, *after]).flatten();
     view.events(numbers)?;
@@ -101,11 +100,11 @@ fn moved(view: &View<'_>, before: Snapshot, after: Snapshot) -> Result<(BTreeSet
 }
 
 /// Who is joined in a state.
-fn members_in(view: &View<'_>, state: Snapshot) -> Result<BTreeSet<OwnedUserId>, Need> {
+fn members_in(view: &View<'_>, state: Snapshot) -> Result<OrderedSet<OwnedUserId>, Need> {
     let entries = state.entries(view)?.into_iter().filter(|entry| entry.kind == StateEventType::RoomMember);
     let members: Vec<_> = entries.map(|entry| (entry.state_key, entry.event)).collect();
     view.events(members.iter().map(|(_, event)| *event))?;
-    let mut joined = BTreeSet::new();
+    let mut joined = OrderedSet::new();
     for (user, event) in members {
         if is_join(view, event)? {
             joined.extend(UserId::parse(user));
@@ -117,14 +116,14 @@ fn members_in(view: &View<'_>, state: Snapshot) -> Result<BTreeSet<OwnedUserId>,
 /// Whose keys have changed, and who shares no room any more.
 #[derive(Debug, Default)]
 pub(crate) struct DeviceLists {
-    changed: BTreeSet<OwnedUserId>,
-    left: BTreeSet<OwnedUserId>,
+    changed: OrderedSet<OwnedUserId>,
+    left: OrderedSet<OwnedUserId>,
 }
 
 impl DeviceLists {
     /// What has changed for a user between two positions of the log.
     pub(crate) async fn read(server: &Server, user: &UserId, circle: &Circle, since: Position, upto: Position) -> Result<Self, Error> {
-        let mut asked: BTreeSet<_> = circle.went.clone();
+        let mut asked: OrderedSet<_> = circle.went.clone();
         let mut lists = Self::default();
         if server.log.any_since(since, is_change) {
             lists.changed.extend(device_list::changed_since(&*server.ports.store, user, since, upto).await?);

@@ -3,7 +3,7 @@
 //! It tells events of rooms and nothing else, as its answers are specified: oldest first, and no more at once than a client can
 //! take in. The next request goes on where the answer ends.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use super::{
     handler::{MAX_TIMEOUT, read_token, token, wait_for_news},
@@ -20,6 +20,7 @@ use crate::{
     gather::Gather,
     http::{Method, Response},
     log::Output,
+    ordered::OrderedMap,
     presence,
     room_server::{EventNumber, Position, Room, RoomNumber, View, commit::UserRoom},
     sections::Sections,
@@ -88,7 +89,7 @@ struct Stream {
 }
 
 /// The rooms whose events are told: those of the user, or the one that is looked into.
-async fn streams(server: &Server, window: &Window, peeked: Option<&Rc<Room>>) -> Result<BTreeMap<RoomNumber, Stream>, Error> {
+async fn streams(server: &Server, window: &Window, peeked: Option<&Rc<Room>>) -> Result<OrderedMap<RoomNumber, Stream>, Error> {
     if let Some(room) = peeked {
         let stream = Stream { room: Rc::clone(room), membership: None };
         return Ok([(room.number, stream)].into_iter().gather());
@@ -103,9 +104,9 @@ struct Chunk {
     upto: Position,
 }
 
-async fn chunk(server: &Server, window: &Window, streams: &BTreeMap<RoomNumber, Stream>, from: Position) -> Result<Chunk, Error> {
+async fn chunk(server: &Server, window: &Window, streams: &OrderedMap<RoomNumber, Stream>, from: Position) -> Result<Chunk, Error> {
     let mut upto = window.upto.max(from);
-    let mut found: BTreeMap<RoomNumber, Vec<EventNumber>> = BTreeMap::new();
+    let mut found: OrderedMap<RoomNumber, Vec<EventNumber>> = OrderedMap::new();
     let (mut entries, mut events) = (0, 0);
     for (position, output) in server.log.read(Position(from.0 + 1), MAX_ENTRIES).await? {
         if position > window.upto {

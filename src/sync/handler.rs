@@ -1,6 +1,6 @@
 //! `GET /sync`: reads the request, waits for news if there are none, and puts the parts together.
 
-use std::{collections::BTreeMap, pin::pin, rc::Rc};
+use std::{pin::pin, rc::Rc};
 
 use futures_util::future::{Either, select, try_join, try_join_all};
 use ruma::OwnedRoomId;
@@ -23,6 +23,7 @@ use crate::{
     filter::Filter,
     http::{Gone, Method, Response},
     log::Output,
+    ordered::OrderedMap,
     presence::{self, State},
     room_server::RoomNumber,
     sections::Sections,
@@ -212,7 +213,7 @@ impl RoomsByMembership {
 /// Account data that the client has not seen.
 struct NewAccountData {
     global: Vec<Value>,
-    rooms: BTreeMap<OwnedRoomId, Vec<ChangedAccountData>>,
+    rooms: OrderedMap<OwnedRoomId, Vec<ChangedAccountData>>,
 }
 
 async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData, Error> {
@@ -223,7 +224,7 @@ async fn account_data(server: &Server, window: &Window) -> Result<NewAccountData
         None => account_data::all(server, &window.user).await?,
     };
     let filter = &window.filter.account_data;
-    let mut data = NewAccountData { global: Vec::new(), rooms: BTreeMap::new() };
+    let mut data = NewAccountData { global: Vec::new(), rooms: OrderedMap::new() };
     for entry in changed {
         match &entry.room {
             Some(room) => data.rooms.entry(room.clone()).or_default().push(entry),

@@ -1,7 +1,5 @@
 //! The presence of those who share a room with the user.
 
-use std::collections::BTreeSet;
-
 use ruma::OwnedUserId;
 use serde_json::{Value, json};
 
@@ -10,6 +8,7 @@ use crate::{
     error::Error,
     gather::Gather,
     log::Output,
+    ordered::OrderedSet,
     presence::{self, State},
     server::Server,
     sharing,
@@ -22,7 +21,7 @@ pub(super) async fn events(server: &Server, window: &Window, circle: &Circle) ->
         return Ok(Vec::new());
     }
     let store = &*server.ports.store;
-    let changed: BTreeSet<_> = match window.since {
+    let changed: OrderedSet<_> = match window.since {
         None => presence::present(store).await?,
         Some(since) if server.log.any_since(since.position, |output| matches!(output, Output::Presence { .. })) => {
             presence::changed_since(store, since.position, window.upto).await?

@@ -1,6 +1,6 @@
 //! The state that goes with a timeline: what the client needs to know beside its events.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use ruma::events::StateEventType;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::{timeline::Timeline, window::Window};
 use crate::{
     error::Error,
     gather::Gather,
+    ordered::OrderedSet,
     room_server::{EventNumber, Need, Room, View, snapshot::Snapshot, stored::StoredEvent, view::collect},
     server::Server,
 };
@@ -51,7 +52,7 @@ pub(crate) async fn events(server: &Server, room: &Room, window: &Window, wanted
         .await
 }
 
-fn changed(view: &View<'_>, wanted: &Wanted<'_>, lazy: Option<&BTreeSet<String>>) -> Result<BTreeSet<EventNumber>, Need> {
+fn changed(view: &View<'_>, wanted: &Wanted<'_>, lazy: Option<&OrderedSet<String>>) -> Result<OrderedSet<EventNumber>, Need> {
     let Some(known) = wanted.known else {
         let entries = wanted.at.entries(view)?.into_iter();
         // A member that is not needed is not even read.
@@ -64,8 +65,8 @@ fn changed(view: &View<'_>, wanted: &Wanted<'_>, lazy: Option<&BTreeSet<String>>
 /// Senders in the timeline, the user and the heroes.
 ///
 /// <https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members>
-fn needed_members(window: &Window, wanted: &Wanted<'_>) -> BTreeSet<String> {
-    let mut members: BTreeSet<String> = wanted.timeline.events.iter().map(|event| event.pdu.sender.to_string()).gather();
+fn needed_members(window: &Window, wanted: &Wanted<'_>) -> OrderedSet<String> {
+    let mut members: OrderedSet<String> = wanted.timeline.events.iter().map(|event| event.pdu.sender.to_string()).gather();
     members.extend(wanted.heroes.iter().cloned());
     if wanted.known.is_none() {
         members.insert(window.user.to_string());
@@ -73,7 +74,7 @@ fn needed_members(window: &Window, wanted: &Wanted<'_>) -> BTreeSet<String> {
     members
 }
 
-fn members_at(view: &View<'_>, at: Snapshot, members: &BTreeSet<String>) -> Result<Vec<EventNumber>, Need> {
+fn members_at(view: &View<'_>, at: Snapshot, members: &OrderedSet<String>) -> Result<Vec<EventNumber>, Need> {
     let found = collect(members.iter(), |member| at.event(view, &StateEventType::RoomMember, member))?;
     Ok(found.into_iter().flatten().collect())
 }

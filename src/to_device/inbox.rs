@@ -1,6 +1,6 @@
 //! A local device's inbox: what a sync tells of it, and what goes because it was received.
 
-use std::{cell::RefCell, collections::BTreeSet};
+use std::cell::RefCell;
 
 use ruma::{OwnedUserId, UserId};
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::inbox_prefix;
 use crate::{
     error::Error,
     log::Output,
+    ordered::OrderedSet,
     ports::StoreError,
     room_server::Position,
     rows,
@@ -27,7 +28,7 @@ const REMEMBERED: usize = 1_000;
 
 /// The inboxes of which nothing was told that is still kept.
 #[derive(Default)]
-pub(crate) struct Inboxes(RefCell<BTreeSet<(OwnedUserId, String)>>);
+pub(crate) struct Inboxes(RefCell<OrderedSet<(OwnedUserId, String)>>);
 
 impl Inboxes {
     /// Says whether that is new.

@@ -1,6 +1,6 @@
 //! Request bodies that have not been read yet, held for the server under numbers, and how they become Blobs.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use futures_util::{Stream, StreamExt, stream};
 use js_sys::{Array, Reflect, Uint8Array};
@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, BlobPropertyBag, ReadableStream, ReadableStreamDefaultReader, Request};
 
-use crate::{http::Pieces, ports::BlobError};
+use crate::{http::Pieces, ordered::OrderedMap, ports::BlobError};
 
 /// How much of a body is gathered before the browser may put it on the disk, as part of a Blob.
 const GATHERED: u64 = 4 << 20;
@@ -16,7 +16,7 @@ const GATHERED: u64 = 4 << 20;
 /// The requests whose bodies wait for [`crate::ports::Blobs::put`].
 #[derive(Default)]
 pub struct Bodies {
-    waiting: RefCell<BTreeMap<u32, Request>>,
+    waiting: RefCell<OrderedMap<u32, Request>>,
 }
 
 impl Bodies {

@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::rc::Rc;
 
 use ruma::{OwnedUserId, RoomAliasId, UserId};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::{
     event::NewEvent,
     federation,
     gather::Gather,
+    ordered::OrderedSet,
     room_server::{Draft, Need, Room, Undecided},
     server::Server,
 };
@@ -102,7 +103,7 @@ impl InitialEvents<'_> {
     }
 
     fn invited(&self) -> impl Iterator<Item = &OwnedUserId> {
-        self.request.invite.iter().gather::<BTreeSet<_>>().into_iter()
+        self.request.invite.iter().gather::<OrderedSet<_>>().into_iter()
     }
 
     fn invitation(&self, draft: &Draft<'_>, user: &UserId) -> Result<Value, Need> {

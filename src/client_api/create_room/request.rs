@@ -1,12 +1,10 @@
 //! What a client may ask of a new room.
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedRoomAliasId, OwnedUserId, RoomAliasId, ServerName, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{error::Error, event::RoomVersion, gather::Gather};
+use crate::{error::Error, event::RoomVersion, gather::Gather, ordered::OrderedSet};
 
 /// <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom_request>
 #[derive(Deserialize)]
@@ -102,14 +100,14 @@ impl CreateRoomRequest {
 
     /// The create event's content, as far as the client has a say in it.
     pub(super) fn create_content(&self, creator: &UserId, version: &RoomVersion) -> Map<String, Value> {
-        let Some(asked) = &self.creation_content else { return self.with_creators(Map::new(), BTreeSet::new(), creator, version) };
+        let Some(asked) = &self.creation_content else { return self.with_creators(Map::new(), OrderedSet::new(), creator, version) };
         self.with_creators(asked.more.clone(), asked.additional_creators.iter().gather(), creator, version)
     }
 
     fn with_creators<'a>(
         &'a self,
         mut content: Map<String, Value>,
-        mut creators: BTreeSet<&'a OwnedUserId>,
+        mut creators: OrderedSet<&'a OwnedUserId>,
         creator: &UserId,
         version: &RoomVersion,
     ) -> Map<String, Value> {

@@ -2,8 +2,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms>
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, ServerName, UserId, events::StateEventType};
 use serde_json::Value;
 
@@ -11,6 +9,7 @@ use crate::{
     error::Error,
     event::RoomVersion,
     gather::Gather,
+    ordered::OrderedSet,
     parse,
     room_server::{
         Draft, Need, PowerLevels, Room, Undecided, View,
@@ -74,7 +73,7 @@ pub(crate) fn granting_user(draft: &Draft<'_>, server: &ServerName, candidates: 
     let levels = PowerLevels::of(draft.view(), &draft.room().version, draft.current())?;
     let named = levels.content().get("users").and_then(Value::as_object).into_iter().flatten();
     let named = named.filter_map(|(user, _)| UserId::parse(user).ok());
-    let users: BTreeSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).gather();
+    let users: OrderedSet<_> = named.chain(levels.creators().iter().cloned()).chain(candidates.iter().cloned()).gather();
     for candidate in users {
         let may_invite = candidate.server_name() == server && levels.user(&candidate) >= levels.action("invite");
         if may_invite && draft.membership(&candidate)?.as_deref() == Some("join") {

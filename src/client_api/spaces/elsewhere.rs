@@ -1,15 +1,13 @@
 //! Rooms that this server is not in, as others tell of them to those of its users who could see them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use ruma::{OwnedRoomId, OwnedServerName, RoomId, UserId};
 
 use crate::{
     error::Error,
     federation::{self, ToldSpace, ToldSummary, is_away},
+    ordered::{OrderedMap, OrderedSet},
     parse,
     room_server::commit::{UserRoom, user_room_key},
     server::Server,
@@ -25,11 +23,11 @@ const MAX_ASKED: usize = 60;
 #[derive(Default)]
 pub(in crate::client_api) struct Elsewhere {
     /// Rooms that were told of as children of others.
-    told: BTreeMap<OwnedRoomId, ToldSummary>,
+    told: OrderedMap<OwnedRoomId, ToldSummary>,
     /// Rooms that nobody of this server can see.
-    inaccessible: BTreeSet<OwnedRoomId>,
+    inaccessible: OrderedSet<OwnedRoomId>,
     /// Servers that could not be reached: they are not waited for again.
-    away: BTreeSet<OwnedServerName>,
+    away: OrderedSet<OwnedServerName>,
     asked: usize,
 }
 

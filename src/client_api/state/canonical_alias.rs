@@ -2,14 +2,13 @@
 //!
 //! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey>
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedRoomAliasId, RoomAliasId, ServerName};
 use serde_json::{Map, Value};
 
 use crate::{
     directory::alias_in,
     error::Error,
+    ordered::OrderedSet,
     room_server::{Draft, Undecided},
 };
 
@@ -29,14 +28,14 @@ pub(super) fn check(draft: &Draft<'_>, server: &ServerName, before: &Content, af
     Ok(())
 }
 
-fn aliases(content: &Content) -> Result<BTreeSet<&str>, Error> {
+fn aliases(content: &Content) -> Result<OrderedSet<&str>, Error> {
     let invalid = || Error::invalid_param("Aliases are strings.");
     let others = match content.get("alt_aliases") {
         None | Some(Value::Null) => &[],
         Some(others) => others.as_array().ok_or_else(invalid)?.as_slice(),
     };
     let main = content.get("alias").filter(|alias| !alias.is_null() && alias.as_str() != Some(""));
-    let mut aliases = BTreeSet::new();
+    let mut aliases = OrderedSet::new();
     for alias in main.into_iter().chain(others) {
         aliases.insert(alias.as_str().ok_or_else(invalid)?);
     }

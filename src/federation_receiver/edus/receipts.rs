@@ -2,7 +2,7 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#receipts>
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ruma::{OwnedEventId, OwnedRoomId, ServerName};
 use serde::Deserialize;
@@ -11,13 +11,14 @@ use serde_json::Value;
 use super::{room_of, user_id};
 use crate::{
     error::Error,
+    ordered::OrderedMap,
     receipts::{self, NewReceipt, READ},
     room_server::{Room, stored::StoredEvent},
     server::Server,
 };
 
 /// Receipts by room, type and user.
-type Receipts = BTreeMap<OwnedRoomId, BTreeMap<String, BTreeMap<String, Value>>>;
+type Receipts = OrderedMap<OwnedRoomId, OrderedMap<String, OrderedMap<String, Value>>>;
 
 /// A receipt names so many events at most: the ends of the branches that the user has read.
 const MAX_EVENTS: usize = 20;

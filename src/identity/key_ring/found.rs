@@ -1,7 +1,5 @@
 //! Keys that were found, and which of them were valid when.
 
-use std::collections::BTreeMap;
-
 use ruma::{OwnedServerName, serde::Base64};
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +7,7 @@ use super::server_keys::KnownKeys;
 use crate::{
     event::{PublicKeys, RoomVersion},
     gather::Gather,
+    ordered::OrderedMap,
 };
 
 /// A key, and until when what it signed counts.
@@ -24,7 +23,7 @@ pub(super) struct FoundKey {
 /// The keys of servers whose keys could be had.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FoundKeys {
-    pub(super) keys: BTreeMap<String, BTreeMap<String, FoundKey>>,
+    pub(super) keys: OrderedMap<String, OrderedMap<String, FoundKey>>,
     /// What somebody has newly vouched for; [`super::KeyRing::keep_vouched`] keeps it.
     pub(super) vouched: Vec<(OwnedServerName, KnownKeys)>,
 }
@@ -41,7 +40,7 @@ impl FoundKeys {
     pub(crate) fn valid_at(&self, origin_server_ts: u64, version: &RoomVersion) -> PublicKeys {
         let time = version.rules.enforce_key_validity.then_some(origin_server_ts);
         let is_valid = |key: &FoundKey| time.is_none_or(|time| key.valid_until >= time);
-        let of_server = |keys: &BTreeMap<String, FoundKey>| {
+        let of_server = |keys: &OrderedMap<String, FoundKey>| {
             keys.iter().filter(|(_, key)| is_valid(key)).map(|(id, key)| (id.clone(), key.key.clone())).gather()
         };
         self.keys.iter().map(|(server, keys)| (server.clone(), of_server(keys))).gather()

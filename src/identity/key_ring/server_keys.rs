@@ -2,13 +2,11 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#publishing-keys>
 
-use std::collections::BTreeMap;
-
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedServerName, ServerName, serde::Base64, signatures};
 use serde::{Deserialize, Serialize};
 
 use super::{Wanted, found::FoundKey};
-use crate::{error::Error, federation_client::PeerError, gather::Gather, parse};
+use crate::{error::Error, federation_client::PeerError, gather::Gather, ordered::OrderedMap, parse};
 
 /// Keys are relied on for so long at most, whatever their server says.
 ///
@@ -29,7 +27,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KnownKeys {
     #[serde(rename = "k")]
-    pub(super) keys: BTreeMap<String, FoundKey>,
+    pub(super) keys: OrderedMap<String, FoundKey>,
     /// Until when it need not be asked again.
     #[serde(rename = "u")]
     pub(super) valid_until: u64,
@@ -41,7 +39,7 @@ pub(super) struct KnownKeys {
 
 impl KnownKeys {
     /// Adds keys that it does not speak of itself.
-    pub(super) fn add(&mut self, keys: BTreeMap<String, FoundKey>) {
+    pub(super) fn add(&mut self, keys: OrderedMap<String, FoundKey>) {
         for (id, key) in keys {
             self.keys.entry(id).or_insert(key);
         }
@@ -51,9 +49,9 @@ impl KnownKeys {
 #[derive(Deserialize)]
 struct ServerKeys {
     server_name: OwnedServerName,
-    verify_keys: BTreeMap<String, VerifyKey>,
+    verify_keys: OrderedMap<String, VerifyKey>,
     #[serde(default)]
-    old_verify_keys: BTreeMap<String, OldVerifyKey>,
+    old_verify_keys: OrderedMap<String, OldVerifyKey>,
     valid_until_ts: u64,
 }
 
@@ -79,7 +77,7 @@ pub(super) fn read_answer(server: &ServerName, answer: &[u8], now: u64) -> Resul
         return Err(malformed("they are too large"));
     }
     let object = parse::json(answer).map_err(malformed)?;
-    let (name, keys) = read(object, BTreeMap::new(), now)?;
+    let (name, keys) = read(object, signatures::PublicKeyMap::new(), now)?;
     if name == server { Ok(keys) } else { Err(malformed("they are another server's")) }
 }
 
@@ -91,7 +89,7 @@ pub(crate) fn valid_until(server: &ServerName, answer: &[u8], now: u64) -> Resul
 /// What a notary says of these servers' keys, as far as both they and the notary have signed it: a relay on the way might lie as well.
 pub(super) fn read_notary(
     notary: &ServerName,
-    notary_keys: BTreeMap<String, FoundKey>,
+    notary_keys: OrderedMap<String, FoundKey>,
     wanted: &[Wanted<'_>],
     answer: &[u8],
     now: u64,
@@ -120,7 +118,7 @@ fn read(mut object: CanonicalJsonObject, mut signers: signatures::PublicKeyMap, 
         return Err(malformed("there are too many"));
     }
     let server = keys.server_name;
-    let verify_keys: BTreeMap<String, Base64> = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).gather();
+    let verify_keys: signatures::PublicKeySet = keys.verify_keys.into_iter().map(|(id, key)| (id, key.key)).gather();
     if signers.insert(server.to_string(), verify_keys.clone()).is_some() {
         return Err(malformed("a notary cannot vouch for itself"));
     }
@@ -134,7 +132,7 @@ fn read(mut object: CanonicalJsonObject, mut signers: signatures::PublicKeyMap, 
     signatures::verify_json(&signers, &object).map_err(malformed)?;
     let valid_until = keys.valid_until_ts.min(now.saturating_add(MAX_VALIDITY_MILLIS));
     let old = keys.old_verify_keys.into_iter().map(|(id, old)| (id, FoundKey { key: old.key, valid_until: old.expired_ts }));
-    let mut all: BTreeMap<String, FoundKey> = old.gather();
+    let mut all: OrderedMap<String, FoundKey> = old.gather();
     all.extend(verify_keys.into_iter().map(|(id, key)| (id, FoundKey { key, valid_until })));
     let published = serde_json::to_string(&object).ok().filter(|json| json.len() <= MAX_PUBLISHED_BYTES);
     Ok((server, KnownKeys { keys: all, valid_until, published }))

@@ -5,8 +5,6 @@
 //!
 //! <https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server>
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use ruma::{OwnedServerName, RoomId, ServerName};
 use serde_json::{Map, Value, json};
 
@@ -14,7 +12,11 @@ use super::{
     FoundKey, FoundKeys, KeyRing, Wanted, row_key,
     server_keys::{KnownKeys, read_notary},
 };
-use crate::{parse, storage::Batch};
+use crate::{
+    ordered::{OrderedMap, OrderedSet},
+    parse,
+    storage::Batch,
+};
 
 /// So many notaries have to say the same of a server that cannot be asked itself: one alone might lie.
 const AGREEING_NOTARIES: usize = 2;
@@ -27,7 +29,7 @@ const PATIENCE_MILLIS: u64 = 20_000;
 
 impl KeyRing {
     /// What the host's notaries say of a server's keys, as far as they agree.
-    pub(super) async fn ask_notaries(&self, server: &ServerName, key_ids: &BTreeSet<&str>, now: u64) -> Option<KnownKeys> {
+    pub(super) async fn ask_notaries(&self, server: &ServerName, key_ids: &OrderedSet<&str>, now: u64) -> Option<KnownKeys> {
         let mut answers: Vec<KnownKeys> = Vec::new();
         for notary in self.notaries.iter().filter(|notary| *notary != server) {
             let told = self.ask_notary(notary, &[(server, key_ids)], now, now).await;
@@ -101,7 +103,7 @@ impl KeyRing {
     }
 
     /// The keys of a server that vouches for others': nobody vouches for it.
-    async fn keys_of_notary(&self, notary: &ServerName, now: u64) -> Option<BTreeMap<String, FoundKey>> {
+    async fn keys_of_notary(&self, notary: &ServerName, now: u64) -> Option<OrderedMap<String, FoundKey>> {
         if let Some(keys) = self.keys_by_name(notary) {
             return Some(keys);
         }

@@ -1,7 +1,5 @@
 //! Whose device lists are followed: those of users who share a room with a local one. Of the others, their servers tell nothing any more.
 
-use std::collections::BTreeSet;
-
 use ruma::{OwnedUserId, UserId};
 
 use super::{RemoteDeviceList, cached, row_key};
@@ -9,6 +7,7 @@ use crate::{
     error::Error,
     gather::Gather,
     log::Output,
+    ordered::OrderedSet,
     room_server::{EventNumber, RoomNumber},
     rows,
     server::Server,
@@ -43,8 +42,8 @@ async fn members_among(
     room: RoomNumber,
     event: EventNumber,
     events: &[EventNumber],
-) -> Result<BTreeSet<OwnedUserId>, Error> {
-    let Some(room) = server.rooms.rooms_by_number(&[(room, event)]).await?.pop() else { return Ok(BTreeSet::new()) };
+) -> Result<OrderedSet<OwnedUserId>, Error> {
+    let Some(room) = server.rooms.rooms_by_number(&[(room, event)]).await?.pop() else { return Ok(OrderedSet::new()) };
     let events = server.rooms.events(&room, events).await?;
     let joins = events.iter().filter(|event| event.pdu.content_str("membership").as_deref() == Some("join"));
     Ok(joins.filter_map(|event| UserId::parse(event.pdu.state_key.as_deref()?).ok()).gather())
@@ -55,7 +54,7 @@ async fn stop_following(server: &Server, users: &[OwnedUserId]) -> Result<(), Er
     let keys: Vec<_> = users.iter().map(|user| row_key(user)).collect();
     let lists = rows::many::<RemoteDeviceList>(store, &keys).await?;
     let followed = users.iter().zip(lists).filter(|(_, list)| list.as_ref().is_some_and(|list| !list.is_stale));
-    let followed: BTreeSet<_> = followed.map(|(user, _)| user.clone()).gather();
+    let followed: OrderedSet<_> = followed.map(|(user, _)| user.clone()).gather();
     let seen = sharing::seen(server, followed.clone()).await?;
     for user in followed.difference(&seen) {
         let _lock = server.accounts.lock(user).await;

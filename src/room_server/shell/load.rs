@@ -1,6 +1,6 @@
 //! Loading what questions and decisions lack.
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc};
 
 use ruma::OwnedEventId;
 
@@ -8,6 +8,7 @@ use super::RoomServer;
 use crate::{
     error::Error,
     event::RoomVersion,
+    ordered::OrderedSet,
     room_server::{
         commit::event_id_key,
         number::{EventNumber, RoomNumber},
@@ -24,8 +25,8 @@ impl RoomServer {
     /// Those of a room's events that have children which are aggregated, or had some.
     ///
     /// An event that has got one keeps its mark, and a commit says so in memory: what was read is kept where none came between.
-    pub(crate) async fn parents(&self, room: &Room, ids: &[OwnedEventId]) -> Result<BTreeSet<OwnedEventId>, Error> {
-        let mut parents = BTreeSet::new();
+    pub(crate) async fn parents(&self, room: &Room, ids: &[OwnedEventId]) -> Result<OrderedSet<OwnedEventId>, Error> {
+        let mut parents = OrderedSet::new();
         let mut unknown = Vec::new();
         for id in ids {
             match self.cache.is_parent(room.number, id) {

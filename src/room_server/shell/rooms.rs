@@ -1,9 +1,6 @@
 //! The rooms that are in memory, and how others get there.
 
-use std::{
-    collections::BTreeMap,
-    rc::{Rc, Weak},
-};
+use std::rc::{Rc, Weak};
 
 use ruma::{OwnedRoomId, RoomId};
 
@@ -11,6 +8,7 @@ use super::{RoomServer, load::key_of_event};
 use crate::{
     error::Error,
     event::RoomVersion,
+    ordered::OrderedMap,
     parse,
     room_server::{
         head::Head,
@@ -23,10 +21,10 @@ use crate::{
 /// Rooms by ID and by number.
 #[derive(Default)]
 pub(super) struct Rooms {
-    by_id: BTreeMap<OwnedRoomId, Rc<Room>>,
-    pub(super) by_number: BTreeMap<RoomNumber, Rc<Room>>,
+    by_id: OrderedMap<OwnedRoomId, Rc<Room>>,
+    pub(super) by_number: OrderedMap<RoomNumber, Rc<Room>>,
     /// Rooms that somebody is about to take in and that have no row yet.
-    expected: BTreeMap<OwnedRoomId, Weak<Room>>,
+    expected: OrderedMap<OwnedRoomId, Weak<Room>>,
 }
 
 impl Rooms {

@@ -1,6 +1,6 @@
 //! Walks over the graph of authorising events, against the definitions word by word.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
 use ruma::{EventId, OwnedEventId};
@@ -8,6 +8,7 @@ use serde_json::{json, value::to_raw_value};
 
 use crate::{
     event::{Pdu, RoomVersion},
+    ordered::OrderedSet,
     room_server::{
         EventNumber, Need, RoomNumber, View,
         cache::Cache,
@@ -23,7 +24,7 @@ type Edges = BTreeMap<EventNumber, Vec<EventNumber>>;
 fn edges() -> impl Strategy<Value = Edges> {
     vec(vec(any::<Index>(), 0..4), 1..40).prop_map(|events| {
         let below = |number: usize, picks: Vec<Index>| {
-            let below: BTreeSet<_> =
+            let below: OrderedSet<_> =
                 picks.iter().filter(|_| number > 0).map(|pick| EventNumber(pick.index(number.max(1)) as u64)).collect();
             (EventNumber(number as u64), below.into_iter().collect())
         };
@@ -52,7 +53,7 @@ fn view<'a>(cache: &'a Cache, edges: &Edges) -> View<'a> {
     view
 }
 
-fn chain(edges: &Edges, events: &BTreeSet<EventNumber>) -> BTreeSet<EventNumber> {
+fn chain(edges: &Edges, events: &OrderedSet<EventNumber>) -> OrderedSet<EventNumber> {
     let mut chain = events.clone();
     let mut queue: Vec<_> = events.iter().copied().collect();
     while let Some(event) = queue.pop() {
@@ -61,17 +62,17 @@ fn chain(edges: &Edges, events: &BTreeSet<EventNumber>) -> BTreeSet<EventNumber>
     chain
 }
 
-impl Shared for BTreeSet<EventNumber> {
+impl Shared for OrderedSet<EventNumber> {
     fn contains(&self, event: EventNumber) -> Result<bool, Need> {
         Ok(self.contains(&event))
     }
 
-    fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
+    fn all(&self) -> Result<OrderedSet<EventNumber>, Need> {
         Ok(self.clone())
     }
 }
 
-fn pick(picks: &[Index], edges: &Edges) -> BTreeSet<EventNumber> {
+fn pick(picks: &[Index], edges: &Edges) -> OrderedSet<EventNumber> {
     picks.iter().map(|pick| EventNumber(pick.index(edges.len()) as u64)).collect()
 }
 
@@ -85,11 +86,11 @@ proptest! {
     ) {
         let cache = Cache::default();
         let common = pick(&common, &edges);
-        let sets: Vec<BTreeSet<_>> = sets.iter().map(|set| pick(set, &edges)).cycle().take(sets.len() * copies).collect();
-        let chains: Vec<_> = sets.iter().map(|set| chain(&edges, &set.union(&common).copied().collect())).collect();
-        let union: BTreeSet<_> = chains.iter().flatten().copied().collect();
-        let mut expected: BTreeSet<_> = union.into_iter().filter(|event| !chains.iter().all(|chain| chain.contains(event))).collect();
-        expected.extend(sets.iter().flatten());
+        let sets: Vec<OrderedSet<_>> = sets.iter().map(|set| pick(set, &edges)).cycle().take(sets.len() * copies).collect();
+        let chains: Vec<_> = sets.iter().map(|set| chain(&edges, &set.iter().chain(&common).copied().collect())).collect();
+        let union: OrderedSet<_> = chains.iter().flatten().copied().collect();
+        let mut expected: OrderedSet<_> = union.into_iter().filter(|event| !chains.iter().all(|chain| chain.contains(event))).collect();
+        expected.extend(sets.iter().flatten().copied());
         prop_assert_eq!(auth_difference(&view(&cache, &edges), &sets, &common).unwrap(), expected);
     }
 
@@ -97,8 +98,8 @@ proptest! {
     fn the_conflicted_subgraph_is_what_lies_on_paths_between_conflicted_events(edges in edges(), conflicted in vec(any::<Index>(), 0..6)) {
         let cache = Cache::default();
         let conflicted = pick(&conflicted, &edges);
-        let leads_down = |event: &EventNumber| !chain(&edges, &BTreeSet::from([*event])).is_disjoint(&conflicted);
-        let expected: BTreeSet<_> = chain(&edges, &conflicted).into_iter().filter(leads_down).collect();
+        let leads_down = |event: &EventNumber| chain(&edges, &OrderedSet::from([*event])).iter().any(|event| conflicted.contains(event));
+        let expected: OrderedSet<_> = chain(&edges, &conflicted).into_iter().filter(leads_down).collect();
         prop_assert_eq!(conflicted_subgraph(&view(&cache, &edges), &conflicted).unwrap(), expected);
     }
 }
@@ -112,7 +113,7 @@ fn what_shared_events_authorise_is_settled_without_looking_at_all_of_them() {
             Ok(event <= EventNumber(3))
         }
 
-        fn all(&self) -> Result<BTreeSet<EventNumber>, Need> {
+        fn all(&self) -> Result<OrderedSet<EventNumber>, Need> {
             panic!("there is no need to")
         }
     }
@@ -126,9 +127,9 @@ fn what_shared_events_authorise_is_settled_without_looking_at_all_of_them() {
         (EventNumber(4), numbers(&[0, 2])),
         (EventNumber(5), numbers(&[3, 1])),
     ]);
-    let sets = [BTreeSet::from([EventNumber(4)]), BTreeSet::from([EventNumber(5)]), BTreeSet::new()];
+    let sets = [OrderedSet::from([EventNumber(4)]), OrderedSet::from([EventNumber(5)]), OrderedSet::new()];
     let difference = auth_difference(&view(&cache, &edges), &sets, &Huge).unwrap();
-    assert_eq!(difference, BTreeSet::from([EventNumber(4), EventNumber(5)]));
+    assert_eq!(difference, OrderedSet::from([EventNumber(4), EventNumber(5)]));
 }
 
 /// A room can have more forward extremities than a machine word has bits.
@@ -138,7 +139,7 @@ fn seventy_sets_are_told_apart() {
     // Event 0 authorises one event of each set but the last.
     let edges: Edges =
         (0..=70).map(|number| (EventNumber(number), if (1..70).contains(&number) { vec![EventNumber(0)] } else { vec![] })).collect();
-    let sets: Vec<_> = (1..=70).map(|number| BTreeSet::from([EventNumber(number)])).collect();
-    let expected: BTreeSet<_> = (0..=70).map(EventNumber).collect();
-    assert_eq!(auth_difference(&view(&cache, &edges), &sets, &BTreeSet::<EventNumber>::new()).unwrap(), expected);
+    let sets: Vec<_> = (1..=70).map(|number| OrderedSet::from([EventNumber(number)])).collect();
+    let expected: OrderedSet<_> = (0..=70).map(EventNumber).collect();
+    assert_eq!(auth_difference(&view(&cache, &edges), &sets, &OrderedSet::<EventNumber>::new()).unwrap(), expected);
 }

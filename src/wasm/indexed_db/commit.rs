@@ -1,7 +1,5 @@
 //! Writing: one transaction for a batch, which first checks that no other instance has claimed the database.
 
-use std::collections::BTreeSet;
-
 use indexed_db_futures::{
     Build, BuildPrimitive,
     database::Database,
@@ -17,6 +15,7 @@ use wasm_bindgen::JsValue;
 use super::{Completion, failure::failed};
 use crate::{
     gather::Gather,
+    ordered::OrderedSet,
     ports::StoreError,
     storage::{Batch, Durability, Key, Table, Write},
 };
@@ -32,7 +31,7 @@ struct Prepared {
 pub(super) async fn batch(database: &Database, batch: Batch, epoch: u64) -> Result<(), StoreError> {
     let durability = batch.durability;
     let writes: Vec<_> = batch.writes.into_iter().map(prepared).collect();
-    let tables: BTreeSet<_> = writes.iter().map(|write| write.table).chain([Table::Meta]).gather();
+    let tables: OrderedSet<_> = writes.iter().map(|write| write.table).chain([Table::Meta]).gather();
     let transaction = open(database, tables, durability)?;
     let completion = Completion::of(&transaction);
     let current = request_epoch(&transaction)?;

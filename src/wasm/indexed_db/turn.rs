@@ -1,7 +1,7 @@
 //! Reads of one turn: what is asked for before control goes back to the event loop is read in one transaction, since to open
 //! one costs more than most reads. A sync asks for all its rooms at once.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{cell::RefCell, rc::Rc};
 
 use futures_channel::oneshot;
 use futures_util::future::join_all;
@@ -11,6 +11,7 @@ use wasm_bindgen_futures::spawn_local;
 use super::{failure::failed, read};
 use crate::{
     gather::Gather,
+    ordered::OrderedSet,
     ports::StoreError,
     storage::{Key, Row, Scan, Table},
 };
@@ -68,7 +69,7 @@ impl Turn {
 
     async fn end(&self) {
         let reads = self.waiting.take();
-        let tables: BTreeSet<_> = reads.iter().flat_map(Read::tables).gather();
+        let tables: OrderedSet<_> = reads.iter().flat_map(Read::tables).gather();
         let names: Vec<_> = tables.into_iter().map(Table::name).collect();
         match self.database.transaction(names.as_slice()).build().map_err(failed) {
             // All are answered together, so that those who go on ask together again.
