@@ -19,6 +19,8 @@ mod limits;
 mod mutation;
 #[path = "relay/ordinary.rs"]
 mod ordinary;
+#[path = "relay/outside.rs"]
+mod outside;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/support.rs"]
