@@ -7,6 +7,8 @@ mod ancestor;
 mod attach;
 #[path = "relay/away.rs"]
 mod away;
+#[path = "relay/budget.rs"]
+mod budget;
 #[path = "relay/forward.rs"]
 mod forward;
 #[path = "relay/fuzz.rs"]

@@ -16,6 +16,7 @@ use super::{
     Appended, Document, Entry, NewEntry, Promise, Quotas, Store, StoreError, Usage,
     tables::{self, Change, Changed, failed},
 };
+use crate::address::Address;
 
 /// How many changes one transaction takes, so that the first does not wait for long.
 const CHANGES_AT_ONCE: usize = 256;
@@ -214,13 +215,13 @@ impl Store for Disk {
         Box::pin(self.read(tables::usage))
     }
 
-    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>) -> Promise<'_, ()> {
-        let change = Change::Keep(document, server.to_string(), bytes);
+    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>, from: Option<Address>) -> Promise<'_, ()> {
+        let change = Change::Keep(document, server.to_string(), bytes, from);
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 
-    fn see(&self, server: &ServerName, now: u64) -> Promise<'_, ()> {
-        let change = Change::See(server.to_string(), now);
+    fn see(&self, server: &ServerName, now: u64, from: Option<Address>) -> Promise<'_, ()> {
+        let change = Change::See(server.to_string(), now, from);
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 

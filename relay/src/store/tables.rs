@@ -7,7 +7,11 @@ use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetada
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 
-use super::{Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage};
+use super::{
+    Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage,
+    budget::{self, Brought, Budgets},
+};
+use crate::address::Address;
 
 /// (mailbox, entry) -> the request as a binary message.
 const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
@@ -47,6 +51,15 @@ struct Head {
     bytes: u64,
     expires: u64,
     content: Content,
+    /// Who has brought it. What earlier versions have stored came from nobody in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Address>,
+}
+
+impl Head {
+    fn brought(&self) -> Brought {
+        Brought { from: self.from, bytes: self.bytes }
+    }
 }
 
 /// How many expired requests one transaction removes, so that it stays short.
@@ -58,8 +71,8 @@ pub(super) enum Change {
     Append(NewEntry),
     Remove(String, u64),
     Expire(u64),
-    Keep(Document, String, Vec<u8>),
-    See(String, u64),
+    Keep(Document, String, Vec<u8>, Option<Address>),
+    See(String, u64, Option<Address>),
 }
 
 /// What a change has come to.
@@ -89,6 +102,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(RECEIPTS).map_err(failed)?;
     transaction.open_table(DOCUMENTS).map_err(failed)?;
     transaction.open_table(TOTAL).map_err(failed)?;
+    budget::create(transaction)?;
     fill(transaction)
 }
 
@@ -126,8 +140,8 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Qu
         Change::Append(entry) => tables.append(entry, quotas).map(Changed::Appended),
         Change::Remove(mailbox, id) => tables.remove(mailbox, *id).map(|removed| Changed::Removed(removed.into())),
         Change::Expire(now) => tables.expire(*now).map(Changed::Removed),
-        Change::Keep(document, server, bytes) => tables.keep(*document, server, bytes, quotas).map(|()| Changed::Removed(0)),
-        Change::See(server, now) => tables.see(server, *now, quotas).map(|()| Changed::Removed(0)),
+        Change::Keep(document, server, bytes, from) => tables.keep(*document, server, bytes, *from, quotas).map(|()| Changed::Removed(0)),
+        Change::See(server, now, from) => tables.see(server, *now, *from, quotas).map(|()| Changed::Removed(0)),
     }
 }
 
@@ -149,42 +163,50 @@ struct Tables<'t> {
 }
 
 impl Tables<'_> {
+    fn budgets(&self) -> Budgets<'_> {
+        Budgets { transaction: self.transaction }
+    }
+
     fn append(&self, entry: &NewEntry, quotas: &Quotas) -> Result<Appended, StoreError> {
         let (mailbox, origin, key) = (entry.mailbox.as_str(), entry.origin.as_str(), entry.key.as_str());
         let mut keys = self.transaction.open_table(KEYS).map_err(failed)?;
         if keys.get((mailbox, origin, key))?.is_some() {
             return Ok(Appended::Known);
         }
-        let bytes = entry.request.len() as u64;
-        self.check(mailbox, origin, bytes, quotas)?;
-        let id = self.count(mailbox, origin, bytes)?;
+        let mail = Brought { from: entry.from, bytes: entry.request.len() as u64 };
+        self.check(mailbox, origin, mail, quotas)?;
+        let id = self.count(mailbox, origin, mail)?;
         keys.insert((mailbox, origin, key), id)?;
         self.transaction.open_table(REQUESTS).map_err(failed)?.insert((mailbox, id), entry.request.as_slice())?;
         self.transaction.open_table(QUEUES).map_err(failed)?.insert((mailbox, origin, id), ())?;
         let lifetime = entry.content.lifetime.unwrap_or(quotas.retention_ms).min(quotas.retention_ms);
         let expires = entry.received.saturating_add(lifetime);
         let content = entry.content.clone();
-        self.write_head(mailbox, id, &Head { origin: origin.into(), key: key.into(), bytes, expires, content })?;
+        let head = Head { origin: origin.into(), key: key.into(), bytes: mail.bytes, expires, content, from: mail.from };
+        self.write_head(mailbox, id, &head)?;
         self.transaction.open_table(EXPIRY).map_err(failed)?.insert((expires, mailbox, id), ())?;
         drop(keys);
         self.replace_receipts(entry, id)?;
         Ok(Appended::Stored)
     }
 
-    fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
+    fn keep(&self, document: Document, server: &str, bytes: &[u8], from: Option<Address>, quotas: &Quotas) -> Result<(), StoreError> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let old = documents.get((document.as_str(), server))?.map_or(0, |old| weight(document, old.value()));
-        self.grow(old, weight(document, bytes), quotas)?;
+        let new = Brought { from, bytes: weight(document, bytes) };
+        let from = self.budgets().bringer(document, server, old, new, quotas)?;
+        self.grow(old, new.bytes, quotas)?;
+        self.budgets().count_document(document, server, old, Brought { from, ..new })?;
         documents.insert((document.as_str(), server), bytes)?;
         Ok(())
     }
 
     /// Notes that a server was here, so that what it has left is kept for the retention time from now on.
-    fn see(&self, server: &str, now: u64, quotas: &Quotas) -> Result<(), StoreError> {
+    fn see(&self, server: &str, now: u64, from: Option<Address>, quotas: &Quotas) -> Result<(), StoreError> {
         let documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let seen = documents.get((Document::Seen.as_str(), server))?.and_then(|seen| time(seen.value()));
         drop(documents);
-        self.keep(Document::Seen, server, now.to_string().as_bytes(), quotas)?;
+        self.keep(Document::Seen, server, now.to_string().as_bytes(), from, quotas)?;
         let mut expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
         if let Some(seen) = seen {
             expiry.remove((seen.saturating_add(quotas.retention_ms), server, 0))?;
@@ -198,7 +220,9 @@ impl Tables<'_> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let mut freed = 0;
         for document in Document::ALL {
-            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
+            let bytes = documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
+            self.budgets().discount_document(document, server, bytes)?;
+            freed += bytes;
         }
         self.shrink(freed)
     }
@@ -222,7 +246,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn check(&self, mailbox: &str, origin: &str, bytes: u64, quotas: &Quotas) -> Result<(), StoreError> {
+    fn check(&self, mailbox: &str, origin: &str, mail: Brought, quotas: &Quotas) -> Result<(), StoreError> {
+        let bytes = mail.bytes;
         let Quotas { mailbox: of_mailbox, origin: of_origin, .. } = quotas;
         let (entries, held, _) = self.mailbox(mailbox)?;
         if !(Amount { entries, bytes: held }).fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
@@ -237,12 +262,15 @@ impl Tables<'_> {
         if !(Amount { entries, bytes: held }).fits(bytes, of_origin.entries, of_origin.bytes) {
             return Err(StoreError::Full("the sender's quota"));
         }
+        self.budgets().check_mail(mailbox, mail, quotas)?;
         // The last check, since it counts.
         self.grow(0, bytes, quotas)
     }
 
     /// Counts a new entry in, and gives it its number.
-    fn count(&self, mailbox: &str, origin: &str, bytes: u64) -> Result<u64, StoreError> {
+    fn count(&self, mailbox: &str, origin: &str, mail: Brought) -> Result<u64, StoreError> {
+        let bytes = mail.bytes;
+        self.budgets().count_mail(mailbox, mail)?;
         let (entries, held, last) = self.mailbox(mailbox)?;
         let id = last + 1;
         self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, (entries + 1, held + bytes, id))?;
@@ -297,6 +325,7 @@ impl Tables<'_> {
     fn discount(&self, mailbox: &str, head: &Head) -> Result<(), StoreError> {
         let origin = head.origin.as_str();
         self.shrink(head.bytes)?;
+        self.budgets().discount_mail(mailbox, head.brought())?;
         self.write_counter(BYTES, self.counter(BYTES)?.saturating_sub(head.bytes))?;
         let (entries, held, last) = self.mailbox(mailbox)?;
         self.write_mailbox(mailbox, (entries.saturating_sub(1), held.saturating_sub(head.bytes), last))?;
