@@ -5,6 +5,7 @@
 
 mod budget;
 mod disk;
+mod reads;
 mod tables;
 
 use std::collections::BTreeSet;

@@ -1,52 +1,49 @@
 //! The database's tables, and what one change does to them within a transaction. Each is checked before it changes anything, so that one
 //! that is refused leaves no trace among the others of its transaction.
 
-use std::{collections::BTreeSet, ops::Bound};
-
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, TableDefinition, WriteTransaction};
-use ruma::{OwnedServerName, ServerName};
+use redb::{ReadableTable, StorageError, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage,
+    Appended, Content, Document, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError,
     budget::{self, Brought, Budgets},
 };
 use crate::address::Address;
 
 /// (mailbox, entry) -> the request as a binary message.
-const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
+pub(super) const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
 /// (mailbox, entry) -> JSON of [`Head`].
-const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
+pub(super) const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
 /// (mailbox, origin, key) -> entry: what makes a request the same as another.
 const KEYS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("keys");
 /// (mailbox, origin, entry): what waits of each sender, in its order.
-const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
+pub(super) const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
 /// mailbox -> (entries, bytes, last entry's number), where there is an entry.
-const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
+pub(super) const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
 /// origin -> (entries, bytes).
 const ORIGINS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("origins");
 /// (mailbox, origin) -> (entries, bytes, and the entries again: earlier versions count there what is to be handed over).
-const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
+pub(super) const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
 /// (time, mailbox, entry): when an entry is of no use any more; with entry 0, when nothing of a server is kept any more.
 const EXPIRY: TableDefinition<'_, (u64, &str, u64), ()> = TableDefinition::new("expiry");
 /// (mailbox, origin, receipt) -> the entry that holds the latest.
 const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("receipts");
 /// (kind, server) -> document.
-const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
+pub(super) const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
 /// The bytes of all requests and documents, in a single row.
 const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
 /// What is counted over all mailboxes, by name.
-const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// The bytes of all requests.
-const BYTES: &str = "bytes";
+pub(super) const BYTES: &str = "bytes";
 /// The highest number of an entry in a mailbox that was emptied. A mailbox that is new begins behind it, since who has taken an entry may say
 /// so twice, and must not remove another one thereby.
 const NUMBER: &str = "number";
 
 /// What is known of a request without reading it.
 #[derive(Serialize, Deserialize)]
-struct Head {
-    origin: String,
+pub(super) struct Head {
+    pub(super) origin: String,
     key: String,
     bytes: u64,
     expires: u64,
@@ -428,76 +425,6 @@ fn weight(document: Document, bytes: &[u8]) -> u64 {
 }
 
 /// The time that a row of [`Document::Seen`] holds.
-fn time(seen: &[u8]) -> Option<u64> {
+pub(super) fn time(seen: &[u8]) -> Option<u64> {
     std::str::from_utf8(seen).ok()?.parse().ok()
-}
-
-/// When a server was last here.
-pub(super) fn seen(transaction: &ReadTransaction, server: &str) -> Result<Option<u64>, StoreError> {
-    Ok(document(transaction, Document::Seen, server)?.and_then(|seen| time(&seen)))
-}
-
-/// The first entry behind `after`.
-pub(super) fn next(transaction: &ReadTransaction, mailbox: &str, after: u64) -> Result<Option<Entry>, StoreError> {
-    let heads = transaction.open_table(HEADS).map_err(failed)?;
-    let Some(row) = heads.range((mailbox, after.saturating_add(1))..=(mailbox, u64::MAX))?.next() else { return Ok(None) };
-    let (key, value) = row?;
-    let head: Head = serde_json::from_slice(value.value()).map_err(failed)?;
-    entry(transaction, mailbox, key.value().1, ServerName::parse(head.origin).map_err(failed)?)
-}
-
-/// The first entry of the next sender behind `after`, in a circle, that is none of `but_not`.
-pub(super) fn turn(
-    transaction: &ReadTransaction,
-    mailbox: &str,
-    after: &str,
-    but_not: &BTreeSet<OwnedServerName>,
-) -> Result<Option<Entry>, StoreError> {
-    let shares = transaction.open_table(SHARES).map_err(failed)?;
-    let behind = shares.range((Bound::Excluded((mailbox, after)), Bound::Unbounded))?;
-    let behind = behind.take_while(|row| row.as_ref().map_or(true, |(key, _)| key.value().0 == mailbox));
-    for row in behind.chain(shares.range((mailbox, "")..=(mailbox, after))?) {
-        let origin = ServerName::parse(row?.0.value().1).map_err(failed)?;
-        if !but_not.contains(&origin) {
-            return first(transaction, mailbox, origin);
-        }
-    }
-    Ok(None)
-}
-
-/// The first entry of a sender.
-pub(super) fn first(transaction: &ReadTransaction, mailbox: &str, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
-    let queues = transaction.open_table(QUEUES).map_err(failed)?;
-    let first = queues.range((mailbox, origin.as_str(), 0)..=(mailbox, origin.as_str(), u64::MAX))?.next();
-    let id = first.transpose()?.map(|(key, _)| key.value().2);
-    id.map_or(Ok(None), |id| entry(transaction, mailbox, id, origin))
-}
-
-fn entry(transaction: &ReadTransaction, mailbox: &str, id: u64, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
-    let requests = transaction.open_table(REQUESTS).map_err(failed)?;
-    Ok(requests.get((mailbox, id))?.map(|request| Entry { id, origin, request: request.value().to_vec() }))
-}
-
-pub(super) fn waiting(transaction: &ReadTransaction, mailbox: &str, origin: &str) -> Result<u64, StoreError> {
-    let shares = transaction.open_table(SHARES).map_err(failed)?;
-    Ok(shares.get((mailbox, origin))?.map_or(0, |row| row.value().0))
-}
-
-pub(super) fn usage(transaction: &ReadTransaction) -> Result<Usage, StoreError> {
-    let bytes = transaction.open_table(COUNTERS).map_err(failed)?.get(BYTES)?.map_or(0, |row| row.value());
-    Ok(Usage {
-        mailboxes: transaction.open_table(MAILBOXES).map_err(failed)?.len()?,
-        entries: transaction.open_table(REQUESTS).map_err(failed)?.len()?,
-        bytes,
-    })
-}
-
-pub(super) fn document(transaction: &ReadTransaction, document: Document, server: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-    Ok(documents.get((document.as_str(), server))?.map(|bytes| bytes.value().to_vec()))
-}
-
-/// A view of the database as it is now.
-pub(super) fn read(database: &redb::Database) -> Result<ReadTransaction, StoreError> {
-    database.begin_read().map_err(failed)
 }
