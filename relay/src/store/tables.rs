@@ -1,6 +1,8 @@
 //! The database's tables, and what one change does to them within a transaction. Each is checked before it changes anything, so that one
 //! that is refused leaves no trace among the others of its transaction.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use redb::{ReadableTable, StorageError, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +172,7 @@ impl Tables<'_> {
         if keys.get((mailbox, origin, key))?.is_some() {
             return Ok(Appended::Known);
         }
-        let mail = Brought { from: entry.from, bytes: entry.request.len() as u64 };
+        let mail = Brought { from: entry.from, bytes: weight_of(entry) };
         self.check(mailbox, origin, mail, quotas)?;
         let id = self.count(mailbox, origin, mail)?;
         keys.insert((mailbox, origin, key), id)?;
@@ -282,20 +284,21 @@ impl Tables<'_> {
     /// A receipt replaces the one before it; a request of which nothing but replaced receipts is left is of no use.
     fn replace_receipts(&self, entry: &NewEntry, id: u64) -> Result<(), StoreError> {
         let (mailbox, origin) = (entry.mailbox.as_str(), entry.origin.as_str());
+        let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
+        let mut replaced: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
         for receipt in &entry.content.receipts {
-            let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
-            let replaced = latest.insert((mailbox, origin, receipt.as_str()), id)?.map(|old| old.value());
-            drop(latest);
-            if let Some(old) = replaced.filter(|old| *old != id) {
-                self.forget_receipt(mailbox, old, receipt)?;
+            let old = latest.insert((mailbox, origin, receipt.as_str()), id)?.map(|old| old.value());
+            if let Some(old) = old.filter(|old| *old != id) {
+                replaced.entry(old).or_default().insert(receipt);
             }
         }
-        Ok(())
+        drop(latest);
+        replaced.iter().try_for_each(|(old, receipts)| self.forget_receipts(mailbox, *old, receipts))
     }
 
-    fn forget_receipt(&self, mailbox: &str, id: u64, receipt: &str) -> Result<(), StoreError> {
+    fn forget_receipts(&self, mailbox: &str, id: u64, receipts: &BTreeSet<&str>) -> Result<(), StoreError> {
         let Some(mut head) = self.head(mailbox, id)? else { return Ok(()) };
-        head.content.receipts.retain(|each| each != receipt);
+        head.content.receipts.retain(|each| !receipts.contains(each.as_str()));
         self.write_head(mailbox, id, &head)?;
         if head.content.only_receipts && head.content.receipts.is_empty() {
             self.remove(mailbox, id)?;
@@ -414,6 +417,14 @@ impl Tables<'_> {
         self.transaction.open_table(HEADS).map_err(failed)?.insert((mailbox, id), json.as_slice())?;
         Ok(())
     }
+}
+
+/// What a receipt costs that is told apart: a row with both servers' names, and a part of the head. It may come in ten bytes.
+const RECEIPT: u64 = 256;
+
+/// What a request counts for.
+fn weight_of(entry: &NewEntry) -> u64 {
+    entry.request.len() as u64 + RECEIPT * entry.content.receipts.len() as u64
 }
 
 /// What a server costs that leaves nothing: two rows with its name. Anybody can make as many as they like.

@@ -41,6 +41,12 @@ fn store() -> Disk {
     Disk::on(|| Ok(InMemoryBackend::new()), quotas()).unwrap()
 }
 
+/// With room in each mailbox.
+fn roomy(address_bytes: u64) -> Quotas {
+    let generous = Quota { entries: 1000, bytes: 1 << 20 };
+    Quotas { mailbox: generous, origin: generous, total_bytes: 1 << 20, address_bytes, ..quotas() }
+}
+
 /// Of which one address has so many bytes.
 fn store_with(address_bytes: u64) -> Disk {
     Disk::on(|| Ok(InMemoryBackend::new()), Quotas { address_bytes, total_bytes: 1 << 20, ..quotas() }).unwrap()
@@ -145,12 +151,15 @@ async fn an_address_has_a_share_by_whatever_names_and_gets_it_back() {
 
 #[tokio::test]
 async fn what_is_replaced_counts_no_more() {
-    let store = store_with(6);
+    // A receipt has a row, which is much more than what it comes in.
+    let store = Disk::on(|| Ok(InMemoryBackend::new()), roomy(2 * (3 + 256))).unwrap();
     let content = Content { receipts: vec!["a".into()], only_receipts: true, lifetime: None };
     for key in ["1", "2", "3", "4"] {
         let receipt = NewEntry { content: content.clone(), ..entry("m", "o", key) };
         assert_eq!(store.append(from(ONE, receipt)).await, Ok(Appended::Stored), "{key}");
     }
+    assert_eq!(store.append(from(ONE, entry("n", "o", &"x".repeat(258)))).await, Err(SHARE));
+    assert_eq!(store.append(from(ONE, entry("n", "o", &"x".repeat(257)))).await, Ok(Appended::Stored));
 }
 
 #[tokio::test]
@@ -254,7 +263,7 @@ async fn what_is_of_no_use_expires_first() {
 
 #[tokio::test]
 async fn the_latest_receipt_replaces_older_ones() {
-    let store = store();
+    let store = Disk::on(|| Ok(InMemoryBackend::new()), roomy(0)).unwrap();
     let receipts = |key: &str, receipts: &[&str], only_receipts| NewEntry {
         content: Content { receipts: receipts.iter().map(|&each| each.into()).collect(), only_receipts, lifetime: None },
         ..entry("m", "o", key)

@@ -54,13 +54,11 @@ fn failing() -> (Disk, impl Fn(i64, i64)) {
     let (writes_left, syncs_left) = (Arc::new(AtomicI64::new(NEVER)), Arc::new(AtomicI64::new(NEVER)));
     let (w, s) = (writes_left.clone(), syncs_left.clone());
     let backend = move || Ok(Failing { disk: disk.clone(), writes_left: w.clone(), syncs_left: s.clone() });
-    let generous = Quota { entries: 1000, bytes: 1 << 20 };
-    let quotas = Quotas { mailbox: generous, origin: generous, total_bytes: 1 << 20, address_bytes: ROOM as u64, ..quotas() };
     let fail = move |writes, syncs| {
         writes_left.store(writes, Ordering::SeqCst);
         syncs_left.store(syncs, Ordering::SeqCst);
     };
-    (Disk::on(backend, quotas).unwrap(), fail)
+    (Disk::on(backend, roomy(ROOM as u64)).unwrap(), fail)
 }
 
 const NEVER: i64 = i64::MAX;
