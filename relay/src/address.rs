@@ -1,6 +1,58 @@
-//! Which addresses a relay connects to on another's behalf: public ones, so that nobody looks through it into its operator's network.
+//! Addresses: which a relay connects to on another's behalf (public ones, so that nobody looks through it into its operator's network), and which
+//! are one and the same as far as limits go.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Who calls, as far as limits go: an address, or the network that one household has of the sixth version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Address(IpAddr);
+
+impl Address {
+    /// Addresses that are not public are nobody's in particular: a proxy's in front of the relay, or the operator's own network.
+    pub(crate) fn of(address: IpAddr) -> Option<Self> {
+        let address = address.to_canonical();
+        is_public(address).then_some(Self(match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => IpAddr::V6(first_of(address, 64)),
+        }))
+    }
+
+    /// The network that it belongs to, of the largest that whoever asks for one is given: only the sixth version has such.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc6177>
+    pub(crate) fn network(self) -> Option<String> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(format!("{}/48", first_of(address, 48))),
+        }
+    }
+}
+
+/// The first address of the network of so many bits.
+fn first_of(address: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (Ipv6Addr::BITS - bits)))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
 
 /// Whether an address belongs to the public network.
 pub(crate) fn is_public(address: IpAddr) -> bool {
@@ -43,6 +95,34 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn address(text: &str) -> Option<Address> {
+        Address::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_of_one_household_are_one() {
+        assert_eq!(address("2a00:1450:1:2::1"), address("2a00:1450:1:2:ffff::9"));
+        assert_ne!(address("2a00:1450:1:2::1"), address("2a00:1450:1:3::1"));
+        assert_eq!(address("::ffff:1.1.1.1"), address("1.1.1.1"));
+        assert_ne!(address("1.1.1.1"), address("1.1.1.2"));
+        assert_eq!((address("127.0.0.1"), address("192.168.0.1"), address("::1")), (None, None, None));
+    }
+
+    #[test]
+    fn what_one_customer_is_given_is_a_network() {
+        let network = |text: &str| address(text).unwrap().network();
+        assert_eq!(network("2a00:1450:1:2::1").unwrap(), "2a00:1450:1::/48");
+        assert_eq!(network("2a00:1450:1:ffff::1"), network("2a00:1450:1:2::1"));
+        assert_eq!(network("1.1.1.1"), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in ["1.1.1.1", "2a00:1450:1:2::1"] {
+            assert_eq!(address(text).unwrap().to_string().parse(), Ok(address(text).unwrap()));
+        }
+    }
 
     #[test]
     fn public_addresses_are_public() {

@@ -23,6 +23,10 @@ const NODE_REQUESTS: u64 = 12_000;
 /// What of it others have to bear, who have not agreed to it: a message a second to a room of a hundred servers.
 const NODE_OUTSIDE: u64 = 6_000;
 
+/// How many addresses it takes to fill the relay: so many that one machine cannot, by both versions of addresses, and so few that one has room for
+/// four senders of the largest quota, since another relay, or a company, has one for all of its nodes.
+const ADDRESSES_TO_FILL_ALL: u64 = 20;
+
 /// A relay for Inglenook's nodes.
 #[derive(Debug, Default, Parser, Serialize)]
 #[command(version, about)]
@@ -64,6 +68,9 @@ pub struct Flags {
     /// How many bytes of requests and deposits are kept in all [default: 20 GiB]
     #[arg(long, env = "INGLENOOK_RELAY_TOTAL_BYTES")]
     total_bytes: Option<u64>,
+    /// How much of it one address may have brought; 0 for any number [default: a twentieth]
+    #[arg(long, env = "INGLENOOK_RELAY_ADDRESS_BYTES")]
+    address_bytes: Option<u64>,
     /// How long a request waits at most, in hours [default: 2160, 90 days]
     #[arg(long, env = "INGLENOOK_RELAY_RETENTION_HOURS")]
     retention_hours: Option<u64>,
@@ -144,6 +151,7 @@ pub struct Config {
     pub origin_entries: u64,
     pub origin_bytes: u64,
     pub total_bytes: u64,
+    pub address_bytes: Option<u64>,
     pub retention_hours: u64,
     pub request_timeout: u64,
     pub head_timeout: u64,
@@ -177,6 +185,7 @@ impl Default for Config {
             origin_entries: 40_000,
             origin_bytes: 256 * 1024 * 1024,
             total_bytes: 20 * 1024 * 1024 * 1024,
+            address_bytes: None,
             retention_hours: 90 * 24,
             request_timeout: 60,
             head_timeout: 30,
@@ -267,12 +276,13 @@ impl Config {
             origin: Quota { entries: self.origin_entries, bytes: self.origin_bytes },
             retention_ms: self.retention_hours.saturating_mul(HOUR_MS),
             total_bytes: self.total_bytes,
+            address_bytes: self.address_bytes.unwrap_or(self.total_bytes / ADDRESSES_TO_FILL_ALL),
         }
     }
 
     /// What is published.
     pub fn limits(&self) -> Limits {
-        let Quotas { mailbox, origin, retention_ms, .. } = self.quotas();
+        let Quotas { mailbox, origin, retention_ms, address_bytes, .. } = self.quotas();
         Limits {
             software: Software { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() },
             gateway: self.gateway_domain.clone(),
@@ -284,7 +294,11 @@ impl Config {
             retention_ms,
             max_deposit: MAX_DEPOSIT as u64,
             request_timeout_ms: self.request_timeout.saturating_mul(1000),
-            address: AddressLimits { requests_per_minute: self.address_requests, connections: self.address_connections },
+            address: AddressLimits {
+                requests_per_minute: self.address_requests,
+                connections: self.address_connections,
+                bytes: address_bytes,
+            },
             node_requests_per_minute: self.node_requests,
             node_outside_per_minute: self.node_outside,
         }
@@ -350,6 +364,14 @@ mod tests {
         assert!(config(&["--federation-resolve", "there.example"]).is_err());
         assert!(config(&["--forwarded-header", "no header"]).is_err());
         assert!(config(&["--request-bytes", "1000"]).is_err());
+    }
+
+    #[test]
+    fn an_address_has_a_share_of_whatever_there_is() {
+        let bytes = |arguments: &[&str]| config(arguments).unwrap().quotas().address_bytes;
+        assert_eq!(bytes(&[]), 1 << 30);
+        assert_eq!(bytes(&["--total-bytes", "2000"]), 100);
+        assert_eq!((bytes(&["--address-bytes", "7"]), bytes(&["--address-bytes", "0"])), (7, 0));
     }
 
     #[test]

@@ -19,6 +19,12 @@ pub(crate) const MAX_PDUS: usize = 50;
 /// Likewise.
 pub(crate) const MAX_EDUS: usize = 100;
 
+/// How many receipts of a transaction are told apart, one for each EDU, and how long what tells one apart may be: two rows hold it, each may
+/// replace one of another transaction, and they come in the smallest of requests.
+const MAX_RECEIPTS: usize = MAX_EDUS;
+/// Likewise: four names of the specification's length.
+const MAX_RECEIPT: usize = 4 * 256;
+
 /// A transaction's own parts.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Transaction<'b> {
@@ -63,7 +69,9 @@ impl<'b> Transaction<'b> {
         }
         content.receipts.sort();
         content.receipts.dedup();
-        content
+        let is_borne = content.receipts.len() <= MAX_RECEIPTS && content.receipts.iter().all(|receipt| receipt.len() <= MAX_RECEIPT);
+        // Of others nothing is known, so that they last.
+        if is_borne { content } else { Content::default() }
     }
 }
 
@@ -166,6 +174,19 @@ mod tests {
         assert_ne!(one.receipts, content(0, &[receipt("@a:b", Some("main"))]).receipts);
         assert!(!content(1, &[receipt("@a:b", None)]).only_receipts);
         assert!(!content(0, &[receipt("@a:b", None), edu("m.direct_to_device")]).only_receipts);
+    }
+
+    #[test]
+    fn more_receipts_than_others_have_to_bear_are_not_told_apart() {
+        let receipts = |count: usize, user: &str| {
+            let users: serde_json::Map<String, Value> = (0..count).map(|number| (format!("@{user}{number}:b"), json!({}))).collect();
+            content(0, &[json!({ "edu_type": "m.receipt", "content": { "!a:b": { "m.read": users } } })])
+        };
+        let most = receipts(100, "u");
+        assert_eq!((most.receipts.len(), most.only_receipts), (100, true));
+        // They last, like everything of which nothing is known.
+        assert_eq!(receipts(101, "u"), Content::default());
+        assert_eq!(receipts(1, &"u".repeat(2_000)), Content::default());
     }
 
     #[test]

@@ -8,21 +8,21 @@ use serde_json::{Value, json};
 use crate::{
     content::Transaction,
     origin::{self, WholeRequest},
-    relay::Relay,
+    relay::{Caller, Relay},
     reply::{Answer, Refused, json},
     store::Entry,
     target::{Target, query, segments},
 };
 
 /// Leaves a transaction for the server of a user: 200 when it is stored.
-pub(crate) async fn send_relay(relay: &Relay, user: &str, request: WholeRequest) -> Answer {
+pub(crate) async fn send_relay(relay: &Relay, user: &str, request: WholeRequest, caller: &Caller) -> Answer {
     let user = user_id(user)?;
     let transaction = Transaction::read(&request.body).ok_or_else(|| Refused::bad("The body is no transaction, or a too large one."))?;
     let origin = origin::verify(&request, &addressed(relay, &request))?;
     if !relay.serves(user.server_name()).await? {
         return Err(Refused::not_found(format!("{} is not served here.", user.server_name())));
     }
-    relay.put(user.server_name(), origin, &request, transaction.content()).await?;
+    relay.put(user.server_name(), origin, &request, transaction.content(), caller.address()).await?;
     Ok(json(200, &json!({})))
 }
 

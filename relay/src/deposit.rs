@@ -12,6 +12,7 @@ use ruma::ServerName;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    address::Address,
     config::MAX_DEPOSIT,
     origin::WholeRequest,
     relay::Relay,
@@ -21,8 +22,8 @@ use crate::{
     target::segments,
 };
 
-/// Keeps what `node` leaves, in place of what it left before.
-pub(crate) async fn keep(relay: &Relay, node: &ServerName, kind: &str, body: Vec<u8>) -> Answer {
+/// Keeps what `node`, which comes from there, leaves, in place of what it left before.
+pub(crate) async fn keep(relay: &Relay, node: &ServerName, kind: &str, body: Vec<u8>, from: Option<Address>) -> Answer {
     let document = Document::deposit(kind).ok_or_else(Refused::unrecognized)?;
     if body.len() > MAX_DEPOSIT {
         return Err(Refused::new(413, "M_TOO_LARGE", "The deposit is too large."));
@@ -32,7 +33,7 @@ pub(crate) async fn keep(relay: &Relay, node: &ServerName, kind: &str, body: Vec
     if document == Document::Keys {
         check_keys(node, value)?;
     }
-    relay.store.keep(document, node, body).await?;
+    relay.store.keep(document, node, body, from).await?;
     relay.metrics.deposits.inc();
     Ok(reply::json(200, &json!({})))
 }

@@ -11,13 +11,13 @@
 //! What is absent: nothing here reads an event, and nothing but the node itself decides on what a stored request means. A stored
 //! request is never changed, since its sender has signed it for its receiver.
 
+pub mod address;
 pub mod clock;
 pub mod config;
 pub mod server;
 pub mod store;
 pub mod tls;
 
-mod address;
 mod aside;
 mod callers;
 mod client;

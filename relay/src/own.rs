@@ -35,9 +35,9 @@ pub(crate) async fn answer(relay: &Relay, request: Request, caller: Caller) -> A
         };
     }
     match (method.as_str(), path.strip_prefix(PRESENCE), path.strip_prefix(DEPOSIT), caller) {
-        ("GET", Some(server), _, Caller::Node(_)) => presence(relay, &server_name(server)?),
-        ("PUT", _, Some(kind), Caller::Node(node)) => deposit::keep(relay, &node, kind, whole_body(request).await?.body).await,
-        (_, None, None, _) => matrix(relay, request).await,
+        ("GET", Some(server), _, Caller::Node(..)) => presence(relay, &server_name(server)?),
+        ("PUT", _, Some(kind), Caller::Node(node, from)) => deposit::keep(relay, &node, kind, whole_body(request).await?.body, from).await,
+        (_, None, None, caller) => matrix(relay, request, &caller).await,
         (.., Caller::Stranger(_)) => Err(Refused::unauthorized("Only an attached node may do this, through its tunnel.")),
         _ => Err(Refused::unrecognized()),
     }
@@ -71,20 +71,21 @@ async fn publish(relay: &Relay, server: &ServerName, request: Request, caller: C
         NodeRecord::verify(&object, server).ok()
     };
     let record = read(&body).ok_or_else(|| Refused::forbidden("That is no record that the server has signed."))?;
-    if caller != Caller::Node(server.to_owned()) && !relay.serves(server).await? {
+    let is_own = matches!(&caller, Caller::Node(node, _) if node == server);
+    if !is_own && !relay.serves(server).await? {
         return Err(Refused::not_found(format!("{server} is not served here.")));
     }
     let _one_at_a_time = relay.records.lock().await;
     let known = relay.store.document(Document::Record, server).await?.and_then(|bytes| read(&bytes));
     let seq = known.as_ref().map_or(record.seq, |known| known.seq.max(record.seq));
     if known.is_none_or(|known| record.replaces(&known)) {
-        relay.store.keep(Document::Record, server, body).await?;
+        relay.store.keep(Document::Record, server, body, caller.address()).await?;
     }
     Ok(json(200, &json!({ "seq": seq })))
 }
 
 /// What the specification, or Dendrite, asks of any server.
-async fn matrix(relay: &Relay, request: Request) -> Answer {
+async fn matrix(relay: &Relay, request: Request, caller: &Caller) -> Answer {
     let path = segments(&request.uri);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     match (request.method.as_str(), path.as_slice()) {
@@ -97,7 +98,7 @@ async fn matrix(relay: &Relay, request: Request) -> Answer {
         }
         ("PUT", ["_matrix", "federation", "v1", "send_relay", _, user]) => {
             let user = (*user).to_owned();
-            dendrite::send_relay(relay, &user, whole_body(request).await?).await
+            dendrite::send_relay(relay, &user, whole_body(request).await?, caller).await
         }
         ("GET", ["_matrix", "federation", "v1", "relay_txn", user]) => {
             let user = (*user).to_owned();

@@ -12,7 +12,8 @@ use inglenook_protocol::{
 use ruma::{OwnedServerName, ServerName};
 
 use crate::{
-    callers::{Address, Callers},
+    address::Address,
+    callers::Callers,
     clock::Clock,
     config::{Config, MAX_STORED_BODY},
     content::Transaction,
@@ -72,10 +73,18 @@ pub(crate) struct Relay {
 /// Who hands over a request. What it is signed by is another matter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Caller {
-    /// An attached node, up its tunnel.
-    Node(OwnedServerName),
+    /// An attached node, up its tunnel, which comes from there.
+    Node(OwnedServerName, Option<Address>),
     /// Anybody, over HTTP, from an address that has limits or from within the operator's own network.
     Stranger(Option<Address>),
+}
+
+impl Caller {
+    /// For whom what is kept of it counts.
+    pub(crate) fn address(&self) -> Option<Address> {
+        let (Self::Node(_, address) | Self::Stranger(address)) = self;
+        *address
+    }
 }
 
 impl Relay {
@@ -106,7 +115,7 @@ impl Relay {
     }
 
     async fn route(&self, mut request: Request, caller: Caller) -> Answer {
-        if let Caller::Node(node) = &caller {
+        if let Caller::Node(node, _) = &caller {
             self.callers.node(node).map_err(|wait| self.too_often("node", wait))?;
         }
         let relays = request.headers.first(RELAYS_HEADER).map(str::to_owned);
@@ -124,8 +133,8 @@ impl Relay {
         let here = self.nodes.attached(&destination);
         match (here, &caller, relays.as_deref().map(urls)) {
             (Some(attached), ..) => self.live(attached, &destination, request, &caller).await,
-            (None, Caller::Node(node), Some(urls)) => self.through(&urls, &destination, request, node).await,
-            (None, Caller::Node(node), None) if self.is_outside(&destination).await? => self.outside(node, &destination, request).await,
+            (None, Caller::Node(node, _), Some(urls)) => self.through(&urls, &destination, request, (node, &caller)).await,
+            (None, Caller::Node(node, _), None) if self.is_outside(&destination).await? => self.outside(node, &destination, request).await,
             _ => self.absent(&destination, whole_body(request).await?, &caller).await,
         }
     }
@@ -195,7 +204,7 @@ impl Relay {
     /// Hands a request to the node, which is attached.
     async fn live(&self, attached: Attached, destination: &ServerName, request: Request, caller: &Caller) -> Answer {
         let target = Target::of(&request.method, &request.uri);
-        if !target.is_storable() && matches!(caller, Caller::Node(_)) {
+        if !target.is_storable() && matches!(caller, Caller::Node(..)) {
             return self.ask(&attached, destination, request, caller).await;
         }
         let request = whole_body(request).await?;
@@ -237,13 +246,19 @@ impl Relay {
     }
 
     /// Hands a request to the relays where its destination can be found: the first that takes it.
-    async fn through(&self, urls: &[&str], destination: &ServerName, request: Request, node: &OwnedServerName) -> Answer {
+    async fn through(
+        &self,
+        urls: &[&str],
+        destination: &ServerName,
+        request: Request,
+        (node, caller): (&OwnedServerName, &Caller),
+    ) -> Answer {
         let request = whole_body(request).await?;
         let mut refused = Refused::not_found("None of the destination's relays is known.");
         for url in urls {
             let Some(host) = host_of(url) else { continue };
             let answer = if self.is_own_host(&host) {
-                self.absent(destination, request.clone(), &Caller::Node(node.clone())).await
+                self.absent(destination, request.clone(), caller).await
             } else {
                 self.forward(url, &request, node).await
             };
@@ -296,8 +311,8 @@ impl Relay {
             }
             _ => Content::default(),
         };
-        self.put(destination, origin, request, content).await?;
-        if let Caller::Node(sender) = caller {
+        self.put(destination, origin, request, content, caller.address()).await?;
+        if let Caller::Node(sender, _) = caller {
             self.nodes.expect(destination, sender);
         }
         Ok(with_outcome(json(202, &serde_json::json!({})), Outcome::Stored))
@@ -313,17 +328,18 @@ impl Relay {
         }
     }
 
-    /// Puts a request whose origin is known into a mailbox, and tells its owner.
+    /// Puts a request whose origin is known into a mailbox, and tells its owner. It counts for whoever has brought it.
     pub(crate) async fn put(
         &self,
         mailbox: &ServerName,
         origin: OwnedServerName,
         request: &WholeRequest,
         content: Content,
+        from: Option<Address>,
     ) -> Result<Appended, Refused> {
         let key = mailbox_key(&request.method, &request.uri);
         let request = kept(request).await.map_err(|error| Refused::failed(format!("{error}.")))?;
-        let entry = NewEntry { mailbox: mailbox.to_owned(), origin, key, request, content, received: self.clock.now() };
+        let entry = NewEntry { mailbox: mailbox.to_owned(), origin, key, request, content, received: self.clock.now(), from };
         let appended = self.store.append(entry).await?;
         if let Some(attached) = self.nodes.attached(mailbox) {
             attached.mail.notify_one();

@@ -23,7 +23,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tower_http::cors::{Any, CorsLayer};
 
 use crate::{
-    callers::{Address, Callers, Slot},
+    address::Address,
+    callers::{Callers, Slot},
     clock::Clock,
     config::Config,
     dial::Network,
@@ -251,7 +252,8 @@ async fn tunnel(
     const { assert!(MAX_MESSAGE <= SOCKET_MESSAGE) };
     // The very address that was connected to leads here; a host that the request names need not.
     let local = addresses.local.map(|address| address.to_string()).unwrap_or_default();
-    let Some(place) = relay.callers.tunnel(who(&relay, &headers, addresses)) else {
+    let from = who(&relay, &headers, addresses);
+    let Some(place) = relay.callers.tunnel(from) else {
         relay.metrics.limited("connections");
         return (StatusCode::TOO_MANY_REQUESTS, "too many tunnels come from there\n").into_response();
     };
@@ -262,7 +264,7 @@ async fn tunnel(
         .max_message_size(SOCKET_MESSAGE)
         .max_frame_size(SOCKET_MESSAGE)
         .on_upgrade(move |socket| async move {
-            socket::serve(relay, socket, local).await;
+            socket::serve(relay, socket, local, from).await;
             drop(place);
         })
         .into_response()

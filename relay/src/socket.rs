@@ -20,6 +20,7 @@ use serde::Serialize;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::{
+    address::Address,
     identity::random,
     mailbox,
     nodes::{Attached, Farewell, Reason},
@@ -37,9 +38,9 @@ const SILENCE: Duration = Duration::from_secs(75);
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Serves a node's socket until it ends.
-pub(crate) async fn serve(relay: Arc<Relay>, mut socket: WebSocket, local_host: String) {
-    match greet(&relay, &mut socket, &local_host).await {
-        Ok((node, challenge)) => attach(relay, socket, node, &challenge).await,
+pub(crate) async fn serve(relay: Arc<Relay>, mut socket: WebSocket, local_host: String, from: Option<Address>) {
+    match greet(&relay, &mut socket, &local_host, from).await {
+        Ok((node, challenge)) => attach(relay, socket, (node, from), &challenge).await,
         Err(refusal) => {
             relay.metrics.refused.inc();
             tracing::info!(%refusal, "a node was refused");
@@ -51,7 +52,12 @@ pub(crate) async fn serve(relay: Arc<Relay>, mut socket: WebSocket, local_host: 
 }
 
 /// Finds out who the node is, and whether it may be here.
-async fn greet(relay: &Relay, socket: &mut WebSocket, local_host: &str) -> Result<(OwnedServerName, Challenge), Refusal> {
+async fn greet(
+    relay: &Relay,
+    socket: &mut WebSocket,
+    local_host: &str,
+    from: Option<Address>,
+) -> Result<(OwnedServerName, Challenge), Refusal> {
     let nonce = random().map_err(|error| Refusal { errcode: "M_UNKNOWN".into(), error: error.to_string() })?;
     let challenge = Challenge::new(relay.identity.name().clone(), nonce, relay.clock.now());
     send(socket, &challenge).await.map_err(|error| Refusal::unauthorized(error.to_string()))?;
@@ -66,13 +72,13 @@ async fn greet(relay: &Relay, socket: &mut WebSocket, local_host: &str) -> Resul
     if relay.nodes.count() >= relay.config.max_tunnels {
         return Err(Refusal { errcode: "M_LIMIT_EXCEEDED".into(), error: "This relay is full.".into() });
     }
-    see(relay, &node).await?;
+    see(relay, &node, from).await?;
     Ok((node, challenge))
 }
 
 /// Notes that the node is served here.
-async fn see(relay: &Relay, node: &ServerName) -> Result<(), Refusal> {
-    let seen = relay.store.see(node, relay.clock.now()).await;
+async fn see(relay: &Relay, node: &ServerName, from: Option<Address>) -> Result<(), Refusal> {
+    let seen = relay.store.see(node, relay.clock.now(), from).await;
     seen.map_err(|error| Refusal { errcode: "M_LIMIT_EXCEEDED".into(), error: error.to_string() })
 }
 
@@ -82,7 +88,7 @@ async fn send(socket: &mut WebSocket, message: &impl Serialize) -> io::Result<()
 }
 
 /// Opens the tunnel, and serves it until it ends.
-async fn attach(relay: Arc<Relay>, mut socket: WebSocket, node: OwnedServerName, challenge: &Challenge) {
+async fn attach(relay: Arc<Relay>, mut socket: WebSocket, (node, from): (OwnedServerName, Option<Address>), challenge: &Challenge) {
     let replaced = relay.nodes.attached(&node).is_some();
     let welcome = Welcome::sign(challenge, &node, relay.config.limits(), replaced, &relay.identity);
     let Ok(welcome) = welcome else { return };
@@ -91,7 +97,7 @@ async fn attach(relay: Arc<Relay>, mut socket: WebSocket, node: OwnedServerName,
     }
     let farewell = Arc::default();
     let messages = ByteSocket::new(Messages::new(socket, Arc::clone(&farewell)));
-    let (handler_relay, caller) = (relay.clone(), Caller::Node(node.clone()));
+    let (handler_relay, caller) = (relay.clone(), Caller::Node(node.clone(), from));
     let (tunnel, driver) = tunnel::start(messages, Side::Relay, move |request| {
         let (relay, caller) = (handler_relay.clone(), caller.clone());
         async move { relay.answer(request.map_body(boxed), caller).await }
@@ -107,7 +113,7 @@ async fn attach(relay: Arc<Relay>, mut socket: WebSocket, node: OwnedServerName,
     relay.nodes.detach(&node, &attached);
     tracing::info!(%node, ?ended, "a tunnel has ended");
     // Until when mail is kept counts from here.
-    let _ = see(&relay, &node).await;
+    let _ = see(&relay, &node, from).await;
 }
 
 /// Runs the tunnel, and beside it what the node is to be handed.

@@ -3,7 +3,9 @@
 //! The trait is small, so that a clustered queue can take the place of the database beneath it. What a method has reported as done
 //! survives a crash at any moment.
 
+mod budget;
 mod disk;
+mod reads;
 mod tables;
 
 use std::collections::BTreeSet;
@@ -13,6 +15,8 @@ use inglenook_protocol::limits::Quota;
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::address::Address;
 
 pub use disk::Disk;
 
@@ -31,6 +35,8 @@ pub struct NewEntry {
     pub content: Content,
     /// When it came.
     pub received: u64,
+    /// Who has brought it, whoever has signed it: `None` where that is nobody in particular.
+    pub from: Option<Address>,
 }
 
 /// What decides how long a request is of use.
@@ -100,10 +106,16 @@ pub struct Quotas {
     pub retention_ms: u64,
     /// Of everything, documents too.
     pub total_bytes: u64,
+    /// Of what one address has brought; zero means that there is no limit.
+    pub address_bytes: u64,
 }
 
 /// A sender gets no more than this part of a mailbox, so that nobody fills it alone.
 pub const SHARE_OF_MAILBOX: u64 = 2;
+
+/// And what comes from one address no more than this part of it, by whatever names. A machine with an address of either version has two of
+/// them, and one with a whole network of the sixth version three.
+pub const PART_OF_MAILBOX: u64 = 4;
 
 /// What kinds of documents there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,10 +175,10 @@ pub trait Store: Send + Sync {
     fn expire(&self, now: u64) -> Promise<'_, u64>;
     /// How much waits.
     fn usage(&self) -> Promise<'_, Usage>;
-    /// Keeps a document in place of the last one of its kind.
-    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>) -> Promise<'_, ()>;
-    /// Notes that a server is here. What it leaves is kept for the retention time after the last such note.
-    fn see(&self, server: &ServerName, now: u64) -> Promise<'_, ()>;
+    /// Keeps a document that somebody has brought in place of the last one of its kind.
+    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>, from: Option<Address>) -> Promise<'_, ()>;
+    /// Notes that a server is here, and where it has come from. What it leaves is kept for the retention time after the last such note.
+    fn see(&self, server: &ServerName, now: u64, from: Option<Address>) -> Promise<'_, ()>;
     /// When a server was last here, if that is not too long ago.
     fn seen(&self, server: &ServerName) -> Promise<'_, Option<u64>>;
     /// The document of that kind.

@@ -7,6 +7,8 @@ mod ancestor;
 mod attach;
 #[path = "relay/away.rs"]
 mod away;
+#[path = "relay/budget.rs"]
+mod budget;
 #[path = "relay/forward.rs"]
 mod forward;
 #[path = "relay/fuzz.rs"]
@@ -19,6 +21,8 @@ mod limits;
 mod mutation;
 #[path = "relay/ordinary.rs"]
 mod ordinary;
+#[path = "relay/outside.rs"]
+mod outside;
 #[path = "relay/process.rs"]
 mod process;
 #[path = "relay/support.rs"]

@@ -43,6 +43,9 @@ pub struct AddressLimits {
     pub requests_per_minute: u64,
     /// How many connections it may have at a time.
     pub connections: u64,
+    /// How much of what it has brought is kept, in bytes.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// The name and version of a relay's software.

@@ -13,9 +13,10 @@ use ruma::{OwnedServerName, ServerName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Appended, Document, Entry, NewEntry, Promise, Quotas, Store, StoreError, Usage,
+    Appended, Document, Entry, NewEntry, Promise, Quotas, Store, StoreError, Usage, reads,
     tables::{self, Change, Changed, failed},
 };
+use crate::address::Address;
 
 /// How many changes one transaction takes, so that the first does not wait for long.
 const CHANGES_AT_ONCE: usize = 256;
@@ -91,7 +92,7 @@ impl Disk {
         let database = self.database.clone();
         let read = move || {
             let database = database.read().map_err(failed)?;
-            read(&tables::read(database.as_ref().ok_or_else(stopped)?)?)
+            read(&reads::read(database.as_ref().ok_or_else(stopped)?)?)
         };
         tokio::task::spawn_blocking(read).await.map_err(failed)?
     }
@@ -178,17 +179,17 @@ impl Store for Disk {
 
     fn next(&self, mailbox: &ServerName, after: u64) -> Promise<'_, Option<Entry>> {
         let mailbox = mailbox.to_string();
-        Box::pin(self.read(move |transaction| tables::next(transaction, &mailbox, after)))
+        Box::pin(self.read(move |transaction| reads::next(transaction, &mailbox, after)))
     }
 
     fn turn(&self, mailbox: &ServerName, after: &str, but_not: BTreeSet<OwnedServerName>) -> Promise<'_, Option<Entry>> {
         let (mailbox, after) = (mailbox.to_string(), after.to_owned());
-        Box::pin(self.read(move |transaction| tables::turn(transaction, &mailbox, &after, &but_not)))
+        Box::pin(self.read(move |transaction| reads::turn(transaction, &mailbox, &after, &but_not)))
     }
 
     fn first(&self, mailbox: &ServerName, origin: &ServerName) -> Promise<'_, Option<Entry>> {
         let (mailbox, origin) = (mailbox.to_string(), origin.to_owned());
-        Box::pin(self.read(move |transaction| tables::first(transaction, &mailbox, origin)))
+        Box::pin(self.read(move |transaction| reads::first(transaction, &mailbox, origin)))
     }
 
     fn remove(&self, mailbox: &ServerName, id: u64) -> Promise<'_, ()> {
@@ -198,7 +199,7 @@ impl Store for Disk {
 
     fn waiting(&self, mailbox: &ServerName, origin: &ServerName) -> Promise<'_, u64> {
         let (mailbox, origin) = (mailbox.to_string(), origin.to_string());
-        Box::pin(self.read(move |transaction| tables::waiting(transaction, &mailbox, &origin)))
+        Box::pin(self.read(move |transaction| reads::waiting(transaction, &mailbox, &origin)))
     }
 
     fn expire(&self, now: u64) -> Promise<'_, u64> {
@@ -211,26 +212,26 @@ impl Store for Disk {
     }
 
     fn usage(&self) -> Promise<'_, Usage> {
-        Box::pin(self.read(tables::usage))
+        Box::pin(self.read(reads::usage))
     }
 
-    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>) -> Promise<'_, ()> {
-        let change = Change::Keep(document, server.to_string(), bytes);
+    fn keep(&self, document: Document, server: &ServerName, bytes: Vec<u8>, from: Option<Address>) -> Promise<'_, ()> {
+        let change = Change::Keep(document, server.to_string(), bytes, from);
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 
-    fn see(&self, server: &ServerName, now: u64) -> Promise<'_, ()> {
-        let change = Change::See(server.to_string(), now);
+    fn see(&self, server: &ServerName, now: u64, from: Option<Address>) -> Promise<'_, ()> {
+        let change = Change::See(server.to_string(), now, from);
         Box::pin(async move { self.change(change).await.map(|_| ()) })
     }
 
     fn seen(&self, server: &ServerName) -> Promise<'_, Option<u64>> {
         let server = server.to_string();
-        Box::pin(self.read(move |transaction| tables::seen(transaction, &server)))
+        Box::pin(self.read(move |transaction| reads::seen(transaction, &server)))
     }
 
     fn document(&self, document: Document, server: &ServerName) -> Promise<'_, Option<Vec<u8>>> {
         let server = server.to_string();
-        Box::pin(self.read(move |transaction| tables::document(transaction, document, &server)))
+        Box::pin(self.read(move |transaction| reads::document(transaction, document, &server)))
     }
 }

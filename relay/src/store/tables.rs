@@ -1,52 +1,64 @@
 //! The database's tables, and what one change does to them within a transaction. Each is checked before it changes anything, so that one
 //! that is refused leaves no trace among the others of its transaction.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::collections::{BTreeMap, BTreeSet};
 
-use redb::{ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, TableDefinition, WriteTransaction};
-use ruma::{OwnedServerName, ServerName};
+use redb::{ReadableTable, StorageError, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Appended, Content, Document, Entry, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError, Usage};
+use super::{
+    Appended, Content, Document, NewEntry, Quotas, SHARE_OF_MAILBOX, StoreError,
+    budget::{self, Brought, Budgets},
+};
+use crate::address::Address;
 
 /// (mailbox, entry) -> the request as a binary message.
-const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
+pub(super) const REQUESTS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("requests");
 /// (mailbox, entry) -> JSON of [`Head`].
-const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
+pub(super) const HEADS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("heads");
 /// (mailbox, origin, key) -> entry: what makes a request the same as another.
 const KEYS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("keys");
 /// (mailbox, origin, entry): what waits of each sender, in its order.
-const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
+pub(super) const QUEUES: TableDefinition<'_, (&str, &str, u64), ()> = TableDefinition::new("queues");
 /// mailbox -> (entries, bytes, last entry's number), where there is an entry.
-const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
+pub(super) const MAILBOXES: TableDefinition<'_, &str, (u64, u64, u64)> = TableDefinition::new("mailboxes");
 /// origin -> (entries, bytes).
 const ORIGINS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("origins");
 /// (mailbox, origin) -> (entries, bytes, and the entries again: earlier versions count there what is to be handed over).
-const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
+pub(super) const SHARES: TableDefinition<'_, (&str, &str), (u64, u64, u64)> = TableDefinition::new("shares");
 /// (time, mailbox, entry): when an entry is of no use any more; with entry 0, when nothing of a server is kept any more.
 const EXPIRY: TableDefinition<'_, (u64, &str, u64), ()> = TableDefinition::new("expiry");
 /// (mailbox, origin, receipt) -> the entry that holds the latest.
 const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::new("receipts");
 /// (kind, server) -> document.
-const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
+pub(super) const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
 /// The bytes of all requests and documents, in a single row.
 const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
 /// What is counted over all mailboxes, by name.
-const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// The bytes of all requests.
-const BYTES: &str = "bytes";
+pub(super) const BYTES: &str = "bytes";
 /// The highest number of an entry in a mailbox that was emptied. A mailbox that is new begins behind it, since who has taken an entry may say
 /// so twice, and must not remove another one thereby.
 const NUMBER: &str = "number";
 
 /// What is known of a request without reading it.
 #[derive(Serialize, Deserialize)]
-struct Head {
-    origin: String,
+pub(super) struct Head {
+    pub(super) origin: String,
     key: String,
     bytes: u64,
     expires: u64,
     content: Content,
+    /// Who has brought it. What earlier versions have stored came from nobody in particular.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Address>,
+}
+
+impl Head {
+    fn brought(&self) -> Brought {
+        Brought { from: self.from, bytes: self.bytes }
+    }
 }
 
 /// How many expired requests one transaction removes, so that it stays short.
@@ -58,8 +70,8 @@ pub(super) enum Change {
     Append(NewEntry),
     Remove(String, u64),
     Expire(u64),
-    Keep(Document, String, Vec<u8>),
-    See(String, u64),
+    Keep(Document, String, Vec<u8>, Option<Address>),
+    See(String, u64, Option<Address>),
 }
 
 /// What a change has come to.
@@ -89,6 +101,7 @@ pub(super) fn create(transaction: &WriteTransaction) -> Result<(), StoreError> {
     transaction.open_table(RECEIPTS).map_err(failed)?;
     transaction.open_table(DOCUMENTS).map_err(failed)?;
     transaction.open_table(TOTAL).map_err(failed)?;
+    budget::create(transaction)?;
     fill(transaction)
 }
 
@@ -126,8 +139,8 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Qu
         Change::Append(entry) => tables.append(entry, quotas).map(Changed::Appended),
         Change::Remove(mailbox, id) => tables.remove(mailbox, *id).map(|removed| Changed::Removed(removed.into())),
         Change::Expire(now) => tables.expire(*now).map(Changed::Removed),
-        Change::Keep(document, server, bytes) => tables.keep(*document, server, bytes, quotas).map(|()| Changed::Removed(0)),
-        Change::See(server, now) => tables.see(server, *now, quotas).map(|()| Changed::Removed(0)),
+        Change::Keep(document, server, bytes, from) => tables.keep(*document, server, bytes, *from, quotas).map(|()| Changed::Removed(0)),
+        Change::See(server, now, from) => tables.see(server, *now, *from, quotas).map(|()| Changed::Removed(0)),
     }
 }
 
@@ -149,42 +162,50 @@ struct Tables<'t> {
 }
 
 impl Tables<'_> {
+    fn budgets(&self) -> Budgets<'_> {
+        Budgets { transaction: self.transaction }
+    }
+
     fn append(&self, entry: &NewEntry, quotas: &Quotas) -> Result<Appended, StoreError> {
         let (mailbox, origin, key) = (entry.mailbox.as_str(), entry.origin.as_str(), entry.key.as_str());
         let mut keys = self.transaction.open_table(KEYS).map_err(failed)?;
         if keys.get((mailbox, origin, key))?.is_some() {
             return Ok(Appended::Known);
         }
-        let bytes = entry.request.len() as u64;
-        self.check(mailbox, origin, bytes, quotas)?;
-        let id = self.count(mailbox, origin, bytes)?;
+        let mail = Brought { from: entry.from, bytes: weight_of(entry) };
+        self.check(mailbox, origin, mail, quotas)?;
+        let id = self.count(mailbox, origin, mail)?;
         keys.insert((mailbox, origin, key), id)?;
         self.transaction.open_table(REQUESTS).map_err(failed)?.insert((mailbox, id), entry.request.as_slice())?;
         self.transaction.open_table(QUEUES).map_err(failed)?.insert((mailbox, origin, id), ())?;
         let lifetime = entry.content.lifetime.unwrap_or(quotas.retention_ms).min(quotas.retention_ms);
         let expires = entry.received.saturating_add(lifetime);
         let content = entry.content.clone();
-        self.write_head(mailbox, id, &Head { origin: origin.into(), key: key.into(), bytes, expires, content })?;
+        let head = Head { origin: origin.into(), key: key.into(), bytes: mail.bytes, expires, content, from: mail.from };
+        self.write_head(mailbox, id, &head)?;
         self.transaction.open_table(EXPIRY).map_err(failed)?.insert((expires, mailbox, id), ())?;
         drop(keys);
         self.replace_receipts(entry, id)?;
         Ok(Appended::Stored)
     }
 
-    fn keep(&self, document: Document, server: &str, bytes: &[u8], quotas: &Quotas) -> Result<(), StoreError> {
+    fn keep(&self, document: Document, server: &str, bytes: &[u8], from: Option<Address>, quotas: &Quotas) -> Result<(), StoreError> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let old = documents.get((document.as_str(), server))?.map_or(0, |old| weight(document, old.value()));
-        self.grow(old, weight(document, bytes), quotas)?;
+        let new = Brought { from, bytes: weight(document, bytes) };
+        let from = self.budgets().bringer(document, server, old, new, quotas)?;
+        self.grow(old, new.bytes, quotas)?;
+        self.budgets().count_document(document, server, old, Brought { from, ..new })?;
         documents.insert((document.as_str(), server), bytes)?;
         Ok(())
     }
 
     /// Notes that a server was here, so that what it has left is kept for the retention time from now on.
-    fn see(&self, server: &str, now: u64, quotas: &Quotas) -> Result<(), StoreError> {
+    fn see(&self, server: &str, now: u64, from: Option<Address>, quotas: &Quotas) -> Result<(), StoreError> {
         let documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let seen = documents.get((Document::Seen.as_str(), server))?.and_then(|seen| time(seen.value()));
         drop(documents);
-        self.keep(Document::Seen, server, now.to_string().as_bytes(), quotas)?;
+        self.keep(Document::Seen, server, now.to_string().as_bytes(), from, quotas)?;
         let mut expiry = self.transaction.open_table(EXPIRY).map_err(failed)?;
         if let Some(seen) = seen {
             expiry.remove((seen.saturating_add(quotas.retention_ms), server, 0))?;
@@ -198,7 +219,9 @@ impl Tables<'_> {
         let mut documents = self.transaction.open_table(DOCUMENTS).map_err(failed)?;
         let mut freed = 0;
         for document in Document::ALL {
-            freed += documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
+            let bytes = documents.remove((document.as_str(), server))?.map_or(0, |bytes| weight(document, bytes.value()));
+            self.budgets().discount_document(document, server, bytes)?;
+            freed += bytes;
         }
         self.shrink(freed)
     }
@@ -222,7 +245,8 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn check(&self, mailbox: &str, origin: &str, bytes: u64, quotas: &Quotas) -> Result<(), StoreError> {
+    fn check(&self, mailbox: &str, origin: &str, mail: Brought, quotas: &Quotas) -> Result<(), StoreError> {
+        let bytes = mail.bytes;
         let Quotas { mailbox: of_mailbox, origin: of_origin, .. } = quotas;
         let (entries, held, _) = self.mailbox(mailbox)?;
         if !(Amount { entries, bytes: held }).fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
@@ -237,12 +261,15 @@ impl Tables<'_> {
         if !(Amount { entries, bytes: held }).fits(bytes, of_origin.entries, of_origin.bytes) {
             return Err(StoreError::Full("the sender's quota"));
         }
+        self.budgets().check_mail(mailbox, mail, quotas)?;
         // The last check, since it counts.
         self.grow(0, bytes, quotas)
     }
 
     /// Counts a new entry in, and gives it its number.
-    fn count(&self, mailbox: &str, origin: &str, bytes: u64) -> Result<u64, StoreError> {
+    fn count(&self, mailbox: &str, origin: &str, mail: Brought) -> Result<u64, StoreError> {
+        let bytes = mail.bytes;
+        self.budgets().count_mail(mailbox, mail)?;
         let (entries, held, last) = self.mailbox(mailbox)?;
         let id = last + 1;
         self.transaction.open_table(MAILBOXES).map_err(failed)?.insert(mailbox, (entries + 1, held + bytes, id))?;
@@ -257,20 +284,21 @@ impl Tables<'_> {
     /// A receipt replaces the one before it; a request of which nothing but replaced receipts is left is of no use.
     fn replace_receipts(&self, entry: &NewEntry, id: u64) -> Result<(), StoreError> {
         let (mailbox, origin) = (entry.mailbox.as_str(), entry.origin.as_str());
+        let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
+        let mut replaced: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
         for receipt in &entry.content.receipts {
-            let mut latest = self.transaction.open_table(RECEIPTS).map_err(failed)?;
-            let replaced = latest.insert((mailbox, origin, receipt.as_str()), id)?.map(|old| old.value());
-            drop(latest);
-            if let Some(old) = replaced.filter(|old| *old != id) {
-                self.forget_receipt(mailbox, old, receipt)?;
+            let old = latest.insert((mailbox, origin, receipt.as_str()), id)?.map(|old| old.value());
+            if let Some(old) = old.filter(|old| *old != id) {
+                replaced.entry(old).or_default().insert(receipt);
             }
         }
-        Ok(())
+        drop(latest);
+        replaced.iter().try_for_each(|(old, receipts)| self.forget_receipts(mailbox, *old, receipts))
     }
 
-    fn forget_receipt(&self, mailbox: &str, id: u64, receipt: &str) -> Result<(), StoreError> {
+    fn forget_receipts(&self, mailbox: &str, id: u64, receipts: &BTreeSet<&str>) -> Result<(), StoreError> {
         let Some(mut head) = self.head(mailbox, id)? else { return Ok(()) };
-        head.content.receipts.retain(|each| each != receipt);
+        head.content.receipts.retain(|each| !receipts.contains(each.as_str()));
         self.write_head(mailbox, id, &head)?;
         if head.content.only_receipts && head.content.receipts.is_empty() {
             self.remove(mailbox, id)?;
@@ -297,6 +325,7 @@ impl Tables<'_> {
     fn discount(&self, mailbox: &str, head: &Head) -> Result<(), StoreError> {
         let origin = head.origin.as_str();
         self.shrink(head.bytes)?;
+        self.budgets().discount_mail(mailbox, head.brought())?;
         self.write_counter(BYTES, self.counter(BYTES)?.saturating_sub(head.bytes))?;
         let (entries, held, last) = self.mailbox(mailbox)?;
         self.write_mailbox(mailbox, (entries.saturating_sub(1), held.saturating_sub(head.bytes), last))?;
@@ -390,6 +419,14 @@ impl Tables<'_> {
     }
 }
 
+/// What a receipt costs that is told apart: a row with both servers' names, and a part of the head. It may come in ten bytes.
+const RECEIPT: u64 = 256;
+
+/// What a request counts for.
+fn weight_of(entry: &NewEntry) -> u64 {
+    entry.request.len() as u64 + RECEIPT * entry.content.receipts.len() as u64
+}
+
 /// What a server costs that leaves nothing: two rows with its name. Anybody can make as many as they like.
 const SEEN: u64 = 512;
 
@@ -399,76 +436,6 @@ fn weight(document: Document, bytes: &[u8]) -> u64 {
 }
 
 /// The time that a row of [`Document::Seen`] holds.
-fn time(seen: &[u8]) -> Option<u64> {
+pub(super) fn time(seen: &[u8]) -> Option<u64> {
     std::str::from_utf8(seen).ok()?.parse().ok()
-}
-
-/// When a server was last here.
-pub(super) fn seen(transaction: &ReadTransaction, server: &str) -> Result<Option<u64>, StoreError> {
-    Ok(document(transaction, Document::Seen, server)?.and_then(|seen| time(&seen)))
-}
-
-/// The first entry behind `after`.
-pub(super) fn next(transaction: &ReadTransaction, mailbox: &str, after: u64) -> Result<Option<Entry>, StoreError> {
-    let heads = transaction.open_table(HEADS).map_err(failed)?;
-    let Some(row) = heads.range((mailbox, after.saturating_add(1))..=(mailbox, u64::MAX))?.next() else { return Ok(None) };
-    let (key, value) = row?;
-    let head: Head = serde_json::from_slice(value.value()).map_err(failed)?;
-    entry(transaction, mailbox, key.value().1, ServerName::parse(head.origin).map_err(failed)?)
-}
-
-/// The first entry of the next sender behind `after`, in a circle, that is none of `but_not`.
-pub(super) fn turn(
-    transaction: &ReadTransaction,
-    mailbox: &str,
-    after: &str,
-    but_not: &BTreeSet<OwnedServerName>,
-) -> Result<Option<Entry>, StoreError> {
-    let shares = transaction.open_table(SHARES).map_err(failed)?;
-    let behind = shares.range((Bound::Excluded((mailbox, after)), Bound::Unbounded))?;
-    let behind = behind.take_while(|row| row.as_ref().map_or(true, |(key, _)| key.value().0 == mailbox));
-    for row in behind.chain(shares.range((mailbox, "")..=(mailbox, after))?) {
-        let origin = ServerName::parse(row?.0.value().1).map_err(failed)?;
-        if !but_not.contains(&origin) {
-            return first(transaction, mailbox, origin);
-        }
-    }
-    Ok(None)
-}
-
-/// The first entry of a sender.
-pub(super) fn first(transaction: &ReadTransaction, mailbox: &str, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
-    let queues = transaction.open_table(QUEUES).map_err(failed)?;
-    let first = queues.range((mailbox, origin.as_str(), 0)..=(mailbox, origin.as_str(), u64::MAX))?.next();
-    let id = first.transpose()?.map(|(key, _)| key.value().2);
-    id.map_or(Ok(None), |id| entry(transaction, mailbox, id, origin))
-}
-
-fn entry(transaction: &ReadTransaction, mailbox: &str, id: u64, origin: OwnedServerName) -> Result<Option<Entry>, StoreError> {
-    let requests = transaction.open_table(REQUESTS).map_err(failed)?;
-    Ok(requests.get((mailbox, id))?.map(|request| Entry { id, origin, request: request.value().to_vec() }))
-}
-
-pub(super) fn waiting(transaction: &ReadTransaction, mailbox: &str, origin: &str) -> Result<u64, StoreError> {
-    let shares = transaction.open_table(SHARES).map_err(failed)?;
-    Ok(shares.get((mailbox, origin))?.map_or(0, |row| row.value().0))
-}
-
-pub(super) fn usage(transaction: &ReadTransaction) -> Result<Usage, StoreError> {
-    let bytes = transaction.open_table(COUNTERS).map_err(failed)?.get(BYTES)?.map_or(0, |row| row.value());
-    Ok(Usage {
-        mailboxes: transaction.open_table(MAILBOXES).map_err(failed)?.len()?,
-        entries: transaction.open_table(REQUESTS).map_err(failed)?.len()?,
-        bytes,
-    })
-}
-
-pub(super) fn document(transaction: &ReadTransaction, document: Document, server: &str) -> Result<Option<Vec<u8>>, StoreError> {
-    let documents = transaction.open_table(DOCUMENTS).map_err(failed)?;
-    Ok(documents.get((document.as_str(), server))?.map(|bytes| bytes.value().to_vec()))
-}
-
-/// A view of the database as it is now.
-pub(super) fn read(database: &redb::Database) -> Result<ReadTransaction, StoreError> {
-    database.begin_read().map_err(failed)
 }

@@ -14,9 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, client::IntoClientRequest},
 };
 
-use super::support::{Handler, Host, Key, boxed, metric, soon};
-
-const FORWARDED: &str = "x-forwarded-for";
+use super::support::{FORWARDED, Handler, Host, Key, boxed, metric, soon};
 
 /// A relay behind a proxy, which an address may ask so often, and hold one tunnel to.
 async fn behind_a_proxy(requests: u64) -> Host {

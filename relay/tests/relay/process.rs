@@ -54,7 +54,8 @@ async fn store(address: SocketAddr, origin: &Key, id: &str, destination: &Server
     write_request(&mut message, origin.transaction(id, destination).map_body(whole)).await.unwrap();
     let mut socket = TcpStream::connect(address).await.ok()?;
     let uri = inglenook_protocol::path::FORWARD;
-    let head = format!("POST {uri} HTTP/1.0\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n\r\n", message.len());
+    let from = format!("{FORWARDED}: 1.1.1.1\r\ncontent-type: {CONTENT_TYPE}\r\ncontent-length: {}\r\n", message.len());
+    let head = format!("POST {uri} HTTP/1.0\r\n{from}\r\n");
     socket.write_all(head.as_bytes()).await.ok()?;
     socket.write_all(&message).await.ok()?;
     let mut answer = Vec::new();
@@ -71,6 +72,7 @@ async fn drain(address: SocketAddr, key: &Key) -> Vec<String> {
     while let Ok(Some(request)) = tokio::time::timeout(Duration::from_secs(1), node.inbox.recv()).await {
         received.push(request.uri);
     }
+    node.vanish(&host).await;
     received
 }
 
@@ -112,6 +114,58 @@ async fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
     assert!(missing.is_empty(), "{} of {} lost: {missing:?}", missing.len(), acknowledged.len());
     let distinct: std::collections::BTreeSet<_> = received.iter().collect();
     assert_eq!(distinct.len(), received.len(), "something was handed over twice");
+}
+
+/// Stores until an address has no more room, all of it of one size, and says how much waits then.
+async fn fill(address: SocketAddr, round: u32, destination: &ServerName) -> u64 {
+    for number in 0.. {
+        match store(address, &Key::of(99), &format!("{round:02}-99-{number:04}"), destination).await {
+            Some(202) => {}
+            status => {
+                assert_eq!(status, Some(429));
+                break;
+            }
+        }
+    }
+    metric(&Host::over(address), "inglenook_relay_waiting").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counts_for_an_address_is_what_is_there_after_kill_9() {
+    let (fresh, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let start = |data: &Path| start_with(data, &["--forwarded-header", FORWARDED, "--address-bytes", "400000", "--address-requests", "0"]);
+    let key = Key::of(2);
+    let process = start(fresh.path());
+    drain(process.address, &key).await;
+    let all = fill(process.address, 0, &key.name()).await;
+    assert!(all > 100, "{all}");
+    drain(start(folder.path()).address, &key).await;
+    for round in 0..4_u32 {
+        let mut process = start(folder.path());
+        let address = process.address;
+        // Every other time what was stored before is handed over meanwhile.
+        let _node = if round % 2 == 1 { Some(key.attach(&Host::over(address)).await) } else { None };
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 0..8 {
+            let destination = key.name();
+            senders.spawn(async move {
+                for number in 0.. {
+                    let id = format!("{round:02}-{sender:02}-{number:04}");
+                    if !matches!(store(address, &Key::of(100 + sender), &id, &destination).await, Some(200 | 202)) {
+                        break;
+                    }
+                }
+            });
+        }
+        tokio::time::sleep(Duration::from_millis(100 + u64::from(round) * 37)).await;
+        process.child.kill().unwrap();
+        process.child.wait().unwrap();
+        senders.join_all().await;
+    }
+    let process = start(folder.path());
+    assert_eq!(fill(process.address, 90, &key.name()).await, all);
+    drain(process.address, &key).await;
+    assert_eq!(fill(process.address, 91, &key.name()).await, all);
 }
 
 /// What a process holds in memory, in bytes.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::HeaderName;
 use ed25519_dalek::{Signer, SigningKey};
 use futures_util::{Sink, SinkExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
 use inglenook_protocol::{
@@ -32,7 +33,13 @@ use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest},
+};
+
+/// The header that relays of the tests believe, if any.
+pub(crate) const FORWARDED: &str = "x-forwarded-for";
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -125,9 +132,19 @@ impl Host {
 
     /// Hands a request over at the endpoint for other relays.
     pub(crate) async fn forward(&self, request: Request<Vec<u8>>) -> Reply {
+        self.forward_with(&[], request).await
+    }
+
+    /// The same from an address that the proxy names, where the relay believes one.
+    pub(crate) async fn forward_from(&self, address: &str, request: Request<Vec<u8>>) -> Reply {
+        self.forward_with(&[(FORWARDED, address)], request).await
+    }
+
+    async fn forward_with(&self, headers: &[(&str, &str)], request: Request<Vec<u8>>) -> Reply {
         let mut message = Vec::new();
         write_request(&mut message, request.map_body(whole)).await.unwrap();
-        let outer = self.http("POST", FORWARD, &[("content-type", CONTENT_TYPE)], &message).await;
+        let headers = [headers, &[("content-type", CONTENT_TYPE)]].concat();
+        let outer = self.http("POST", FORWARD, &headers, &message).await;
         assert_eq!(outer.status, 200, "{outer:?}");
         let inner = read_response(outer.body.as_slice()).await.unwrap();
         Reply::of(inner).await
@@ -268,8 +285,13 @@ impl Key {
 
     /// Dials a relay by the URL `dialled`, and answers the challenge as if it had dialled `claimed`.
     pub(crate) async fn dial(&self, dialled: &str, claimed: &str) -> Result<(Socket, Welcome), Refusal> {
-        let url = format!("{}{TUNNEL}", dialled.replacen("http", "ws", 1));
-        let (mut socket, _) = connect_async(url).await.unwrap();
+        self.dial_with(&[], dialled, claimed).await
+    }
+
+    async fn dial_with(&self, headers: &[(&'static str, &str)], dialled: &str, claimed: &str) -> Result<(Socket, Welcome), Refusal> {
+        let mut request = format!("{}{TUNNEL}", dialled.replacen("http", "ws", 1)).into_client_request().unwrap();
+        request.headers_mut().extend(headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())));
+        let (mut socket, _) = connect_async(request).await.unwrap();
         let challenge: Challenge = serde_json::from_str(&text(&mut socket).await).unwrap();
         let proof = self.prove(&challenge, claimed);
         socket.send(Message::text(serde_json::to_string(&proof).unwrap())).await.unwrap();
@@ -290,6 +312,12 @@ impl Key {
     pub(crate) async fn attach_by(&self, host: &Host, url: &str) -> Node {
         let (socket, welcome) = self.dial(url, &host.address.to_string()).await.unwrap();
         Node::over(self.clone(), socket, welcome, |_| Box::pin(async { boxed(200, "{}") }))
+    }
+
+    /// The same from an address that the proxy names.
+    pub(crate) async fn attach_from(&self, host: &Host, address: &str) -> Result<Node, Refusal> {
+        let (socket, welcome) = self.dial_with(&[(FORWARDED, address)], &host.url(), &host.address.to_string()).await?;
+        Ok(Node::over(self.clone(), socket, welcome, |_| Box::pin(async { boxed(200, "{}") })))
     }
 
     pub(crate) async fn attach_with(&self, host: &Host, handler: Handler) -> Node {
