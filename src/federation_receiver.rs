@@ -5,6 +5,7 @@
 //! takes. No room waits for another, and no server's events wait for what another server has sent.
 
 mod ask;
+mod bridge;
 mod check;
 mod deliver;
 mod edus;
