@@ -97,6 +97,13 @@ impl Receiver {
         self.wake();
     }
 
+    /// Notes of the server of a gap whether it is known to be in the room. Who is makes room for those who are not.
+    fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
+        self.waiting.note_stranger(gap, is_stranger);
+        self.schedule.borrow_mut().note_stranger(gap, is_stranger);
+        self.wake();
+    }
+
     /// Makes the task look what is due.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.waker.take() {

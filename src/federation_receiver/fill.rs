@@ -47,6 +47,7 @@ pub(super) struct Filled {
 /// One attempt to place what a server has sent of a room.
 pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result<Filled, Error> {
     let mut filling = Filling::of(server, room, id).await?;
+    server.receiver.note_stranger(id, !filling.is_resident);
     filling.load().await?;
     filling.find_missing().await?;
     filling.place().await?;

@@ -80,7 +80,6 @@ async fn keep_until_entered(server: &Server, origin: &ServerName, id: &RoomId, e
     let waiting: Vec<_> = events.iter().filter_map(|raw| Some(NewWaiting::unchecked(probable_id(raw)?, raw))).collect();
     let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
     keep(server, &gap, waiting, false).await?;
-    server.receiver.heard(server.now(), &[gap]);
     Ok(received)
 }
 
@@ -176,15 +175,17 @@ async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting
     let gap = (room.id.clone(), origin.to_owned());
     let is_resident = server.rooms.residents(room).await?.contains_key(origin);
     let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
-    let kept = keep(server, &gap, waiting, is_resident).await;
-    server.receiver.heard(server.now(), &[gap]);
-    kept.map(|()| received)
+    keep(server, &gap, waiting, is_resident).await?;
+    Ok(received)
 }
 
 /// Keeps what waits. Where there is no space for it, its sender is to come again: an event of which it is told an error, it sends no more.
 async fn keep(server: &Server, gap: &GapId, waiting: Vec<NewWaiting>, is_resident: bool) -> Result<(), Error> {
     let has_failed = |gap: &GapId| server.receiver.schedule.borrow().has_failed(gap);
-    if server.receiver.waiting.add(gap, waiting, is_resident, &has_failed).await? {
+    let kept = server.receiver.waiting.add(gap, waiting, is_resident, &has_failed).await;
+    server.receiver.heard(server.now(), std::slice::from_ref(gap));
+    server.receiver.schedule.borrow_mut().note_stranger(gap, !is_resident);
+    if kept? {
         return Ok(());
     }
     let why = "Too many events of your server wait for others.";

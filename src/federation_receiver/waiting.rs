@@ -47,7 +47,7 @@ pub(super) struct NewWaiting {
 pub(crate) struct Waiting {
     store: Rc<dyn Store>,
     gaps: RefCell<BTreeMap<GapId, Briefs>>,
-    /// Those of servers that were not known to be in the room when something came, since the start.
+    /// Those of servers that were not known to be in the room when something came or was tried last, since the start.
     strangers: RefCell<BTreeSet<GapId>>,
 }
 
@@ -189,7 +189,8 @@ impl Waiting {
         Ok(())
     }
 
-    fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
+    /// Notes of the server of a gap whether it is known to be in the room.
+    pub(super) fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
         let mut strangers = self.strangers.borrow_mut();
         if is_stranger {
             let gaps = self.gaps.borrow();
