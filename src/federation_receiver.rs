@@ -5,6 +5,7 @@
 //! takes. No room waits for another, and no server's events wait for what another server has sent.
 
 mod ask;
+mod bridge;
 mod check;
 mod deliver;
 mod edus;
@@ -92,6 +93,13 @@ impl Receiver {
             return;
         }
         gaps.iter().for_each(|gap| self.schedule.borrow_mut().heard(now, gap));
+        self.wake();
+    }
+
+    /// Notes of the server of a gap whether it is known to be in the room. Who is makes room for those who are not.
+    fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
+        self.waiting.note_stranger(gap, is_stranger);
+        self.schedule.borrow_mut().note_stranger(gap, is_stranger);
         self.wake();
     }
 

@@ -28,6 +28,7 @@ mod resolve_v1;
 pub(crate) mod room;
 pub(crate) mod room_log;
 mod shell;
+mod sift;
 pub(crate) mod snapshot;
 pub(crate) mod stored;
 mod template;

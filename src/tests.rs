@@ -302,3 +302,31 @@ fn another_server_is_told_of_a_local_users_presence() {
     assert_eq!(told_at(position), None, "nor what has changed since");
     assert!(told_at(server(&host).log.end()).is_some());
 }
+
+/// While one of them is in the room, everybody there is shared with all the same.
+#[test]
+fn members_are_looked_at_when_the_last_local_user_leaves_and_not_before() {
+    const MEMBERS: usize = 500;
+    let host = Host::new();
+    let [alice, bob] = ["alice", "bob"].map(|name| host.register(name));
+    let id = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    host.join(&bob, &id);
+    let server = server(&host);
+    let zoes = (0..MEMBERS).map(|number| UserId::parse(format!("@zoe{number}:peer.example")).unwrap()).chain([zoe()]);
+    host.block_on(async {
+        let room = server.rooms.room(&RoomId::parse(&id).unwrap()).await.unwrap().unwrap();
+        let mut batch = Batch::new();
+        zoes.for_each(|zoe| batch.put(member_key(room.number, "join", &zoe), room.head().extremities[0].event.0.to_be_bytes()));
+        server.ports.store.commit(batch).await.unwrap();
+    });
+    store_list(&host, 1, &[&Signer::of_device("@zoe:peer.example", "A", 1)]);
+    let rows_read_as_leaves = |user: &User| {
+        host.store.take_work();
+        host.leave(user, &id);
+        host.run();
+        host.store.take_work().rows_read
+    };
+    let is_followed = || !host.block_on(remote::cached(&*server.ports.store, &zoe())).unwrap().unwrap().is_stale;
+    assert!(rows_read_as_leaves(&bob) < MEMBERS && is_followed());
+    assert!(rows_read_as_leaves(&alice) > MEMBERS && !is_followed());
+}

@@ -135,10 +135,10 @@ pub(super) fn unfit(unfit: Unfit) -> Error {
 pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) -> Result<Arc<StoredEvent>, Error> {
     let event = must_be_recommended(server, room, event.clone()).await?;
     let input = Input { event: event.clone(), kind: InputKind::New, state_before: None };
-    let mut is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
+    let mut is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input, &[])).await?;
     if !is_admitted {
-        fill_before(server, room, event.pdu().sender.server_name(), &event).await?;
-        is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input)).await?;
+        let authorising = fill_before(server, room, event.pdu().sender.server_name(), &event).await?;
+        is_admitted = server.rooms.transact_in(room, |draft| decide(draft, &input, &authorising)).await?;
     }
     if !is_admitted {
         return Err(Error::not_found("This server does not know the events that this one builds on."));
@@ -147,10 +147,11 @@ pub(super) async fn admit(server: &Server, room: &Rc<Room>, event: &CheckedPdu) 
     stored.ok_or_else(|| Error::bug("an event that was just accepted is gone"))
 }
 
-/// Whether the event is in the room now; it is not where something before it is missing.
-fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<bool, Undecided> {
+/// Whether the event is in the room now; it is not where something before it is missing. What authorises it is stored where it is.
+fn decide(draft: &mut Draft<'_>, input: &Input, authorising: &[CheckedPdu]) -> Result<bool, Undecided> {
     let pdu = input.event.pdu();
-    match draft.receive(input)? {
+    let refusal = || Error::forbidden("The room does not allow this.");
+    match draft.sift(authorising, std::slice::from_ref(input))?.pop().flatten().ok_or_else(refusal)? {
         Verdict::Stored(Status::Accepted) => {
             draft.pass_on(pdu.event_id.clone());
             Ok(true)
@@ -158,9 +159,10 @@ fn decide(draft: &mut Draft<'_>, input: &Input) -> Result<bool, Undecided> {
         Verdict::Known => {
             let known = draft.view().event_by_id(&pdu.event_id)?;
             let is_accepted = known.is_some_and(|known| known.decided.status == Status::Accepted);
-            if is_accepted { Ok(true) } else { Err(Error::forbidden("The room does not allow this.").into()) }
+            if is_accepted { Ok(true) } else { Err(refusal().into()) }
         }
-        Verdict::Stored(_) => Err(Error::forbidden("The room does not allow this.").into()),
+        Verdict::Stored(_) => Err(refusal().into()),
+        Verdict::Missing { .. } if draft.is_refused_at_once(&input.event)? => Err(refusal().into()),
         Verdict::Missing { .. } => Ok(false),
     }
 }

@@ -8,12 +8,12 @@ use ruma::{EventId, OwnedEventId, ServerName};
 use super::{
     ask::{self, MAX_MISSING},
     check::{Unchecked, check},
-    deliver::{Arrival, Outcome, as_recommended, deliver},
+    deliver::{Arrival, Kept, Outcome, as_recommended, deliver},
     gap::Gap,
     helpers::Helpers,
     merge::merge,
     schedule::GapId,
-    told_state::{absent, ask_state, fetch_single, store, take_state},
+    told_state::{absent, ask_state, check_in_order, fetch_single, store, take_state},
 };
 use crate::{
     error::Error,
@@ -47,8 +47,8 @@ pub(super) struct Filled {
 
 /// One attempt to place what a server has sent of a room.
 pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result<Filled, Error> {
-    let mut filling =
-        Filling { server, room, id, helpers: Helpers::of(server, room, &id.1).await?, gap: Gap::default(), placed: OrderedSet::new() };
+    let mut filling = Filling::of(server, room, id).await?;
+    server.receiver.note_stranger(id, !filling.is_resident);
     filling.load().await?;
     filling.find_missing().await?;
     filling.place().await?;
@@ -60,11 +60,15 @@ pub(super) async fn fill(server: &Server, room: &Rc<Room>, id: &GapId) -> Result
 }
 
 /// Fetches and places what is missing before an event that a server has handed in, within the bounds of one attempt. The event itself
-/// is left to who asks.
-pub(crate) async fn fill_before(server: &Server, room: &Rc<Room>, origin: &ServerName, event: &CheckedPdu) -> Result<(), Error> {
+/// is left to who asks, and so is what authorises it where that is not stored yet.
+pub(crate) async fn fill_before(
+    server: &Server,
+    room: &Rc<Room>,
+    origin: &ServerName,
+    event: &CheckedPdu,
+) -> Result<Vec<CheckedPdu>, Error> {
     let id = (room.id.clone(), origin.to_owned());
-    let helpers = Helpers::of(server, room, origin).await?;
-    let mut filling = Filling { server, room, id: &id, helpers, gap: Gap::default(), placed: OrderedSet::new() };
+    let mut filling = Filling::of(server, room, &id).await?;
     let arrival = Arrival { event: event.clone(), row: None };
     filling.gap.insert(arrival.clone());
     let missing = filling.gap.missing(server, room).await?;
@@ -72,24 +76,32 @@ pub(crate) async fn fill_before(server: &Server, room: &Rc<Room>, origin: &Serve
     // The others do not know the event yet, but those that it names.
     filling.fetch_named(missing).await?;
     filling.find_missing().await?;
-    filling.find_auth_events(&[arrival]).await?;
+    let authorising = filling.find_auth_events(&[arrival]).await?;
     filling.place().await?;
     filling.bridge().await?;
     server.receiver.placed(server.now(), &room.id, &filling.placed);
-    Ok(())
+    Ok(authorising)
 }
 
-struct Filling<'a> {
-    server: &'a Server,
-    room: &'a Rc<Room>,
-    id: &'a GapId,
-    helpers: Helpers,
-    gap: Gap,
+pub(super) struct Filling<'a> {
+    pub(super) server: &'a Server,
+    pub(super) room: &'a Rc<Room>,
+    pub(super) id: &'a GapId,
+    /// Whether the server is in the room that has sent what waits. Of another, nothing is kept that is not accepted.
+    is_resident: bool,
+    pub(super) helpers: Helpers,
+    pub(super) gap: Gap,
     /// Events that wait no longer.
-    placed: OrderedSet<OwnedEventId>,
+    pub(super) placed: OrderedSet<OwnedEventId>,
 }
 
-impl Filling<'_> {
+impl<'a> Filling<'a> {
+    async fn of(server: &'a Server, room: &'a Rc<Room>, id: &'a GapId) -> Result<Self, Error> {
+        let helpers = Helpers::of(server, room, &id.1).await?;
+        let is_resident = server.rooms.is_resident(room, &id.1).await?;
+        Ok(Self { server, room, id, is_resident, helpers, gap: Gap::default(), placed: OrderedSet::new() })
+    }
+
     /// Checks what waits. What turns out to be no event waits no longer.
     async fn load(&mut self) -> Result<(), Error> {
         let (events, rows): (Vec<_>, Vec<Key>) = self.server.receiver.waiting.read(self.id).await?.into_iter().unzip();
@@ -171,38 +183,47 @@ impl Filling<'_> {
         if placeable.is_empty() {
             return Ok(());
         }
-        self.find_auth_events(&placeable).await?;
-        for (id, outcome) in deliver(self.server, self.room, placeable.clone()).await? {
-            if outcome == Outcome::Placed {
-                self.placed.insert(id);
-            }
-        }
+        let authorising = self.find_auth_events(&placeable).await?;
+        let kept = if self.is_resident { Kept::All } else { Kept::Accepted(&authorising) };
+        let outcomes = deliver(self.server, self.room, placeable.clone(), kept).await?;
+        // What was only found on the way and is refused is no progress: whoever is asked could go on for ever.
+        let is_done = |arrival: &Arrival| match outcomes.get(&arrival.event.pdu().event_id) {
+            Some(Outcome::Placed) => true,
+            Some(Outcome::Refused) => arrival.row.is_some(),
+            _ => false,
+        };
+        let done = placeable.iter().filter(|arrival| is_done(arrival));
+        self.placed.extend(done.map(|arrival| arrival.event.pdu().event_id.clone()));
         // What lacks authorising events, or failed, is tried again the next time.
         Ok(())
     }
 
-    /// Fetches and stores the events that authorise these, as far as they are not here and can be had.
-    async fn find_auth_events(&self, events: &[Arrival]) -> Result<(), Error> {
+    /// Fetches the events that authorise these, as far as they are not here and can be had, and stores them, or returns those that are to
+    /// be stored together with what they authorise.
+    pub(super) async fn find_auth_events(&self, events: &[Arrival]) -> Result<Vec<CheckedPdu>, Error> {
         let among: OrderedSet<_> = events.iter().map(|arrival| &arrival.event.pdu().event_id).gather();
         let named = events.iter().flat_map(|arrival| &arrival.event.pdu().auth_events).filter(|id| !among.contains(id));
         let wanted = absent(self.server, self.room, &ask::unique(named.cloned())).await?;
-        if wanted.is_empty() || self.fetch_auth_events(wanted.clone()).await? {
-            return Ok(());
+        let (found, is_all) = self.fetch_auth_events(wanted.clone()).await?;
+        if !self.is_resident {
+            return Ok(check_in_order(self.server, self.room, found).await);
         }
+        store(self.server, self.room, found).await?;
         let named_by = events.iter().find(|arrival| arrival.event.pdu().auth_events.iter().any(|id| wanted.contains(id)));
-        let Some(event) = named_by else { return Ok(()) };
+        let Some(event) = named_by.filter(|_| !is_all) else { return Ok(Vec::new()) };
         for peer in self.helpers.present() {
             let asking = ask::event_auth(self.server, &peer, &self.room.id, &event.event.pdu().event_id);
             let answer = self.helpers.ask(&peer, asking).await;
             if let Some(chain) = self.helpers.heard(&peer, answer)? {
-                return store(self.server, self.room, chain).await;
+                store(self.server, self.room, chain).await?;
+                break;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
-    /// Fetches events and those that authorise them, one by one. Returns whether that led to what is known.
-    async fn fetch_auth_events(&self, mut wanted: OrderedSet<OwnedEventId>) -> Result<bool, Error> {
+    /// Fetches events and those that authorise them, one by one. Returns them, and whether that led to what is known.
+    async fn fetch_auth_events(&self, mut wanted: OrderedSet<OwnedEventId>) -> Result<(Vec<RawPdu>, bool), Error> {
         let mut found = Vec::new();
         let mut seen = wanted.clone();
         for _ in 0..MAX_AUTH_ROUNDS {
@@ -219,14 +240,13 @@ impl Filling<'_> {
             let named: Vec<_> = fetched.iter().flat_map(|raw| raw.auth_events()).filter(|id| !seen.contains(id)).collect();
             let got: OrderedSet<_> = fetched.iter().filter_map(|raw| raw.event_id(&self.room.version).ok()).gather();
             if got.len() < wanted.len() {
-                return Ok(false);
+                return Ok((Vec::new(), false));
             }
             found.extend(fetched);
             wanted = absent(self.server, self.room, &ask::unique(named)).await?;
             seen.extend(wanted.iter().cloned());
         }
-        store(self.server, self.room, found).await?;
-        Ok(wanted.is_empty())
+        Ok((found, wanted.is_empty()))
     }
 
     /// Where events before others cannot be had, goes on from the state there as others tell it.
@@ -235,7 +255,9 @@ impl Filling<'_> {
         for _ in 0..MAX_EDGES {
             let missing = self.gap.missing(self.server, self.room).await?;
             let Some(edge) = self.gap.edge(&missing, &skipped) else { break };
-            if self.place_edge(&edge).await? {
+            let is_placed =
+                if self.is_resident { self.place_edge(&edge).await? } else { self.place_with_what_follows(&edge, &missing).await? };
+            if is_placed {
                 self.placed.insert(edge.clone());
                 self.gap.remove(&edge);
                 self.place().await?;
@@ -257,7 +279,9 @@ impl Filling<'_> {
         let Some((event, is_recommended)) = judged else { return Ok(false) };
         let kind = as_recommended(is_recommended);
         let own_server = arrival.event.pdu().sender.server_name().to_owned();
-        let peers = self.helpers.present_beginning_with(&own_server);
+        // Whoever is not in the room any more could tell whatever there is to be stored.
+        let is_there = self.server.rooms.is_resident(self.room, &own_server).await?;
+        let peers = self.helpers.present_beginning_with(if is_there { &own_server } else { &self.id.1 });
         let mut refusals = 0;
         for peer in &peers {
             let asked = self.helpers.ask(peer, ask_state(self.server, self.room, peer, id)).await;
@@ -290,7 +314,7 @@ impl Filling<'_> {
 }
 
 /// The depth at which the room's history begins here. What is before it is for those to ask for who page back.
-async fn first_depth(server: &Server, room: &Room) -> Result<u64, Error> {
+pub(super) async fn first_depth(server: &Server, room: &Room) -> Result<u64, Error> {
     let rows = server.ports.store.scan(&Scan::prefix(Key::new(Table::Timeline).number(room.number.0)).limited(1)).await?;
     let depth = rows.first().and_then(|row| {
         let mut key = KeyReader::new(&row.key);

@@ -101,6 +101,23 @@ impl Gap {
         placeable.into_iter().filter_map(|id| self.remove(&id)).collect()
     }
 
+    /// Takes out an event before which something is missing, and so many at most of those that could be placed behind it, each behind
+    /// those that it names.
+    pub(super) fn take_with_what_follows(&mut self, edge: &EventId, missing: &OrderedSet<OwnedEventId>, limit: usize) -> Vec<Arrival> {
+        let mut blocked = missing.clone();
+        let mut taken = Vec::new();
+        for id in self.order() {
+            let Some(arrival) = self.arrivals.get(&id) else { continue };
+            let is_blocked = id != edge && arrival.event.pdu().prev_events.iter().any(|previous| blocked.contains(previous));
+            if is_blocked || taken.len() >= limit {
+                blocked.insert(id);
+            } else {
+                taken.push(id);
+            }
+        }
+        taken.into_iter().filter_map(|id| self.remove(&id)).collect()
+    }
+
     /// The first event before which something is missing.
     pub(super) fn edge(&self, missing: &OrderedSet<OwnedEventId>, skipped: &OrderedSet<OwnedEventId>) -> Option<OwnedEventId> {
         let mut blocked = skipped.clone();

@@ -58,6 +58,13 @@ impl Helpers {
         first.iter().cloned().chain(others).collect()
     }
 
+    /// The same with this one last.
+    pub(super) fn present_ending_with(&self, last: &ServerName) -> Vec<OwnedServerName> {
+        let mut names = self.present();
+        names.arrange_by_key(|name| *name == *last);
+        names
+    }
+
     /// Whether none but this one can be asked, now or later.
     pub(super) fn are_only(&self, name: &ServerName) -> bool {
         self.names.iter().all(|other| other == name)

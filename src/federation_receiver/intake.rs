@@ -8,7 +8,7 @@ use ruma::{OwnedEventId, OwnedRoomId, RoomId, ServerName};
 use super::{
     awaits_entry,
     check::{Unchecked, check},
-    deliver::{Arrival, Outcome, deliver},
+    deliver::{Arrival, Kept, Outcome, deliver},
     is_heard,
     merge::merge,
     outside::receive_outside,
@@ -31,6 +31,8 @@ const ROOMS_AT_A_TIME: usize = 10;
 const PAUSE_MILLIS: u64 = 60_000;
 
 pub(super) const NOT_HERE: &str = "This server is not in that room.";
+
+const NOT_ALLOWED: &str = "The room does not allow this.";
 
 /// What became of events: those that this server has or keeps, and why it does not have the others.
 pub(crate) type Received = OrderedMap<OwnedEventId, Result<(), String>>;
@@ -76,7 +78,6 @@ async fn keep_until_entered(server: &Server, origin: &ServerName, id: &RoomId, e
     let waiting: Vec<_> = events.iter().filter_map(|raw| Some(NewWaiting::unchecked(probable_id(raw)?, raw))).collect();
     let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
     keep(server, &gap, waiting, false).await?;
-    server.receiver.heard(server.now(), &[gap]);
     Ok(received)
 }
 
@@ -112,8 +113,13 @@ async fn receive_open(
             Err(Unchecked::NoKey) => waiting.push(NewWaiting::unchecked(id, &raw)),
         }
     }
+    let is_resident = server.rooms.is_resident(room, origin).await?;
+    if !is_resident {
+        received.extend(refused(refuse_at_once(server, room, &mut arrivals).await?, NOT_ALLOWED));
+    }
     let mut placed = OrderedSet::new();
-    let mut outcomes = deliver(server, room, arrivals.clone()).await?;
+    let kept = if is_resident { Kept::All } else { Kept::Accepted(&[]) };
+    let mut outcomes = deliver(server, room, arrivals.clone(), kept).await?;
     for Arrival { event, .. } in arrivals {
         let id = event.pdu().event_id.clone();
         match outcomes.remove(&id) {
@@ -121,6 +127,7 @@ async fn receive_open(
                 placed.insert(id.clone());
                 received.insert(id, Ok(()));
             }
+            Some(Outcome::Refused) => drop(received.insert(id, Err(NOT_ALLOWED.into()))),
             Some(Outcome::Missing) => waiting.push(NewWaiting::checked(&event)),
             Some(Outcome::Failed(why)) => drop(received.insert(id, Err(why))),
             None => drop(received.insert(id, Err("The event names others in a circle.".into()))),
@@ -130,6 +137,26 @@ async fn receive_open(
     server.receiver.placed(server.now(), &room.id, &placed);
     received.extend(keep_waiting(server, origin, room, waiting).await?);
     Ok(received)
+}
+
+/// Takes out what its own authorising events do not allow and nothing else builds on: whoever is not in the room is to cause few requests.
+async fn refuse_at_once(server: &Server, room: &Rc<Room>, arrivals: &mut Vec<Arrival>) -> Result<OrderedSet<OwnedEventId>, Error> {
+    let named: OrderedSet<_> = arrivals.iter().flat_map(|arrival| &arrival.event.pdu().prev_events).cloned().gather();
+    let events = arrivals.iter().map(|arrival| arrival.event.clone()).filter(|event| !named.contains(&event.pdu().event_id));
+    let events: Vec<_> = events.collect();
+    let refused = server.rooms.transact_in(room, |draft| {
+        draft.foresee(&events)?;
+        let mut refused = OrderedSet::new();
+        for event in &events {
+            if draft.is_refused_at_once(event)? {
+                refused.insert(event.pdu().event_id.clone());
+            }
+        }
+        Ok(refused)
+    });
+    let refused = refused.await?;
+    arrivals.retain(|arrival| !refused.contains(&arrival.event.pdu().event_id));
+    Ok(refused)
 }
 
 /// Those of the events that have their place already.
@@ -146,15 +173,17 @@ async fn keep_waiting(server: &Server, origin: &ServerName, room: &Room, waiting
     let gap = (room.id.clone(), origin.to_owned());
     let is_resident = server.rooms.residents(room).await?.contains_key(origin);
     let received = waiting.iter().map(|event| (event.id.clone(), Ok(()))).gather();
-    let kept = keep(server, &gap, waiting, is_resident).await;
-    server.receiver.heard(server.now(), &[gap]);
-    kept.map(|()| received)
+    keep(server, &gap, waiting, is_resident).await?;
+    Ok(received)
 }
 
 /// Keeps what waits. Where there is no space for it, its sender is to come again: an event of which it is told an error, it sends no more.
 async fn keep(server: &Server, gap: &GapId, waiting: Vec<NewWaiting>, is_resident: bool) -> Result<(), Error> {
     let has_failed = |gap: &GapId| server.receiver.schedule.borrow().has_failed(gap);
-    if server.receiver.waiting.add(gap, waiting, is_resident, &has_failed).await? {
+    let kept = server.receiver.waiting.add(gap, waiting, is_resident, &has_failed).await;
+    server.receiver.heard(server.now(), std::slice::from_ref(gap));
+    server.receiver.schedule.borrow_mut().note_stranger(gap, !is_resident);
+    if kept? {
         return Ok(());
     }
     let why = "Too many events of your server wait for others.";

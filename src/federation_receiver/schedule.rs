@@ -12,6 +12,9 @@ const MAX_RUNNING: usize = 8;
 /// So many of them may be of one server, which may take its time to answer.
 const MAX_RUNNING_OF_ORIGIN: usize = 2;
 
+/// And so many of servers that are not known to be in the room, all of them together: anybody can be one.
+const MAX_RUNNING_OF_STRANGERS: usize = 2;
+
 /// After the first failure it is tried again after so long; each failure doubles it.
 const FIRST_PAUSE_MILLIS: u64 = 5_000;
 
@@ -37,6 +40,15 @@ struct Gap {
     running: bool,
     /// Something was heard while it ran.
     again: bool,
+    /// Its server is not known to be in the room.
+    is_of_stranger: bool,
+}
+
+/// The gaps that are being closed.
+#[derive(Default)]
+struct Running {
+    by_origin: OrderedMap<OwnedServerName, usize>,
+    of_strangers: usize,
 }
 
 impl Schedule {
@@ -45,6 +57,13 @@ impl Schedule {
         let gap = self.gaps.entry(id.clone()).or_insert_with(|| Gap { due: now, ..Gap::default() });
         gap.again = gap.running;
         gap.due = gap.due.min(now.max(gap.not_before));
+    }
+
+    /// Notes of the server of a gap whether it is known to be in the room.
+    pub(super) fn note_stranger(&mut self, id: &GapId, is_stranger: bool) {
+        if let Some(gap) = self.gaps.get_mut(id) {
+            gap.is_of_stranger = is_stranger;
+        }
     }
 
     /// An attempt has ended; it has placed something, and something may be left.
@@ -75,11 +94,11 @@ impl Schedule {
         let mut due: Vec<_> = self.gaps.iter_mut().filter(|(_, gap)| !gap.running && gap.due <= now).collect();
         due.arrange_by_key(|(_, gap)| gap.due);
         let mut begun = Vec::new();
-        for ((room, origin), gap) in due {
-            if may_run(&running, origin) {
+        for (id, gap) in due {
+            if running.has_place_for(id, gap) {
                 gap.running = true;
-                *running.entry(origin.clone()).or_default() += 1;
-                begun.push((room.clone(), origin.clone()));
+                running.add(id, gap);
+                begun.push(id.clone());
             }
         }
         begun
@@ -88,23 +107,28 @@ impl Schedule {
     /// When the next gap is due that may be closed then; `None` while there is none.
     pub(super) fn next_deadline(&self) -> Option<u64> {
         let running = self.running();
-        let waiting = self.gaps.iter().filter(|((_, origin), gap)| !gap.running && may_run(&running, origin));
+        let waiting = self.gaps.iter().filter(|(id, gap)| !gap.running && running.has_place_for(id, gap));
         waiting.map(|(_, gap)| gap.due).min()
     }
 
-    /// How many gaps of each server are being closed.
-    fn running(&self) -> OrderedMap<OwnedServerName, usize> {
-        let mut running = OrderedMap::new();
-        for ((_, origin), _) in self.gaps.iter().filter(|(_, gap)| gap.running) {
-            *running.entry(origin.clone()).or_default() += 1;
-        }
+    fn running(&self) -> Running {
+        let mut running = Running::default();
+        self.gaps.iter().filter(|(_, gap)| gap.running).for_each(|(id, gap)| running.add(id, gap));
         running
     }
 }
 
-fn may_run(running: &OrderedMap<OwnedServerName, usize>, origin: &OwnedServerName) -> bool {
-    let of_origin = running.get(origin).copied().unwrap_or_default();
-    of_origin < MAX_RUNNING_OF_ORIGIN && running.values().sum::<usize>() < MAX_RUNNING
+impl Running {
+    fn add(&mut self, (_, origin): &GapId, gap: &Gap) {
+        *self.by_origin.entry(origin.clone()).or_default() += 1;
+        self.of_strangers += usize::from(gap.is_of_stranger);
+    }
+
+    fn has_place_for(&self, (_, origin): &GapId, gap: &Gap) -> bool {
+        let of_origin = self.by_origin.get(origin).copied().unwrap_or_default();
+        let is_in_bounds = !gap.is_of_stranger || self.of_strangers < MAX_RUNNING_OF_STRANGERS;
+        is_in_bounds && of_origin < MAX_RUNNING_OF_ORIGIN && self.by_origin.values().sum::<usize>() < MAX_RUNNING
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +201,21 @@ mod tests {
         assert_eq!(schedule.begin(200), [gap_of(0, 1)], "whoever comes later does not wait");
         schedule.ended(300, &first[0], false, false);
         assert_eq!(schedule.begin(300), [gap_of(2, 0)], "and the others of the first get their turn");
+    }
+
+    #[test]
+    fn strangers_take_up_few_of_the_places_all_together() {
+        let mut schedule = Schedule::default();
+        for origin in 0..20 {
+            schedule.heard(origin, &gap_of(0, origin));
+            schedule.note_stranger(&gap_of(0, origin), true);
+        }
+        let first = schedule.begin(100);
+        assert_eq!((first.len(), schedule.next_deadline()), (MAX_RUNNING_OF_STRANGERS, None));
+        schedule.heard(200, &gap_of(0, 20));
+        assert_eq!(schedule.begin(200), [gap_of(0, 20)], "who is in the room does not wait for them");
+        schedule.note_stranger(&first[0], false);
+        assert_eq!(schedule.begin(300), [gap_of(0, 2)], "and who turns out to be in it leaves the place to others");
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod edus;
 mod gaps;
 mod keys;
 mod lies;
+mod rejected;
 mod scene;
 mod space;
 mod strangers;

@@ -53,6 +53,24 @@ pub(super) async fn ask_state(server: &Server, room: &Room, peer: &ServerName, e
     Ok(AskedState { state, events })
 }
 
+/// So many events of a state are taken on the word of a server that is not in the room: they are decided in one go, with the event that
+/// they are for.
+const MAX_TOLD_BY_STRANGER: usize = 1_000;
+
+/// A state as a server tells it that is not in the room: its IDs, and what is not here of it, each event behind those that authorise it.
+/// Writes nothing.
+pub(super) async fn check_state(server: &Server, room: &Room, asked: AskedState) -> Result<(Vec<OwnedEventId>, Vec<CheckedPdu>), Error> {
+    let AskedState { mut state, events } = asked;
+    if events.len() > MAX_TOLD_BY_STRANGER {
+        return Err(PeerError::Malformed("the state has more that is unknown than a server that is not in the room may tell".into()).into());
+    }
+    let told: OrderedSet<_> = events.iter().filter_map(|raw| raw.event_id(&room.version).ok()).gather();
+    let events = check_in_order(server, room, events).await;
+    let fit: OrderedSet<_> = events.iter().map(|event| &event.pdu().event_id).gather();
+    state.retain(|id| fit.contains(id) || !told.contains(id));
+    Ok((state, events))
+}
+
 /// Stores what is not here of a state, and returns it.
 pub(super) async fn take_state(server: &Server, room: &Rc<Room>, asked: AskedState) -> Result<Vec<ToldEvent>, Error> {
     let AskedState { state, events } = asked;
@@ -112,12 +130,16 @@ pub(crate) async fn fetch_single(server: &Server, room: &Room, peer: &ServerName
 
 /// Checks events and stores them as outliers. What is none is left out.
 pub(super) async fn store(server: &Server, room: &Rc<Room>, events: Vec<RawPdu>) -> Result<(), Error> {
-    let checked = check(server, (&room.id, &room.version), events).await.into_iter().flatten();
-    let checked = checked.filter(|event| event.pdu().room_id == room.id).map(|event| (event.pdu().event_id.clone(), event));
-    let mut checked: OrderedMap<OwnedEventId, CheckedPdu> = checked.gather();
-    let ordered: Vec<_> = in_order(checked.values()).into_iter().filter_map(|id| checked.remove(&id)).collect();
-    for chunk in ordered.chunks(CHUNK) {
+    for chunk in check_in_order(server, room, events).await.chunks(CHUNK) {
         server.rooms.transact_in(room, |draft| draft.take_in(chunk)).await?;
     }
     Ok(())
+}
+
+/// Those that are events of the room, each behind those that authorise it.
+pub(super) async fn check_in_order(server: &Server, room: &Room, events: Vec<RawPdu>) -> Vec<CheckedPdu> {
+    let checked = check(server, (&room.id, &room.version), events).await.into_iter().flatten();
+    let checked = checked.filter(|event| event.pdu().room_id == room.id).map(|event| (event.pdu().event_id.clone(), event));
+    let mut checked: OrderedMap<OwnedEventId, CheckedPdu> = checked.gather();
+    in_order(checked.values()).into_iter().filter_map(|id| checked.remove(&id)).collect()
 }

@@ -44,7 +44,7 @@ pub(super) struct NewWaiting {
 pub(crate) struct Waiting {
     store: Rc<dyn Store>,
     gaps: RefCell<OrderedMap<GapId, Briefs>>,
-    /// Those of servers that were not known to be in the room when something came, since the start.
+    /// Those of servers that were not known to be in the room when something came or was tried last, since the start.
     strangers: RefCell<OrderedSet<GapId>>,
 }
 
@@ -186,7 +186,8 @@ impl Waiting {
         Ok(())
     }
 
-    fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
+    /// Notes of the server of a gap whether it is known to be in the room.
+    pub(super) fn note_stranger(&self, gap: &GapId, is_stranger: bool) {
         let mut strangers = self.strangers.borrow_mut();
         if is_stranger {
             let gaps = self.gaps.borrow();

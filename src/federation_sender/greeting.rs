@@ -90,5 +90,13 @@ pub(crate) async fn between(server: &Server, other: &ServerName) -> Result<crate
 
 /// Whether the other server is in a room with a local user.
 pub(crate) async fn shares_room(server: &Server, other: &ServerName) -> Result<bool, Error> {
-    Ok(!shared_rooms(server, other).await?.is_empty())
+    for user in server.accounts.active_users().await? {
+        for (room, _) in rooms_of(server, &user).await?.into_iter().filter(|(_, membership)| membership == "join") {
+            load(server, room.number).await?;
+            if server.federation_sender.room_servers.borrow().was_in(room.number, other, Position(u64::MAX)) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }

@@ -1,6 +1,6 @@
 //! The map.
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, marker::PhantomData};
+use std::{borrow::Borrow, cmp::Ordering, fmt, marker::PhantomData, ops::Index};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -402,6 +402,16 @@ impl<K: Ord, V> FromIterator<(K, V)> for OrderedMap<K, V> {
 impl<K: Ord, V, const N: usize> From<[(K, V); N]> for OrderedMap<K, V> {
     fn from(entries: [(K, V); N]) -> Self {
         entries.into_iter().collect()
+    }
+}
+
+impl<K: Ord + Borrow<Q>, Q: Ord + ?Sized, V> Index<&Q> for OrderedMap<K, V> {
+    type Output = V;
+
+    /// The value of a key that is there.
+    fn index(&self, key: &Q) -> &V {
+        #[allow(clippy::expect_used, reason = "who is not sure that the key is there calls `get`")]
+        self.get(key).expect("there is no such key")
     }
 }
 

@@ -22,8 +22,13 @@ impl Draft<'_> {
     pub(super) fn is_built_on(&self, pdu: &Pdu) -> Result<bool, Need> {
         match self.awaited.get(&pdu.event_id) {
             Some(awaited) => Ok(*awaited),
-            None => Ok(self.view.row(&self.awaited_key(&pdu.event_id))?.is_some()),
+            None => self.was_built_on(pdu),
         }
+    }
+
+    /// Whether an accepted event built on this one before this draft.
+    pub(super) fn was_built_on(&self, pdu: &Pdu) -> Result<bool, Need> {
+        Ok(self.view.row(&self.awaited_key(&pdu.event_id))?.is_some())
     }
 
     /// The events that this one builds on: its previous events and, where those are kept without being built on by this

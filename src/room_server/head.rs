@@ -27,6 +27,9 @@ pub struct Head {
     /// How many users are invited.
     #[serde(rename = "i")]
     pub invited: u64,
+    /// What is kept though it has soft-failed, of servers that were not in the room when it came, in bytes.
+    #[serde(rename = "f", default)]
+    pub soft_failed_of_others: u64,
 }
 
 /// An event that no other event of the room builds on yet.

@@ -153,18 +153,22 @@ impl Draft<'_> {
         if by_auth_events.is_err() || allowed_by_state(&self.view, rules, pdu, before)?.is_err() {
             return Ok(Status::Rejected);
         }
-        let current = self.head.current;
         // A room that was told of and not yet entered has no current state to ask.
         let is_new = matches!(kind, InputKind::New | InputKind::Unrecommended);
-        let asks_current = is_new && !self.head.extremities.is_empty() && current != before;
-        if asks_current && allowed_by_state(&self.view, rules, pdu, current)?.is_err() {
+        let asks_current = is_new && !self.head.extremities.is_empty() && self.head.current != before;
+        if asks_current && !self.is_allowed_now(pdu)? {
             return Ok(Status::SoftFailed);
         }
         Ok(if kind == InputKind::Unrecommended { Status::SoftFailed } else { Status::Accepted })
     }
 
+    /// Whether the current state allows the event.
+    pub(crate) fn is_allowed_now(&self, pdu: &Pdu) -> Result<bool, Need> {
+        Ok(allowed_by_state(&self.view, &self.room.version.rules.authorization, pdu, self.head.current)?.is_ok())
+    }
+
     /// Those of the events that are not stored.
-    fn absent(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Need> {
+    pub(super) fn absent(&self, ids: &[OwnedEventId]) -> Result<Vec<OwnedEventId>, Need> {
         let found = self.view.events_by_id(ids.iter())?;
         Ok(ids.iter().zip(found).filter(|(_, event)| event.is_none()).map(|(id, _)| id.clone()).collect())
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::scene::{A, B, Scene, json_of};
 use crate::room_server::{
     stored::Status,
-    tests::world::{ALICE, BOB, CAROL, Recipe},
+    tests::world::{ALICE, BOB, CAROL, DAVE, Recipe},
 };
 
 /// Whether the server is as it was, but for what is known to be refused.
@@ -135,7 +135,7 @@ fn servers_that_nobody_knows_may_keep_little_waiting() {
     scene.silence(A);
     scene.silence(B);
     let unknown: ruma::OwnedEventId = ruma::EventId::parse("$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA").unwrap();
-    let events = (0..50).map(|_| json_of(&scene.world.build_after_unknown(Recipe::message(BOB, "flood"), &unknown)));
+    let events = (0..50).map(|_| json_of(&scene.world.build_after_unknown(Recipe::member(DAVE, DAVE, "join"), &unknown)));
     scene.send_json(B, events.collect());
     assert_eq!(scene.waiting(), 20);
 }

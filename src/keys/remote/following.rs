@@ -26,7 +26,7 @@ pub(crate) async fn follow(server: &Server, output: &Output) -> Result<(), Error
     }
     let mut gone = members_among(server, *room, *event, removed).await?;
     let is_local = |user: &OwnedUserId| user.server_name() == server.identity.server_name();
-    if gone.iter().any(is_local) {
+    if gone.iter().any(is_local) && !is_anybody_in(server, *room).await? {
         gone.append(&mut sharing::members(server, *room).await?);
     }
     let gone: Vec<_> = gone.into_iter().filter(|user| !is_local(user)).collect();
@@ -34,6 +34,12 @@ pub(crate) async fn follow(server: &Server, output: &Output) -> Result<(), Error
         stop_following(server, users).await?;
     }
     Ok(())
+}
+
+/// Whether local users are in a room now. Then all of its members are shared with them, and whoever is the last to go has an entry as well.
+async fn is_anybody_in(server: &Server, room: RoomNumber) -> Result<bool, Error> {
+    let users = server.accounts.active_users().await?.into_iter().gather();
+    Ok(!sharing::in_rooms(server, &[room], users).await?.is_empty())
 }
 
 /// The users who were joined by these events.
