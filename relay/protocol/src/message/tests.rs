@@ -9,7 +9,7 @@ use std::{
 
 use bhttp::{Message, Mode, StatusCode};
 use futures_executor::block_on;
-use futures_util::AsyncRead;
+use futures_util::{AsyncRead, AsyncWrite};
 use proptest::prelude::*;
 
 use super::*;
@@ -65,6 +65,33 @@ fn another_implementation_reads_what_is_written() {
     assert_eq!(message.control().authority(), Some(b"b.example:8448".as_slice()));
     assert_eq!(message.header().get(b"authorization"), Some(b"X-Matrix a=\"b\"".as_slice()));
     assert_eq!(message.content(), [b"ab".as_slice(), &[7; 70_000]].concat());
+}
+
+/// A writer that counts how often it is written to.
+#[derive(Default)]
+struct Frames(usize);
+
+impl AsyncWrite for Frames {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0 += 1;
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Each write becomes a frame of the multiplexer's and a message of the socket's.
+#[test]
+fn a_small_message_goes_out_in_one_piece() {
+    let mut frames = Frames::default();
+    block_on(write_request(&mut frames, request(whole("{}")))).unwrap();
+    assert_eq!(frames.0, 1);
 }
 
 #[test]

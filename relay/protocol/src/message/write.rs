@@ -3,10 +3,7 @@
 use std::{io, pin::pin};
 
 use bhttp::{ControlData, FieldSection, Mode, StatusCode};
-use futures_util::{
-    AsyncWrite, AsyncWriteExt, FutureExt, StreamExt,
-    io::{BufWriter, copy},
-};
+use futures_util::{AsyncWrite, AsyncWriteExt, FutureExt, StreamExt, io::BufWriter};
 use thiserror::Error;
 
 use super::{Body, Headers, Request, Response, malformed};
@@ -89,7 +86,7 @@ async fn write_chunk(writer: &mut (impl AsyncWrite + Unpin), chunk: &[u8]) -> io
         return Ok(());
     }
     writer.write_all(&varint(chunk.len())).await?;
-    copy(chunk, writer).await.map(|_| ())
+    writer.write_all(chunk).await
 }
 
 /// QUIC's integers of variable length, in the four-byte form or, from 1 GiB on, the eight-byte one.
