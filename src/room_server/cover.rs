@@ -80,11 +80,10 @@ impl Draft<'_> {
         };
         let ids: Vec<_> = events.iter().flat_map(named).collect();
         let mut need = self.view.events_by_id(ids.iter()).err().unwrap_or_default();
-        let rows = collect(events.iter(), |event| {
-            self.pending_redactions(&event.pdu().event_id)?;
-            self.is_built_on(event.pdu())
-        });
-        need.merge(rows.err().unwrap_or_default());
+        let redactions = collect(events.iter(), |event| self.pending_redactions(&event.pdu().event_id).map(drop));
+        need.merge(redactions.err().unwrap_or_default());
+        let awaited = collect(events.iter(), |event| self.is_built_on(event.pdu()));
+        need.merge(awaited.err().unwrap_or_default());
         if need.is_empty() { Ok(()) } else { Err(need) }
     }
 
