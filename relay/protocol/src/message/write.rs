@@ -62,8 +62,15 @@ async fn write(
                 body.next().await
             }
         };
-        let Some(chunk) = next else { break };
-        write_chunk(&mut writer, &chunk.map_err(WriteError::Message)?).await.map_err(WriteError::Peer)?;
+        match next {
+            None => break,
+            Some(Ok(chunk)) => write_chunk(&mut writer, &chunk).await.map_err(WriteError::Peer)?,
+            // What came before is told nevertheless, and that it was cut off shows.
+            Some(Err(error)) => {
+                writer.flush().await.map_err(WriteError::Peer)?;
+                return Err(WriteError::Message(error));
+            }
+        }
     }
     writer.write_all(&END).await.map_err(WriteError::Peer)?;
     writer.close().await.map_err(WriteError::Peer)
