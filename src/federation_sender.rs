@@ -66,6 +66,10 @@ const STORAGE_PAUSE_MILLIS: u64 = 5_000;
 /// The shared place is written again when it has moved so far, so that a restart reads no more than that again.
 const MAX_UNWRITTEN: u64 = 512;
 
+/// A transaction that is answered within so many milliseconds is not written down as under way, but with what came of it: that halves what
+/// a message writes, and keeps the disk free for whoever takes the message in on the same machine.
+const UNWRITTEN_MILLIS: u64 = 500;
+
 /// So many servers that were heard of for the first time are looked at before the next turn.
 const MAX_STRANGERS: usize = 100;
 
@@ -79,6 +83,8 @@ pub(crate) struct FederationSender {
     indexed_upto: Cell<Position>,
     /// The shared place, as it is stored.
     stored_place: Cell<Place>,
+    /// When what is not written yet must be, in milliseconds since the Unix epoch.
+    write_by: Cell<Option<u64>>,
     typing: RefCell<TypingTold>,
     /// Servers that have sent something and are no destinations yet.
     strangers: RefCell<OrderedSet<OwnedServerName>>,
@@ -130,6 +136,7 @@ impl FederationSender {
             read_upto: Cell::new(read_upto),
             indexed_upto: Cell::new(place.indexed_upto.min(end)),
             stored_place: Cell::new(place),
+            write_by: Cell::default(),
             typing: RefCell::default(),
             strangers: RefCell::default(),
             is_returning: Cell::new(true),
@@ -216,7 +223,7 @@ impl FederationSender {
     fn deadline(&self, now: u64) -> Option<u64> {
         let destinations = self.destinations.borrow();
         let of_destinations = destinations.values().filter_map(|destination| destination.deadline(now));
-        of_destinations.chain(self.typing.borrow().deadline()).min()
+        of_destinations.chain(self.typing.borrow().deadline()).chain(self.write_by.get()).min()
     }
 
     /// When any destination last answered, in milliseconds since the Unix epoch.
@@ -248,7 +255,7 @@ pub(crate) async fn run(server: Rc<Server>) {
     }
 }
 
-/// Reads what is new, sends what is due, and writes meanwhile how far everybody has come.
+/// Reads what is new, sends what is due, and writes how far everybody has come.
 async fn turn(server: &Rc<Server>) -> Result<(), Error> {
     while reader::read_on(server).await? {}
     meet(server).await?;
@@ -293,9 +300,25 @@ async fn meet(server: &Server) -> Result<(), Error> {
     Ok(())
 }
 
+impl FederationSender {
+    /// Whether what has changed is to be written now. Where it is, all of it is: the shared place may not pass a change that is not.
+    fn is_to_be_written(&self, now: u64, place: Place) -> bool {
+        let destinations = self.destinations.borrow();
+        let mut changed = destinations.values().filter(|destination| destination.has_changed).peekable();
+        let waits = changed.peek().is_some() && changed.all(Destination::is_under_way);
+        let by = self.write_by.get().unwrap_or(now + UNWRITTEN_MILLIS);
+        let is_due = !waits || by <= now || place.told_upto.0 >= self.stored_place.get().told_upto.0 + MAX_UNWRITTEN;
+        self.write_by.set((!is_due).then_some(by));
+        is_due
+    }
+}
+
 async fn write(server: &Server) -> Result<(), Error> {
     let sender = &server.federation_sender;
     let place = Place { told_upto: sender.told_upto(), indexed_upto: sender.indexed_upto.get() };
+    if !sender.is_to_be_written(server.now(), place) {
+        return Ok(());
+    }
     let stored = sender.stored_place.get();
     let mut batch = Batch::relaxed();
     sender.room_servers.borrow().write(&mut batch);

@@ -13,7 +13,7 @@ fn story(fault: Fault) -> (Scene, u64, Vec<String>) {
     let mut expected = Vec::new();
     scene.host().store.set_fault(Some(fault));
     let mut commits = 0;
-    for number in 0..18 {
+    for number in 0..24 {
         match number {
             4 => scene.set_mood("b.example", Mood::Away),
             7 => scene.set_mood("b.example", Mood::Mute),
@@ -69,6 +69,17 @@ fn killed_after_any_commit_everything_is_told_once_and_in_order() {
 #[test]
 fn a_commit_that_fails_is_tried_again() {
     tell_with_each(Fault::FailAt);
+}
+
+#[test]
+fn a_transaction_that_is_answered_at_once_is_written_once() {
+    let mut scene = Scene::new(&["b.example"]);
+    let room = scene.room();
+    scene.member(&room, BOB, "join", true);
+    scene.say(&room, "before");
+    let before = scene.host().store.relaxed_commits();
+    (0..10).for_each(|number| drop(scene.say(&room, &number.to_string())));
+    assert_eq!((scene.received("b.example").len(), scene.host().store.relaxed_commits() - before), (11, 10));
 }
 
 #[test]
