@@ -73,7 +73,7 @@ fn a_commit_that_fails_is_tried_again() {
 
 #[test]
 fn a_transaction_that_is_answered_at_once_is_written_once() {
-    let mut scene = Scene::new(&["b.example"]);
+    let scene = Scene::new(&["b.example"]);
     let room = scene.room();
     scene.member(&room, BOB, "join", true);
     scene.say(&room, "before");
