@@ -1,6 +1,6 @@
-//! Gathering items into ordered maps and sets by inserting them one after the other.
+//! Gathering items into the standard library's ordered maps by inserting them one after the other, as [`crate::ordered`] always does.
 //!
-//! `collect` into such a collection sorts the items first, and a sort is some 3.5 kB of wasm for each type of item.
+//! `collect` into such a map sorts the items first, and a sort is some 3.5 kB of wasm for each type of item.
 
 /// [`Gather::gather`] for every iterator.
 pub(crate) trait Gather: Iterator + Sized {

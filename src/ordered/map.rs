@@ -9,6 +9,9 @@ use serde::{
 
 use super::order::{Order, Place, Slots};
 
+/// So many slots are kept for what comes next when a map has become empty; more are given back.
+const KEPT_SLOTS: usize = 64;
+
 /// An ordered map.
 #[derive(Clone)]
 pub struct OrderedMap<K, V> {
@@ -114,7 +117,11 @@ impl<K, V> OrderedMap<K, V> {
 
     fn remove_at(&mut self, (place, slot): (Place, u32)) -> Option<(K, V)> {
         self.order.remove(place);
-        Some((take(&mut self.keys, slot)?, take(&mut self.values, slot)?))
+        let entry = (take(&mut self.keys, slot)?, take(&mut self.values, slot)?);
+        if self.is_empty() && self.keys.len() > KEPT_SLOTS {
+            self.clear();
+        }
+        Some(entry)
     }
 
     fn add(&mut self, place: Place, key: K, value: V) -> u32 {

@@ -14,6 +14,7 @@ enum Change {
     Add(u16, u8),
     PopFirst,
     PopLast,
+    PopAll,
     RetainOdd,
     Double,
     Extend(Vec<(u16, u8)>),
@@ -26,6 +27,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (0_u16..900, any::<u8>()).prop_map(|(key, value)| Change::Add(key, value)),
         1 => Just(Change::PopFirst),
         1 => Just(Change::PopLast),
+        1 => Just(Change::PopAll),
         1 => Just(Change::RetainOdd),
         1 => Just(Change::Double),
         1 => vec((0_u16..2_000, any::<u8>()), 0..1_200).prop_map(Change::Extend),
@@ -44,6 +46,12 @@ fn apply((ours, theirs): &mut Both, change: Change) {
         }
         Change::PopFirst => assert_eq!(ours.pop_first(), theirs.pop_first()),
         Change::PopLast => assert_eq!(ours.pop_last(), theirs.pop_last()),
+        Change::PopAll => {
+            while let Some(entry) = theirs.pop_first() {
+                assert_eq!(ours.pop_first(), Some(entry));
+            }
+            assert_eq!(ours.pop_last(), None);
+        }
         Change::RetainOdd => {
             ours.retain(|key, value| (u16::from(*value) + key) % 2 == 1);
             theirs.retain(|key, value| (u16::from(*value) + key) % 2 == 1);
