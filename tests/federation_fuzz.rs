@@ -27,10 +27,9 @@ use support::{
 const MOST_BYTES: usize = 256 << 10;
 
 /// What one request may take of the memory at most, at one time: so much for what belongs to its room, and so often what it weighs itself
-/// for what is made of it. (A list of small objects weighs some thirty times as much when it is parsed, and is there twice while its
-/// signature is checked: as it came, and as a part of what was signed.)
+/// for what is made of it. (A list of small objects weighs some thirty times as much when it is parsed.)
 const MOST_MEMORY: usize = 8 << 20;
-const MOST_MEMORY_FOR_A_BYTE: usize = 72;
+const MOST_MEMORY_FOR_A_BYTE: usize = 40;
 
 /// Counts what is allocated.
 #[global_allocator]

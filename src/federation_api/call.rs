@@ -72,7 +72,7 @@ impl Call {
     }
 
     /// The server that has signed the request for this one.
-    async fn signer(&self, by_relay: bool) -> Result<OwnedServerName, Error> {
+    async fn signer(&mut self, by_relay: bool) -> Result<OwnedServerName, Error> {
         let unauthorized = |message: String| Error::refused(401, "M_UNAUTHORIZED", message);
         let header = self.request.header("authorization").ok_or_else(|| unauthorized("This needs an X-Matrix signature.".into()))?;
         let authorization = Authorization::parse(header).map_err(|error| unauthorized(format!("{error}.")))?;
@@ -89,9 +89,10 @@ impl Call {
             uri: &self.request.target(),
             origin: authorization.origin.as_str(),
             destination: destination.as_str(),
-            content: self.content.as_ref(),
+            content: None,
         };
-        authorization.verify(&parts, &keys).map_err(|error| unauthorized(format!("{error}.")))?;
+        let verified = authorization.verify_with(&parts, self.content.take(), &keys);
+        self.content = verified.map_err(|error| unauthorized(format!("{error}.")))?;
         Ok(authorization.origin)
     }
 

@@ -93,11 +93,27 @@ impl Authorization {
 
     /// Whether the origin has signed the request, by one of its keys in `keys`.
     pub fn verify(&self, parts: &SignedParts<'_>, keys: &PublicKeyMap) -> Result<(), NotAuthentic> {
+        self.verify_object(&mut parts.object(), keys)
+    }
+
+    /// The same where the content is not in `parts` and is given back: it may weigh many times what it does as text, and is not copied.
+    pub fn verify_with(
+        &self,
+        parts: &SignedParts<'_>,
+        content: Option<CanonicalJsonValue>,
+        keys: &PublicKeyMap,
+    ) -> Result<Option<CanonicalJsonValue>, NotAuthentic> {
         let mut object = parts.object();
+        object.extend(content.map(|content| ("content".to_owned(), content)));
+        self.verify_object(&mut object, keys)?;
+        Ok(object.remove("content"))
+    }
+
+    fn verify_object(&self, object: &mut CanonicalJsonObject, keys: &PublicKeyMap) -> Result<(), NotAuthentic> {
         let of_origin = BTreeMap::from([(self.key.clone(), CanonicalJsonValue::String(self.signature.clone()))]);
         let signatures = BTreeMap::from([(self.origin.to_string(), CanonicalJsonValue::Object(of_origin))]);
         object.insert("signatures".into(), CanonicalJsonValue::Object(signatures));
-        signatures::verify_json(keys, &object).map_err(|error| NotAuthentic::Signature(error.to_string()))
+        signatures::verify_json(keys, object).map_err(|error| NotAuthentic::Signature(error.to_string()))
     }
 }
 
