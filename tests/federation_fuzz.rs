@@ -245,6 +245,16 @@ proptest! {
     }
 }
 
+/// Such a list weighs most when it is parsed, and must not be there twice while its signature is checked.
+#[test]
+fn a_list_of_many_small_objects_is_not_copied() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (world, corpus) = (World::new(), corpus());
+    let sample = corpus.iter().find(|sample| sample["target"].as_str().is_some_and(|target| target.ends_with("/user/keys/query"))).unwrap();
+    let repeated = [200, 200].map(|times| Change { way: Vec::new(), what: What::Repeat(times) });
+    world.check(world.request(sample, &repeated, false));
+}
+
 #[test]
 fn the_corpus_is_right_as_it_is() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
