@@ -226,6 +226,17 @@ impl FederationSender {
         of_destinations.chain(self.typing.borrow().deadline()).chain(self.write_by.get()).min()
     }
 
+    /// Whether what has changed is to be written now. Where it is, all of it is: the shared place may not pass a change that is not.
+    fn is_to_be_written(&self, now: u64, place: Place) -> bool {
+        let destinations = self.destinations.borrow();
+        let mut changed = destinations.values().filter(|destination| destination.has_changed).peekable();
+        let waits = changed.peek().is_some() && changed.all(Destination::is_under_way);
+        let by = self.write_by.get().unwrap_or(now + UNWRITTEN_MILLIS);
+        let is_due = !waits || by <= now || place.told_upto.0 >= self.stored_place.get().told_upto.0 + MAX_UNWRITTEN;
+        self.write_by.set((!is_due).then_some(by));
+        is_due
+    }
+
     /// When any destination last answered, in milliseconds since the Unix epoch.
     fn last_answer(&self) -> u64 {
         self.destinations.borrow().values().map(|destination| destination.progress.answered_at).max().unwrap_or_default()
@@ -298,19 +309,6 @@ async fn meet(server: &Server) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-impl FederationSender {
-    /// Whether what has changed is to be written now. Where it is, all of it is: the shared place may not pass a change that is not.
-    fn is_to_be_written(&self, now: u64, place: Place) -> bool {
-        let destinations = self.destinations.borrow();
-        let mut changed = destinations.values().filter(|destination| destination.has_changed).peekable();
-        let waits = changed.peek().is_some() && changed.all(Destination::is_under_way);
-        let by = self.write_by.get().unwrap_or(now + UNWRITTEN_MILLIS);
-        let is_due = !waits || by <= now || place.told_upto.0 >= self.stored_place.get().told_upto.0 + MAX_UNWRITTEN;
-        self.write_by.set((!is_due).then_some(by));
-        is_due
-    }
 }
 
 async fn write(server: &Server) -> Result<(), Error> {
