@@ -8,6 +8,8 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+import { freePort } from "../port.mjs";
+
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** Tests use the quick build, benchmarks the one that is shipped. */
 const PROGRAM = resolve(ROOT, process.env.CARGO_TARGET_DIR ?? "target", process.env.RELAY_PROFILE ?? "debug", "inglenook-relay");
@@ -21,7 +23,7 @@ export class Relay {
   url;
 
   /** Listens at a port of its own unless told, with further settings of the command. */
-  constructor({ listen = "127.0.0.1:0", settings = [] } = {}) {
+  constructor({ listen, settings = [] } = {}) {
     this.#listen = listen;
     this.#settings = settings;
   }
@@ -29,11 +31,11 @@ export class Relay {
   async start() {
     if (!existsSync(PROGRAM)) throw new Error("the relay is not there: run `cargo build --package inglenook-relay`");
     this.#folder ??= await mkdtemp(join(tmpdir(), "inglenook-relay-"));
+    this.#listen ??= `127.0.0.1:${await freePort()}`;
     const settings = ["--listen", this.#listen, "--data", this.#folder, "--log", process.env.RELAY_LOG ?? "warn", "--allow-private-addresses", ...this.#settings];
     this.#program = spawn(PROGRAM, settings, { stdio: ["ignore", "pipe", "inherit"] });
     const [line] = await once(createInterface(this.#program.stdout), "line");
     this.url = line.split(" ").at(-1);
-    this.#listen = new URL(this.url).host;
   }
 
   /** Without a warning, as a power cut does. */

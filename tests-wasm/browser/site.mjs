@@ -3,6 +3,8 @@ import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
 import { extname } from "node:path";
 
+import { freePort } from "../port.mjs";
+
 const PKG = new URL("../../pkg/", import.meta.url);
 const TYPES = {
   ".js": "text/javascript",
@@ -17,7 +19,7 @@ const PAGE = "<!doctype html><meta charset=utf-8><title>Test page</title><p>A pa
 /** Serves a page and the package under `folder`. */
 export class Site {
   #server;
-  #port = 0;
+  #port;
   /** What the worker's script says it was built as; another name makes an update. */
   build = "first";
   /** A script of the test's own that runs in the worker before anything else. */
@@ -40,9 +42,9 @@ export class Site {
   }
 
   async start() {
+    this.#port ??= await freePort();
     this.#server = createServer((request, response) => void this.#answer(request, response));
     await new Promise((resolve) => this.#server.listen(this.#port, "127.0.0.1", resolve));
-    this.#port = this.#server.address().port;
   }
 
   /** From now on the network is gone. */

@@ -4,7 +4,8 @@
 import { readFile } from "node:fs/promises";
 
 import { startHost, folder } from "../node/support.mjs";
-import { freePort, makeAuthority } from "../node/authority.mjs";
+import { makeAuthority } from "../node/authority.mjs";
+import { freePort } from "../port.mjs";
 import { Relay } from "../browser/relay.mjs";
 import { BrowserHost } from "./browser_host.mjs";
 import { Synapse } from "./synapse.mjs";

@@ -8,7 +8,8 @@ import { test } from "node:test";
 import { connect } from "node:tls";
 
 import { Federation } from "../../pkg/host/federation.mjs";
-import { freePort, makeAuthority } from "./authority.mjs";
+import { freePort } from "../port.mjs";
+import { makeAuthority } from "./authority.mjs";
 import { User, call, folder, run, startHost } from "./support.mjs";
 
 /** Starts hosts of these names on ports of their own, each of which knows where the others are. */

@@ -7,7 +7,8 @@ import { test } from "node:test";
 
 import { relayFetch } from "../../pkg/host/sockets.mjs";
 import { Relay } from "../browser/relay.mjs";
-import { freePort, makeAuthority } from "./authority.mjs";
+import { freePort } from "../port.mjs";
+import { makeAuthority } from "./authority.mjs";
 import { User, call, folder, run, startHost } from "./support.mjs";
 
 test("hosts behind a relay talk, also when one was away", async (t) => {

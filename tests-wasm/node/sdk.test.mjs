@@ -2,12 +2,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { freePort } from "../port.mjs";
 import { eventually, hears, insists, makeClient, timeline } from "./sdk.mjs";
 import { folder, startHost } from "./support.mjs";
 
 test("matrix-js-sdk talks through a host, before and after a restart", async (t) => {
   const dir = await folder(t);
-  const first = await startHost(t, ["--data", dir, "--server-name", "example.org"]);
+  const place = ["--data", dir, "--listen", `127.0.0.1:${await freePort()}`];
+  const first = await startHost(t, [...place, "--server-name", "example.org"]);
   const [alice, bob] = [await makeClient(t, first.url, "alice"), await makeClient(t, first.url, "bob")];
   const { room_id: room } = await alice.createRoom({ name: "Hearth", preset: "public_chat", room_alias_name: "hearth" });
   await bob.joinRoom("#hearth:example.org");
@@ -22,7 +24,7 @@ test("matrix-js-sdk talks through a host, before and after a restart", async (t)
 
   // The clients find the host where they left it.
   await first.stop();
-  await startHost(t, ["--data", dir, "--listen", `127.0.0.1:${new URL(first.url).port}`]);
+  await startHost(t, place);
   await insists(alice, room, "still there?");
   await hears(bob, room, "still there?");
 });

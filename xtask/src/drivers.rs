@@ -1,7 +1,8 @@
 //! WebDriver programs for the tests in browsers: started on a free port, ended with what they started.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use serde_json::json;
 
 use crate::process::Leashed;
 use crate::setup::Browsers;
-use crate::workspace;
+use crate::{static_server, workspace};
 
 /// Flags for a headless Chromium that talks to nobody by itself and needs neither sandbox nor graphics.
 const CHROMIUM_FLAGS: [&str; 8] = [
@@ -24,6 +25,9 @@ const CHROMIUM_FLAGS: [&str; 8] = [
     "--disable-component-update",
     "--disable-sync",
 ];
+
+/// Below what systems give to outgoing connections, of which one could take a port between the look and the start.
+const DRIVER_PORTS: RangeInclusive<u16> = 19_000..=19_999;
 
 /// A cold start on a busy machine of two cores takes a few seconds.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -79,8 +83,8 @@ fn screen() -> Result<(Leashed, String)> {
 }
 
 fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
+    let (_, port) = static_server::listen(DRIVER_PORTS)?;
+    Ok(port)
 }
 
 fn wait_for(name: &str, port: u16) -> Result<()> {

@@ -7,8 +7,9 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { Synapse } from "../../interop/synapse.mjs";
-import { freePort, makeAuthority } from "../../node/authority.mjs";
+import { makeAuthority } from "../../node/authority.mjs";
 import { folder } from "../../node/support.mjs";
+import { freePort } from "../../port.mjs";
 
 const COMMAND = fileURLToPath(new URL("../../../pkg/bin/inglenook.mjs", import.meta.url));
 
