@@ -108,8 +108,8 @@ impl Relay {
 
     /// The answer where a request is refused.
     pub(crate) fn refuse(&self, refused: Refused) -> Response {
-        if refused == Refused::busy() {
-            self.metrics.limited("bytes");
+        if let Some(limit) = refused.limit {
+            self.metrics.limited(limit);
         }
         refused.into()
     }

@@ -49,6 +49,8 @@ pub(crate) struct Refused {
     pub(crate) error: String,
     /// When to try again.
     pub(crate) retry_after_ms: Option<u64>,
+    /// Which limit was reached, where that is to be counted.
+    pub(crate) limit: Option<&'static str>,
 }
 
 /// How long a sender whose mailbox is full may wait: its owner has to come back, which nobody can foretell.
@@ -57,10 +59,13 @@ const RETRY_WHEN_FULL_MS: u64 = 60_000;
 /// The same where others' requests are under way, which takes no longer than they may take to come.
 const RETRY_WHEN_BUSY_MS: u64 = 10_000;
 
+/// The limit of what is kept, of one or of all.
+pub(crate) const SPACE: &str = "space";
+
 impl Refused {
     /// An error.
     pub(crate) fn new(status: u16, errcode: &'static str, error: impl Into<String>) -> Self {
-        Self { status, errcode, error: error.into(), retry_after_ms: None }
+        Self { status, errcode, error: error.into(), retry_after_ms: None, limit: None }
     }
 
     /// 400: the request is none.
@@ -91,12 +96,13 @@ impl Refused {
     /// 429: too much is waiting.
     pub(crate) fn full(what: &str) -> Self {
         let error = format!("No more can be stored: {what} is full.");
-        Self { retry_after_ms: Some(RETRY_WHEN_FULL_MS), ..Self::new(429, "M_LIMIT_EXCEEDED", error) }
+        Self { retry_after_ms: Some(RETRY_WHEN_FULL_MS), limit: Some(SPACE), ..Self::new(429, "M_LIMIT_EXCEEDED", error) }
     }
 
     /// 503: the requests that are under way fill the memory that there is for them.
     pub(crate) fn busy() -> Self {
-        Self { retry_after_ms: Some(RETRY_WHEN_BUSY_MS), ..Self::new(503, "M_LIMIT_EXCEEDED", "The relay has too much to do.") }
+        let error = "The relay has too much to do.";
+        Self { retry_after_ms: Some(RETRY_WHEN_BUSY_MS), limit: Some("bytes"), ..Self::new(503, "M_LIMIT_EXCEEDED", error) }
     }
 
     /// 429: an address asks too much.

@@ -25,7 +25,8 @@ use crate::{
     mailbox,
     nodes::{Attached, Farewell, Reason},
     relay::{Caller, Relay},
-    reply::boxed,
+    reply::{SPACE, boxed},
+    store::StoreError,
 };
 
 /// How long each message of the handshake may take.
@@ -79,7 +80,12 @@ async fn greet(
 /// Notes that the node is served here.
 async fn see(relay: &Relay, node: &ServerName, from: Option<Address>) -> Result<(), Refusal> {
     let seen = relay.store.see(node, relay.clock.now(), from).await;
-    seen.map_err(|error| Refusal { errcode: "M_LIMIT_EXCEEDED".into(), error: error.to_string() })
+    seen.map_err(|error| {
+        if matches!(error, StoreError::Full(_)) {
+            relay.metrics.limited(SPACE);
+        }
+        Refusal { errcode: "M_LIMIT_EXCEEDED".into(), error: error.to_string() }
+    })
 }
 
 async fn send(socket: &mut WebSocket, message: &impl Serialize) -> io::Result<()> {

@@ -2,10 +2,16 @@
 //!
 //! Whoever likes makes any number of names, for a name is a key; so what they may leave together is counted where they come from. It counts for
 //! who has brought it, not for whose mailbox it is in: a mailbox has many senders, and its owner chooses none of them.
+//!
+//! A share is one of what all others leave, so that many addresses together do not fill the whole either: each that comes gets less, and
+//! leaves room for the next.
 
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
-use super::{Document, PART_OF_MAILBOX, Quotas, StoreError, tables::failed};
+use super::{
+    Document, PART_OF_MAILBOX, Quotas, StoreError,
+    tables::{Amount, TOTAL, failed},
+};
 use crate::address::Address;
 
 /// Address or network -> the bytes of all that it has brought.
@@ -32,6 +38,12 @@ fn counted(from: Option<Address>) -> impl Iterator<Item = (String, u64)> {
     from.map(|from| (from.to_string(), 1)).into_iter().chain(network)
 }
 
+/// What a share of the whole comes to where so much of it is left.
+fn part(share: u64, left: u64, whole: u64) -> u64 {
+    let part = (u128::from(share) * u128::from(left)).div_ceil(u128::from(whole.max(1)));
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
 /// Bytes that somebody has brought.
 #[derive(Clone, Copy)]
 pub(super) struct Brought {
@@ -45,13 +57,16 @@ pub(super) struct Budgets<'t> {
 }
 
 impl Budgets<'_> {
-    /// Whether there is room for one more request in a mailbox.
-    pub(super) fn check_mail(&self, mailbox: &str, mail: Brought, quotas: &Quotas) -> Result<(), StoreError> {
+    /// Whether there is room for one more request in a mailbox that holds so much.
+    pub(super) fn check_mail(&self, mailbox: &str, held: Amount, mail: Brought, quotas: &Quotas) -> Result<(), StoreError> {
         let parts = self.transaction.open_table(PARTS).map_err(failed)?;
         for (name, shares) in counted(mail.from) {
             let (entries, bytes) = parts.get((mailbox, name.as_str()))?.map(|row| row.value()).unwrap_or_default();
-            let part = |all: u64| all / PART_OF_MAILBOX * shares;
-            if entries >= part(quotas.mailbox.entries) || bytes.saturating_add(mail.bytes) > part(quotas.mailbox.bytes) {
+            let left = |limit: u64, all: u64, own: u64| limit.saturating_sub(all.saturating_sub(own));
+            let part = |left: u64| left.div_ceil(PART_OF_MAILBOX).saturating_mul(shares);
+            let entries_left = left(quotas.mailbox.entries, held.entries, entries);
+            let bytes_left = left(quotas.mailbox.bytes, held.bytes, bytes);
+            if entries >= part(entries_left) || bytes.saturating_add(mail.bytes) > part(bytes_left) {
                 return Err(StoreError::Full("the address's part of the mailbox"));
             }
         }
@@ -124,11 +139,15 @@ impl Budgets<'_> {
     /// Whether there is room for something that takes the place of something else.
     fn check(&self, new: Brought, old: Brought, quotas: &Quotas) -> Result<(), StoreError> {
         let addresses = self.transaction.open_table(ADDRESSES).map_err(failed)?;
+        let all = self.transaction.open_table(TOTAL).map_err(failed)?.get(())?.map_or(0, |all| all.value());
+        let all = all.saturating_sub(old.bytes);
         let let_go: Vec<String> = counted(old.from).map(|(name, _)| name).collect();
         for (name, shares) in counted(new.from).filter(|_| quotas.address_bytes > 0) {
             let freed = if let_go.contains(&name) { old.bytes } else { 0 };
             let held = addresses.get(name.as_str())?.map_or(0, |held| held.value()).saturating_sub(freed);
-            if new.bytes > freed && held.saturating_add(new.bytes) > quotas.address_bytes.saturating_mul(shares) {
+            let left = quotas.total_bytes.saturating_sub(all.saturating_sub(held));
+            let share = part(quotas.address_bytes.saturating_mul(shares), left, quotas.total_bytes);
+            if new.bytes > freed && held.saturating_add(new.bytes) > share {
                 return Err(StoreError::Full("the address's share of the relay"));
             }
         }

@@ -33,7 +33,7 @@ const RECEIPTS: TableDefinition<'_, (&str, &str, &str), u64> = TableDefinition::
 /// (kind, server) -> document.
 pub(super) const DOCUMENTS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("documents");
 /// The bytes of all requests and documents, in a single row.
-const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
+pub(super) const TOTAL: TableDefinition<'_, (), u64> = TableDefinition::new("total");
 /// What is counted over all mailboxes, by name.
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 /// The bytes of all requests.
@@ -146,9 +146,9 @@ pub(super) fn apply(transaction: &WriteTransaction, change: &Change, quotas: &Qu
 
 /// How much something holds.
 #[derive(Clone, Copy)]
-struct Amount {
-    entries: u64,
-    bytes: u64,
+pub(super) struct Amount {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
 }
 
 impl Amount {
@@ -249,7 +249,8 @@ impl Tables<'_> {
         let bytes = mail.bytes;
         let Quotas { mailbox: of_mailbox, origin: of_origin, .. } = quotas;
         let (entries, held, _) = self.mailbox(mailbox)?;
-        if !(Amount { entries, bytes: held }).fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
+        let in_mailbox = Amount { entries, bytes: held };
+        if !in_mailbox.fits(bytes, of_mailbox.entries, of_mailbox.bytes) {
             return Err(StoreError::Full("the mailbox"));
         }
         let (entries, held) = self.share(mailbox, origin)?;
@@ -261,7 +262,7 @@ impl Tables<'_> {
         if !(Amount { entries, bytes: held }).fits(bytes, of_origin.entries, of_origin.bytes) {
             return Err(StoreError::Full("the sender's quota"));
         }
-        self.budgets().check_mail(mailbox, mail, quotas)?;
+        self.budgets().check_mail(mailbox, in_mailbox, mail, quotas)?;
         // The last check, since it counts.
         self.grow(0, bytes, quotas)
     }

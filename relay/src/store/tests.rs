@@ -49,7 +49,7 @@ fn roomy(address_bytes: u64) -> Quotas {
 
 /// Of which one address has so many bytes.
 fn store_with(address_bytes: u64) -> Disk {
-    Disk::on(|| Ok(InMemoryBackend::new()), Quotas { address_bytes, total_bytes: 1 << 20, ..quotas() }).unwrap()
+    Disk::on(|| Ok(InMemoryBackend::new()), Quotas { address_bytes, total_bytes: 1 << 30, ..quotas() }).unwrap()
 }
 
 const ONE: &str = "1.1.1.1";
@@ -169,12 +169,12 @@ async fn an_address_has_a_part_of_a_mailbox_by_whatever_names() {
         assert_eq!(store.append(from(ONE, entry("m", origin, "1"))).await, Ok(Appended::Stored));
     }
     assert_eq!(store.append(from(ONE, entry("m", "c", "1"))).await, Err(PART));
+    store.remove(&name("m"), 1).await.unwrap();
+    assert_eq!(store.append(from(ONE, entry("m", "c", "1"))).await, Ok(Appended::Stored));
     for (address, mailbox) in [(ONE, "n"), (OTHER, "m"), ("127.0.0.1", "m")] {
         assert_eq!(store.append(from(address, entry(mailbox, "d", address))).await, Ok(Appended::Stored), "{address} {mailbox}");
         assert_eq!(store.append(from(address, entry(mailbox, "e", address))).await, Ok(Appended::Stored), "{address} {mailbox}");
     }
-    store.remove(&name("m"), 1).await.unwrap();
-    assert_eq!(store.append(from(ONE, entry("m", "c", "1"))).await, Ok(Appended::Stored));
     let large = |bytes| from(ONE, NewEntry { request: vec![0; bytes], ..entry("x", "y", "1") });
     assert_eq!(store.append(large(201)).await, Err(PART));
     assert_eq!(store.append(large(200)).await, Ok(Appended::Stored));
@@ -192,6 +192,36 @@ async fn a_network_has_as_much_as_two_addresses() {
     assert_eq!(append("2a00:1:3:3::1", "m", "e").await, Ok(Appended::Stored));
     store.remove(&name("m"), 1).await.unwrap();
     assert_eq!(append("2a00:1:2:3::1", "m", "f").await, Ok(Appended::Stored));
+}
+
+/// Lets addresses bring what they can, by many names, and says what one more is told that brings a single request.
+async fn after_many(addresses: usize, store: &Disk, mailbox: impl Fn(usize) -> String) -> Result<Appended, StoreError> {
+    let bring = async |address: usize, key: usize| {
+        let request = NewEntry { request: vec![0; 100], ..entry(&mailbox(address), &format!("o{address}.{key}"), "1") };
+        store.append(from(&format!("1.1.2.{address}"), request)).await
+    };
+    for address in 0..addresses {
+        for key in 0.. {
+            if bring(address, key).await.is_err() {
+                break;
+            }
+        }
+    }
+    bring(addresses, 0).await
+}
+
+#[tokio::test]
+async fn many_addresses_together_leave_room_for_one_more() {
+    // Twenty could fill it, if each had its share whatever the others hold.
+    let relay = Disk::on(|| Ok(InMemoryBackend::new()), Quotas { total_bytes: 20_000, ..roomy(1_000) }).unwrap();
+    assert_eq!(after_many(40, &relay, |address| format!("m{address}")).await, Ok(Appended::Stored));
+    // And four a mailbox.
+    let mailbox = Quota { entries: 200, bytes: 1 << 20 };
+    let mailbox_of_entries = Disk::on(|| Ok(InMemoryBackend::new()), Quotas { mailbox, ..roomy(0) }).unwrap();
+    assert_eq!(after_many(12, &mailbox_of_entries, |_| "m".into()).await, Ok(Appended::Stored));
+    let mailbox = Quota { entries: 1_000, bytes: 40_000 };
+    let mailbox_of_bytes = Disk::on(|| Ok(InMemoryBackend::new()), Quotas { mailbox, ..roomy(0) }).unwrap();
+    assert_eq!(after_many(12, &mailbox_of_bytes, |_| "m".into()).await, Ok(Appended::Stored));
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ const DOMAIN: &str = "gateway.example";
 /// What the relay has room for: an address has a twentieth.
 const TOTAL: u64 = 1 << 20;
 
+const REFUSED_FOR_SPACE: &str = "inglenook_relay_limited_total{limit=\"space\"}";
+
 /// A relay that believes what is said of where its callers are.
 async fn host() -> Host {
     Host::with(|config| {
@@ -78,6 +80,7 @@ async fn who_makes_many_names_fills_a_share_of_the_relay_and_others_go_on() {
     let stored = flood(&host, STRANGER, &mailboxes).await;
     assert!((5..=13).contains(&stored), "{stored}");
     assert!(metric(&host, "inglenook_relay_waiting_bytes").await <= TOTAL / 20);
+    assert_eq!(metric(&host, REFUSED_FOR_SPACE).await, 1);
     // Others are seen, leave what they leave, and get their mail.
     let b = absent(&host, 100, HONEST).await;
     assert_eq!(host.forward_from(HONEST, large(&Key::of(1), &b)).await.outcome(), Outcome::Stored);
@@ -146,7 +149,7 @@ async fn whichever_way_it_comes_mail_counts_for_the_address_that_brings_it() {
 async fn names_and_what_is_left_for_them_count_as_well() {
     let host = host().await;
     let profiles = serde_json::to_vec(&json!({ "@a:b": "x".repeat(10 << 10) })).unwrap();
-    let (mut names, mut deposits) = (Vec::new(), 0);
+    let (mut names, mut deposits, mut refused) = (Vec::new(), 0, 1);
     // A name counts for half a kilobyte.
     let refusal = loop {
         let node = match stranger(names.len() as u32).attach_from(&host, STRANGER).await {
@@ -157,11 +160,13 @@ async fn names_and_what_is_left_for_them_count_as_well() {
         deposits += u32::from(reply.status == 200);
         if reply.status != 200 {
             assert_full(&reply);
+            refused += 1;
         }
         names.push(node);
     };
     assert_eq!((refusal.errcode.as_str(), deposits), ("M_LIMIT_EXCEEDED", 4));
     assert!((10..=102).contains(&names.len()), "{}", names.len());
+    assert_eq!(metric(&host, REFUSED_FOR_SPACE).await, refused);
     // Who was here comes back, and leaves anew what it has left.
     let first = stranger(0).attach_from(&host, STRANGER).await.unwrap();
     assert_eq!(first.ask_relay("PUT", &format!("{DEPOSIT}profiles"), &profiles).await.status, 200);
@@ -173,15 +178,15 @@ async fn names_and_what_is_left_for_them_count_as_well() {
 async fn who_makes_many_names_does_not_fill_a_mailbox() {
     let host = Host::with(|config| {
         config.forwarded_header = Some(FORWARDED.into());
-        config.mailbox_entries = 8;
+        config.mailbox_entries = 16;
         (config.address_requests, config.address_connections) = (0, 0);
     })
     .await;
     let b = Key::of(2);
     b.attach_from(&host, HONEST).await.unwrap().vanish(&host).await;
-    assert_eq!(flood(&host, STRANGER, std::slice::from_ref(&b)).await, 2);
+    assert_eq!(flood(&host, STRANGER, std::slice::from_ref(&b)).await, 4);
     // A network of the sixth version has as much as two addresses.
-    for (subnet, stored) in [(1, 2), (2, 2), (3, 0)] {
+    for (subnet, stored) in [(1, 3), (2, 3), (3, 0)] {
         let mut taken = 0;
         for number in 0..3 {
             let sent = large(&stranger(100 * subnet + number), &b);
