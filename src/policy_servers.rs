@@ -79,18 +79,29 @@ pub(crate) fn signed_here(identity: &Identity, pdu: &Pdu, version: &RoomVersion)
     }
 }
 
-/// Events with whether the room's policy server recommends them. It is asked about those that have come without its signature.
+/// Events with whether the room's policy server recommends them. It is asked about those that have come without its signature, unless they
+/// are accepted of nobody anyway: whoever likes can send any number of these.
 pub(crate) async fn recommended(server: &Server, room: &Room, events: Vec<CheckedPdu>) -> Result<Vec<(CheckedPdu, bool)>, Error> {
     let Some(policy) = server.rooms.policy(room).await? else { return Ok(events.into_iter().map(|event| (event, true)).collect()) };
+    let shut_out = server.rooms.shut_out(room, &events).await?;
+    judge(server, room, &policy, events.into_iter().zip(shut_out).collect()).await
+}
+
+/// The same for events of which it is known whether they are shut out.
+async fn judge(server: &Server, room: &Room, policy: &Policy, events: Vec<(CheckedPdu, bool)>) -> Result<Vec<(CheckedPdu, bool)>, Error> {
     let (mut judged, mut asked, until) = (Vec::new(), 0, server.now() + PATIENCE_MILLIS);
-    for event in events {
+    for (event, is_shut_out) in events {
+        if is_shut_out {
+            judged.push((event, false));
+            continue;
+        }
         if policy.recommends(event.pdu(), &room.version) {
             judged.push((event, true));
             continue;
         }
         // Whoever is away now is away for all of them, and so is who takes too long for all of them together.
         let may_ask = asked < MAX_ASKED && server.now() < until;
-        let answer = if may_ask { server.rooms.recommend(&policy, event.pdu(), &room.version).await } else { Ok(None) };
+        let answer = if may_ask { server.rooms.recommend(policy, event.pdu(), &room.version).await } else { Ok(None) };
         asked += 1;
         match answer {
             Ok(Some(signed)) => judged.push((event.with_signatures_of(signed), true)),
@@ -110,7 +121,8 @@ pub(crate) async fn recommended(server: &Server, room: &Room, events: Vec<Checke
 /// The event with the recommendation that the room wants, or why it has none.
 pub(crate) async fn must_be_recommended(server: &Server, room: &Room, event: CheckedPdu) -> Result<CheckedPdu, Error> {
     let refusal = || Error::forbidden("The room's policy server does not recommend this.");
-    match recommended(server, room, vec![event]).await?.pop() {
+    let Some(policy) = server.rooms.policy(room).await? else { return Ok(event) };
+    match judge(server, room, &policy, vec![(event, false)]).await?.pop() {
         Some((event, true)) => Ok(event),
         _ => Err(refusal()),
     }

@@ -186,6 +186,20 @@ fn what_comes_without_a_recommendation_is_asked_about() {
     assert!(scene.send_to(0, &event)["pdus"][&id] == json!({}) && scene.sees(0, &scene.alice, &id), "and does so for itself");
 }
 
+/// Anybody could otherwise have this server ask as often as they like.
+#[test]
+fn what_the_room_does_not_allow_anyway_is_not_asked_about() {
+    let scene = protected();
+    let (id, event) = scene.unrecommended();
+    let kick = json!({ "user_id": scene.peer.user("eve") });
+    scene.network[0].post(&scene.alice, &support::room_path(&scene.room, "kick"), kick).ok();
+    scene.network.run();
+    drop(scene.network.carried());
+    assert_eq!(scene.send_to(1, &event)["pdus"][&id], json!({}));
+    assert!(scene.network.carried().iter().all(|carried| carried.target != "/_matrix/policy/v1/sign"));
+    assert!(!scene.sees(1, &scene.bob, &id));
+}
+
 /// A server sends events of several rooms at once; one room's policy server takes its time.
 #[test]
 fn the_policy_server_of_one_room_does_not_hold_up_the_others() {

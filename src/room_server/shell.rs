@@ -14,6 +14,7 @@ use ruma::{EventId, OwnedUserId};
 
 use self::rooms::Rooms;
 use super::{
+    auth::allowed_by_state,
     cache::Cache,
     draft::{Context, Draft},
     number::{EventNumber, Position},
@@ -27,7 +28,7 @@ use crate::{
     arrange::Arrange,
     erasure::Erasures,
     error::Error,
-    event::{Pdu, RoomVersion},
+    event::{CheckedPdu, Pdu, RoomVersion},
     identity::Identity,
     log::{Log, Publish},
     ports::{Clock, Store},
@@ -148,6 +149,22 @@ impl RoomServer {
         let Some(policy) = self.ask(room, |view| Policy::of(view, current)).await? else { return Ok(None) };
         let is_enabled = self.is_resident(room, policy.via()).await?;
         Ok(Some(policy).filter(|_| is_enabled))
+    }
+
+    /// Which of the events, each behind those that it names, the room's state does not allow, so that they are accepted of nobody. What
+    /// comes behind a state event that it allows may be allowed by that.
+    pub(crate) async fn shut_out(&self, room: &Room, events: &[CheckedPdu]) -> Result<Vec<bool>, Error> {
+        let (current, rules) = (room.head().current, &room.version.rules.authorization);
+        let question = |view: &View<'_>| {
+            let mut may_change = false;
+            let is_shut_out = |event: &CheckedPdu| {
+                let is_allowed = allowed_by_state(view, rules, event.pdu(), current)?.is_ok();
+                may_change |= is_allowed && event.pdu().state_key.is_some();
+                Ok(!is_allowed && !may_change)
+            };
+            events.iter().map(is_shut_out).collect()
+        };
+        self.ask(room, question).await
     }
 
     /// The event with the recommendation of a policy server; `None` where nobody is there to ask for it.
