@@ -275,6 +275,11 @@ async function faults(page, colorScheme) {
   return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target}: ${failureSummary}`));
 }
 
+/** Runs in the page: until it was drawn anew. Before, on a busy machine, some elements may still have the other scheme's colours. */
+function painted() {
+  return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve())));
+}
+
 /** Runs in the page: what one can press or write in, and cannot get at, since it is beyond the screen's edge. */
 function beyond() {
   const pressed = [...document.querySelectorAll("button, a, input, select, textarea, [tabindex='0']")];
@@ -292,6 +297,7 @@ test("everything has a name and enough contrast, by day and by night, and fits i
   const look = async (place) => {
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await tab.evaluate(painted);
       expect(await faults(page, colorScheme), `${place}, ${colorScheme}`).toEqual([]);
     }
     await page.setViewportSize({ width: 320, height: 640 });
