@@ -7,7 +7,7 @@
 
 mod kept;
 
-use std::{rc::Rc, sync::Arc};
+use std::rc::Rc;
 
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -43,7 +43,9 @@ pub(crate) struct NewReceipt {
     /// The thread's root or [`MAIN`]; `None` for the room as a whole.
     pub(crate) thread: Option<String>,
     /// The last event that was read.
-    pub(crate) event: Arc<StoredEvent>,
+    pub(crate) event_id: OwnedEventId,
+    /// Where in the log that event is; `None` where another server tells of an event that is not shown here, or not yet.
+    pub(crate) read_upto: Option<Position>,
     /// When it was read, as another server says; `None` for now.
     pub(crate) ts: Option<u64>,
 }
@@ -53,9 +55,9 @@ pub(crate) struct NewReceipt {
 struct StoredReceipt {
     #[serde(rename = "e")]
     event_id: OwnedEventId,
-    /// Where in the log that event is.
-    #[serde(rename = "o")]
-    read_upto: Position,
+    /// Where in the log that event is, if that was known when the receipt came.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    read_upto: Option<Position>,
     #[serde(rename = "t")]
     ts: u64,
     /// Where in the log the receipt is.
@@ -83,7 +85,7 @@ impl ReadPositions {
         let mut read = Self::default();
         for KeptReceipt { whose, receipt, .. } in receipts {
             let upto = read.0.entry(whose.thread.clone()).or_default();
-            *upto = receipt.read_upto.max(*upto);
+            *upto = receipt.read_upto.unwrap_or_default().max(*upto);
         }
         read
     }
@@ -100,22 +102,36 @@ impl ReadPositions {
     }
 }
 
+impl NewReceipt {
+    /// The receipt that a user has read up to an event that is shown here.
+    pub(crate) fn of(kind: &'static str, thread: Option<String>, event: &StoredEvent) -> Self {
+        Self { kind, thread, event_id: event.pdu.event_id.clone(), read_upto: Some(event.decided.position), ts: None }
+    }
+
+    /// Whether it is further on than one that there is. What has no place here is compared by the time at which it was read.
+    fn is_ahead_of(&self, old: &StoredReceipt, now: u64) -> bool {
+        match (old.read_upto, self.read_upto) {
+            (Some(old), Some(new)) => old < new,
+            _ => old.ts <= self.ts.unwrap_or(now) && old.event_id != self.event_id,
+        }
+    }
+}
+
 /// Stores those of a user's receipts that are ahead of what they replace.
 pub(crate) async fn add(server: &Server, room: &Room, user: &UserId, receipts: Vec<NewReceipt>) -> Result<(), Error> {
     let _lock = server.accounts.lock(user).await;
     let keys: Vec<_> = receipts.iter().map(|new| receipt_key(room.number, user, new.kind, new.thread.as_deref())).collect();
     let rows = server.ports.store.get_many(&keys).await?;
-    let mut ahead = Vec::new();
+    let (now, mut ahead) = (server.now(), Vec::new());
     for (new, row) in receipts.into_iter().zip(rows) {
         let old: Option<StoredReceipt> = row.map(|row| decode(&row)).transpose()?;
-        if old.as_ref().is_none_or(|old| old.read_upto < new.event.decided.position) {
+        if old.as_ref().is_none_or(|old| new.is_ahead_of(old, now)) {
             ahead.push((new, old));
         }
     }
     if ahead.is_empty() {
         return Ok(());
     }
-    let now = server.now();
     let (room, kept) = (room.number, Rc::clone(&server.receipts));
     let appending = server.log.append_and_publish(|positions| {
         let mut batch = Batch::new();
@@ -135,13 +151,12 @@ fn write(
     positions: &mut Positions,
     batch: &mut Batch,
 ) -> KeptReceipt {
-    let NewReceipt { kind, thread, event, ts } = new;
+    let NewReceipt { kind, thread, event_id, read_upto, ts } = new;
     let position = positions.assign(Output::Receipt { room, user: user.to_owned(), private: kind == READ_PRIVATE });
     if let Some(old) = old {
         batch.delete(change_key(room, old.position));
     }
-    let receipt =
-        StoredReceipt { event_id: event.pdu.event_id.clone(), read_upto: event.decided.position, ts: ts.unwrap_or(now), position };
+    let receipt = StoredReceipt { event_id, read_upto, ts: ts.unwrap_or(now), position };
     let key = receipt_key(room, user, kind, thread.as_deref());
     let whose = Change { user: user.to_owned(), kind: kind.to_owned(), thread };
     batch.put_json(key.clone(), &receipt);

@@ -207,6 +207,41 @@ fn receipts_are_seen_elsewhere() {
 }
 
 #[test]
+fn a_receipt_may_come_before_its_event() {
+    let scene = Scene::new(3);
+    let reader = &scene.users[1].id;
+    let read = |event: &str| scene.post(1, &format!("receipt/m.read/{}", encode(event)), json!({}));
+    let receipts = || ephemeral(&scene.network[2], &scene.users[2], &scene.room, "m.receipt");
+    scene.network.cut(0, 2);
+    let event = scene.say(0, "hello");
+    read(&event);
+    scene.network.heal(0, 2);
+    scene.network.advance_in_steps(10_000, 100);
+    assert_eq!(scene.seen(2), ["hello"]);
+    assert!(receipts()[&event]["m.read"][reader]["ts"].is_u64(), "{}", receipts());
+    let next = scene.say(0, "again");
+    read(&next);
+    assert!(receipts()[&next]["m.read"][reader]["ts"].is_u64(), "{}", receipts());
+}
+
+#[test]
+fn a_receipt_that_comes_late_does_not_take_the_place_of_a_later_one() {
+    let scene = Scene::new(3);
+    let reader = &scene.users[1].id;
+    let receipts = || ephemeral(&scene.network[2], &scene.users[2], &scene.room, "m.receipt");
+    scene.network.cut(0, 2);
+    let read = |event: &str| scene.post(1, &format!("receipt/m.read/{}", encode(event)), json!({}));
+    let (first, last) = (scene.say(0, "hello"), scene.say(0, "again"));
+    scene.network.treat(|carried| if is_transaction(carried) { Treatment::Keep } else { Treatment::Carry });
+    read(&first);
+    scene.network.treat_well();
+    scene.network.advance(1_000);
+    read(&last);
+    scene.network.deliver_mail(2);
+    assert!(receipts()[&last]["m.read"][reader]["ts"].is_u64(), "{}", receipts());
+}
+
+#[test]
 fn a_message_to_a_device_is_sent_and_then_kept_no_longer() {
     let scene = Scene::new(2);
     let body = json!({ "messages": { &scene.users[1].id: { &scene.users[1].device: { "secret": "s" } } } });

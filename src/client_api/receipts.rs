@@ -68,7 +68,7 @@ async fn receipt(call: Call) -> Result<Response, Error> {
         reader.check_thread(&event, thread).await?;
     }
     presence::note_activity(&call.server, call.user()?).await?;
-    receipts::add(&call.server, &room, call.user()?, vec![NewReceipt { kind, thread, event, ts: None }]).await?;
+    receipts::add(&call.server, &room, call.user()?, vec![NewReceipt::of(kind, thread, &event)]).await?;
     Ok(Response::empty())
 }
 
@@ -80,7 +80,7 @@ async fn read_markers(call: Call) -> Result<Response, Error> {
     let mut receipts = Vec::new();
     for (kind, event_id) in [(READ, markers.read), (READ_PRIVATE, markers.read_private)] {
         if let Some(event_id) = event_id {
-            receipts.push(NewReceipt { kind, thread: None, event: reader.event(&parse(&event_id)?).await?, ts: None });
+            receipts.push(NewReceipt::of(kind, None, &*reader.event(&parse(&event_id)?).await?));
         }
     }
     if let Some(event_id) = markers.fully_read {

@@ -13,7 +13,10 @@ use crate::{
     error::Error,
     ordered::OrderedMap,
     receipts::{self, NewReceipt, READ},
-    room_server::{Room, stored::StoredEvent},
+    room_server::{
+        Room,
+        stored::{Status, StoredEvent},
+    },
     server::Server,
 };
 
@@ -42,18 +45,31 @@ pub(super) async fn receive(server: &Server, origin: &ServerName, content: Value
         for (user, receipt) in kinds.remove(READ).unwrap_or_default() {
             let (Some(user), Ok(receipt)) = (user_id(&user), serde_json::from_value::<Receipt>(receipt)) else { continue };
             let Some(room) = room_of(server, origin, &room, &user).await? else { continue };
-            let Some(event) = last_known(server, &room, &receipt.event_ids).await? else { continue };
             let thread = receipt.data.thread_id.filter(|thread| !thread.is_empty());
-            receipts::add(server, &room, &user, vec![NewReceipt { kind: READ, thread, event, ts: receipt.data.ts }]).await?;
+            let Some(new) = last_of(server, &room, &receipt.event_ids, thread, receipt.data.ts).await? else { continue };
+            receipts::add(server, &room, &user, vec![new]).await?;
             any = true;
         }
     }
     Ok(any)
 }
 
-/// The last of the events that clients are told of.
-async fn last_known(server: &Server, room: &Room, ids: &[OwnedEventId]) -> Result<Option<Arc<StoredEvent>>, Error> {
+/// The receipt of the last of the events that clients are told of. Where all of them are still to come, as one may from a server
+/// that cannot be reached now, the receipt is told before its event.
+async fn last_of(
+    server: &Server,
+    room: &Room,
+    ids: &[OwnedEventId],
+    thread: Option<String>,
+    ts: Option<u64>,
+) -> Result<Option<NewReceipt>, Error> {
     let ids = ids.get(..MAX_EVENTS).unwrap_or(ids);
     let events = server.rooms.ask(room, |view| view.events_by_id(ids.iter())).await?;
-    Ok(events.into_iter().flatten().filter(|event| event.is_shown()).max_by_key(|event| event.decided.position))
+    let is_to_come = |event: &Option<Arc<StoredEvent>>| event.as_ref().is_none_or(|event| event.decided.status == Status::Outlier);
+    let to_come = ids.iter().zip(&events).find(|(_, event)| is_to_come(event)).map(|(id, _)| id.clone());
+    let shown = events.into_iter().flatten().filter(|event| event.is_shown()).max_by_key(|event| event.decided.position);
+    Ok(match shown {
+        Some(event) => Some(NewReceipt { ts, ..NewReceipt::of(READ, thread, &event) }),
+        None => to_come.map(|event_id| NewReceipt { kind: READ, thread, event_id, read_upto: None, ts }),
+    })
 }
