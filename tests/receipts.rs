@@ -9,7 +9,7 @@ use inglenook::{
     storage::{Key, Scan, Table},
 };
 use serde_json::{Value, json};
-use support::{Answer, Host, User, encode, request, room_path};
+use support::{Answer, Host, Network, User, encode, peer::Peer, request, room_path};
 
 fn two_in_a_room(host: &Host) -> (User, User, String) {
     let (alice, bob) = (host.register("alice"), host.register("bob"));
@@ -194,6 +194,29 @@ fn what_was_said_before_one_joined_is_not_counted_as_unread() {
     host.leave(&bob, &room);
     host.join(&bob, &room);
     assert_eq!((unread(&host, &bob), unread(&host, &carol)), (json!(0), json!(2)));
+}
+
+/// A server that is in the room could otherwise fill the disk with receipts for threads that it makes up.
+#[test]
+fn other_servers_have_receipts_for_threads_that_there_are() {
+    let network = Network::of_keys(1);
+    let (host, peer) = (&network[0], Peer::new(7));
+    let (alice, bob) = (host.register("alice"), peer.user("bob"));
+    let room = host.create_room(&alice, json!({ "preset": "public_chat" }));
+    peer.join(host, &room, &bob);
+    let root = host.send(&alice, &room, "hello");
+    let kept_of = |threads: &[&str]| {
+        for (number, thread) in threads.iter().enumerate() {
+            let read = json!({ &bob: { "event_ids": [root], "data": { "ts": 1, "thread_id": thread } } });
+            let edu = json!({ "edu_type": "m.receipt", "content": { &room: { "m.read": read } } });
+            let body = json!({ "origin": peer.name(), "origin_server_ts": 1, "pdus": [], "edus": [edu] });
+            peer.put(host, &format!("/v1/send/{number}-{}", threads.len()), &body).ok();
+        }
+        network.run();
+        host.block_on(host.database().scan(&Scan::prefix(Key::new(Table::Receipts)))).unwrap().len()
+    };
+    assert_eq!(kept_of(&["$made-up", "$also:made.up", "no event", &"$x".repeat(10_000)]), 0);
+    assert_eq!(kept_of(&["main", &root, ""]), 3);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedEventId, OwnedRoomId, ServerName};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, ServerName};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::{room_of, user_id};
 use crate::{
     error::Error,
     ordered::OrderedMap,
-    receipts::{self, NewReceipt, READ},
+    receipts::{self, MAIN, NewReceipt, READ},
     room_server::{
         Room,
         stored::{Status, StoredEvent},
@@ -46,12 +46,22 @@ pub(super) async fn receive(server: &Server, origin: &ServerName, content: Value
             let (Some(user), Ok(receipt)) = (user_id(&user), serde_json::from_value::<Receipt>(receipt)) else { continue };
             let Some(room) = room_of(server, origin, &room, &user).await? else { continue };
             let thread = receipt.data.thread_id.filter(|thread| !thread.is_empty());
+            if !is_known(server, &room, thread.as_deref()).await? {
+                continue;
+            }
             let Some(new) = last_of(server, &room, &receipt.event_ids, thread, receipt.data.ts).await? else { continue };
             receipts::add(server, &room, &user, vec![new]).await?;
             any = true;
         }
     }
     Ok(any)
+}
+
+/// Whether there is such a thread. There is a receipt for each, and servers could make up any number of them.
+async fn is_known(server: &Server, room: &Room, thread: Option<&str>) -> Result<bool, Error> {
+    let Some(root) = thread.filter(|thread| *thread != MAIN) else { return Ok(true) };
+    let Ok(root) = EventId::parse(root) else { return Ok(false) };
+    Ok(server.rooms.event_by_id(room, &root).await?.is_some_and(|root| root.is_shown()))
 }
 
 /// The receipt of the last of the events that clients are told of. Where all of them are still to come, as one may from a server
