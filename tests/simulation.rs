@@ -1,6 +1,6 @@
 //! Simulation: several servers, an unreliable network, crashes at any commit and people who do anything, from one seed.
 //!
-//! At the end, when everything is mended and has had its time, all members must agree. A seed that fails is printed with what
+//! At the end, when everything is mended and has had its time, all members of each room must agree. A seed that fails is printed with what
 //! was done; `SIMULATION_SEED=<seed> cargo test --test simulation` replays it. `SIMULATION_SEEDS=<count>` runs more of them.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,6 +12,12 @@ mod actions;
 mod chance;
 #[path = "simulation/checks.rs"]
 mod checks;
+#[path = "simulation/devices.rs"]
+mod devices;
+#[path = "simulation/receipts.rs"]
+mod receipts;
+#[path = "simulation/rooms.rs"]
+mod rooms;
 #[path = "simulation/world.rs"]
 mod world;
 
@@ -93,8 +99,39 @@ fn a_network_that_lies_is_caught() {
     is_caught_each_time(World::swallow_transactions);
 }
 
+/// So does one that does it in one room only, beside which all is well in the others.
+#[test]
+fn a_network_that_loses_a_room_is_caught() {
+    is_caught_each_time(|world| {
+        world.swallow_events_of(1);
+        world.everybody(|world, node| world.speak_up(node, 1));
+    });
+}
+
+/// So does one that delivers all events, but not what people have read.
+#[test]
+fn a_network_that_loses_receipts_is_caught() {
+    is_caught_each_time(|world| {
+        world.swallow_edus("m.receipt");
+        world.everybody(|world, node| world.read(node, 0));
+    });
+}
+
+/// So does one that delivers all events, but not what devices people have.
+#[test]
+fn a_network_that_loses_device_lists_is_caught() {
+    is_caught_each_time(|world| {
+        world.swallow_edus("m.device_list_update");
+        world.everybody(World::log_in);
+    });
+}
+
 /// So does a disk that says it has written what it has not.
 #[test]
 fn a_disk_that_lies_is_caught() {
-    is_caught_each_time(World::lose_commits);
+    is_caught_each_time(|world| {
+        world.lose_commits();
+        // A node that is started again has another disk.
+        (0..4).for_each(|_| world.everybody(|world, node| world.speak_up(node, 0)));
+    });
 }

@@ -3,8 +3,8 @@
 use inglenook::http::Method;
 use serde_json::json;
 
-use super::world::World;
-use crate::support::{Fault, encode};
+use super::world::{Acknowledged, World};
+use crate::support::{Answer, Fault, encode};
 
 impl World {
     /// Does one thing.
@@ -12,17 +12,23 @@ impl World {
         let up = self.up();
         let Some(node) = up.get(self.chance.index(up.len())).copied() else { return self.restart_one() };
         match self.chance.below(100) {
-            0..35 => self.say(node),
-            35..40 => self.whisper(node),
-            40..52 => self.set_topic(node),
-            52..57 => self.leave_or_join(node),
-            57..62 => self.kick(node),
-            62..67 => self.promote(node),
-            67..72 => self.redact(node),
-            72..79 => self.cut_or_heal(),
-            79..84 => self.crash(node),
-            84..89 => self.restart_one(),
-            89..93 => self.trouble_a_relay(),
+            0..26 => self.say_somewhere(node),
+            26..29 => self.whisper(node),
+            29..37 => self.set_topic(node),
+            37..45 => self.come_or_go(node),
+            45..50 => self.kick(node),
+            50..54 => self.promote(node),
+            54..58 => self.redact(node),
+            58..62 => self.set_join_rule(node),
+            62..64 => self.answer_a_knock(node),
+            64..66 => self.upgrade(node),
+            66..68 => self.follow(node),
+            68..72 => self.read_somewhere(node),
+            72..75 => self.change_devices(node),
+            75..80 => self.cut_or_heal(),
+            80..85 => self.crash(node),
+            85..90 => self.restart_one(),
+            90..94 => self.trouble_a_relay(),
             _ => {
                 let millis = 1 + self.chance.below(120_000);
                 self.tell(format!("{millis} ms pass"));
@@ -33,26 +39,53 @@ impl World {
     }
 
     /// Notes an answer, and what it promises.
-    fn note(&mut self, node: usize, what: &str, answer: Option<crate::support::Answer>) {
-        let status = answer.as_ref().map(|answer| answer.status);
-        self.tell(format!("node {node}: {what} → {}", status.map_or("nothing".into(), |status| status.to_string())));
+    pub(crate) fn note(&mut self, node: usize, room: usize, what: &str, answer: Option<Answer>) {
+        self.tell_of(node, &format!("{what} in room {room}"), answer.as_ref());
         if let Some(answer) = answer.filter(|answer| answer.status == 200)
-            && let Some(event_id) = answer.body["event_id"].as_str()
+            && let Some(event) = answer.body["event_id"].as_str()
         {
-            self.acknowledged.push((node, event_id.to_owned()));
+            self.acknowledged.push(Acknowledged { node, room, event: event.to_owned() });
         }
     }
 
-    fn transaction(&mut self) -> u64 {
+    /// Notes what a node's user has done, and what became of it.
+    pub(crate) fn tell_of(&self, node: usize, what: &str, answer: Option<&Answer>) {
+        let status = answer.map_or("nothing".into(), |answer| answer.status.to_string());
+        self.tell(format!("node {node}: {what} → {status}"));
+    }
+
+    pub(crate) fn transaction(&mut self) -> u64 {
         self.transactions += 1;
         self.transactions
     }
 
-    pub(crate) fn say(&mut self, node: usize) {
+    fn say_somewhere(&mut self, node: usize) {
+        let room = self.some_room(node);
+        self.say(node, room);
+    }
+
+    /// Says something, or takes another name where only some may speak.
+    pub(crate) fn speak_up(&mut self, node: usize, room: usize) {
+        if !self.say(node, room) {
+            self.take_another_name(node, room);
+        }
+    }
+
+    /// Says something, and returns whether that was allowed.
+    fn say(&mut self, node: usize, room: usize) -> bool {
         let transaction = self.transaction();
         let body = json!({ "msgtype": "m.text", "body": format!("message {transaction}") });
-        let answer = self.in_room(node, Method::Put, &format!("send/m.room.message/{transaction}"), body);
-        self.note(node, &format!("says {transaction}"), answer);
+        let answer = self.in_room(node, room, Method::Put, &format!("send/m.room.message/{transaction}"), body);
+        let is_said = answer.as_ref().is_some_and(|answer| answer.status == 200);
+        self.note(node, room, &format!("says {transaction}"), answer);
+        is_said
+    }
+
+    fn take_another_name(&mut self, node: usize, room: usize) {
+        let (transaction, user) = (self.transaction(), encode(&self.users[node].id));
+        let content = json!({ "membership": "join", "displayname": format!("Name {transaction}") });
+        let answer = self.in_room(node, room, Method::Put, &format!("state/m.room.member/{user}"), content);
+        self.note(node, room, &format!("takes name {transaction}"), answer);
     }
 
     /// Sends somebody a message from device to device, who may be in the room or not.
@@ -63,53 +96,43 @@ impl World {
         if answer.as_ref().is_some_and(|answer| answer.status == 200) {
             self.whispers.push((other, number));
         }
-        self.note(node, &format!("whispers {number} to {other}"), answer);
+        self.tell_of(node, &format!("whispers {number} to {other}"), answer.as_ref());
     }
 
     fn set_topic(&mut self, node: usize) {
-        let transaction = self.transaction();
-        let answer = self.in_room(node, Method::Put, "state/m.room.topic", json!({ "topic": format!("topic {transaction}") }));
-        self.note(node, &format!("sets topic {transaction}"), answer);
-    }
-
-    fn leave_or_join(&mut self, node: usize) {
-        let joined = self.in_room(node, Method::Get, "state/m.room.create/", json!({})).is_some_and(|answer| answer.status == 200);
-        if joined && node > 0 && self.chance.percent(50) {
-            let answer = self.in_room(node, Method::Post, "leave", json!({}));
-            return self.note(node, "leaves", answer);
-        }
-        self.returned.insert(node);
-        let answer = self.join(node);
-        self.note(node, "joins", answer);
+        let (room, transaction) = (self.some_room(node), self.transaction());
+        let answer = self.in_room(node, room, Method::Put, "state/m.room.topic", json!({ "topic": format!("topic {transaction}") }));
+        self.note(node, room, &format!("sets topic {transaction}"), answer);
     }
 
     fn kick(&mut self, node: usize) {
-        let other = self.chance.index(self.users.len());
-        if other == node || other == 0 {
+        let (room, other) = (self.some_room(node), self.chance.index(self.users.len()));
+        if other == node || other == self.rooms[room].founder {
             return;
         }
         let verb = ["kick", "ban", "unban", "invite"][self.chance.index(4)];
-        let answer = self.in_room(node, Method::Post, verb, json!({ "user_id": self.users[other].id }));
-        self.note(node, &format!("{verb}s {other}"), answer);
+        if matches!(verb, "kick" | "ban") {
+            self.moved.insert((room, other));
+        }
+        let answer = self.in_room(node, room, Method::Post, verb, json!({ "user_id": self.users[other].id }));
+        self.note(node, room, &format!("{verb}s {other}"), answer);
     }
 
     fn promote(&mut self, node: usize) {
-        let other = self.chance.index(self.users.len());
-        let Some(answer) = self.in_room(node, Method::Get, "state/m.room.power_levels/", json!({})).filter(|answer| answer.status == 200)
-        else {
-            return;
-        };
+        let (room, other) = (self.some_room(node), self.chance.index(self.users.len()));
+        let levels = self.in_room(node, room, Method::Get, "state/m.room.power_levels/", json!({}));
+        let Some(answer) = levels.filter(|answer| answer.status == 200) else { return };
         let mut levels = answer.body;
         levels["users"][&self.users[other].id] = json!([0, 50, 100][self.chance.index(3)]);
-        let answer = self.in_room(node, Method::Put, "state/m.room.power_levels/", levels);
-        self.note(node, &format!("changes the power of {other}"), answer);
+        let answer = self.in_room(node, room, Method::Put, "state/m.room.power_levels/", levels);
+        self.note(node, room, &format!("changes the power of {other}"), answer);
     }
 
     fn redact(&mut self, node: usize) {
-        let Some((_, target)) = self.acknowledged.get(self.chance.index(self.acknowledged.len())).cloned() else { return };
-        let transaction = self.transaction();
-        let answer = self.in_room(node, Method::Put, &format!("redact/{}/{transaction}", encode(&target)), json!({}));
-        self.note(node, &format!("redacts {target}"), answer);
+        let Some(target) = self.acknowledged.get(self.chance.index(self.acknowledged.len())).cloned() else { return };
+        let (room, transaction) = (target.room, self.transaction());
+        let answer = self.in_room(node, room, Method::Put, &format!("redact/{}/{transaction}", encode(&target.event)), json!({}));
+        self.note(node, room, &format!("redacts {}", target.event), answer);
     }
 
     fn cut_or_heal(&mut self) {

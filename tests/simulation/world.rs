@@ -1,6 +1,10 @@
-//! The world of one seed: nodes with one user each, one room, and a network that does to requests what chance says.
+//! The world of one seed: nodes with one user each, their rooms, and a network that does to requests what chance says.
 
-use std::{cell::RefCell, collections::BTreeSet, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use inglenook::{
     Config,
@@ -8,9 +12,9 @@ use inglenook::{
 };
 use serde_json::{Value, json};
 
-use super::{chance::Chance, checks};
+use super::{chance::Chance, checks, devices::Sessions, rooms::Room};
 use crate::support::{
-    Answer, Network, User, encode,
+    Answer, Network, User,
     network::{Carried, Treatment},
     relay::Relay,
     room_path,
@@ -25,22 +29,41 @@ const MENDING_MILLIS: u64 = 3 * 60 * 60 * 1000;
 /// How long who speaks may take to acknowledge what a relay keeps, and to be sent it again: `docs/delivery.md`.
 const GRACE_MILLIS: u64 = 30 * 60 * 1000;
 
+/// An event that was acknowledged to a client, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) node: usize,
+    pub(crate) room: usize,
+    pub(crate) event: String,
+}
+
+/// The events or EDUs of a transaction.
+fn items<'a>(transaction: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
+    transaction[kind].as_array().into_iter().flatten()
+}
+
 /// The world.
 pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) chance: Chance,
     pub(crate) users: Vec<User>,
-    pub(crate) room: String,
-    /// The events that were acknowledged to a client, and whose.
-    pub(crate) acknowledged: Vec<(usize, String)>,
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) acknowledged: Vec<Acknowledged>,
     /// The messages from device to device that were acknowledged to a client: to whom, and what they say.
     pub(crate) whispers: Vec<(usize, u64)>,
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) down: BTreeSet<usize>,
     pub(crate) relays: Vec<Rc<Relay>>,
-    /// The nodes whose users have come back to the room, or have tried to.
-    pub(crate) returned: BTreeSet<usize>,
+    /// Rooms and nodes whose users have come there later than the first, or have come back, or have tried to.
+    pub(crate) returned: BTreeSet<(usize, usize)>,
+    /// The same, and those who were put out or have left, or whom somebody has tried to put out.
+    pub(crate) moved: BTreeSet<(usize, usize)>,
+    /// Rooms and nodes, and the events there up to which their users say that they have read, where it was not refused.
+    pub(crate) read: BTreeMap<(usize, usize), Vec<String>>,
+    pub(crate) sessions: Vec<Sessions>,
     pub(crate) transactions: u64,
+    /// Whether the network lies, also when all else is mended.
+    lies: bool,
     story: RefCell<Vec<String>>,
 }
 
@@ -60,38 +83,26 @@ impl World {
             network,
             chance,
             users,
-            room: String::new(),
+            rooms: Vec::new(),
             acknowledged: Vec::new(),
             whispers: Vec::new(),
             cut: BTreeSet::new(),
             down: BTreeSet::new(),
             relays,
             returned: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            read: BTreeMap::new(),
+            sessions: Vec::new(),
             transactions: 0,
+            lies: false,
             story,
         };
-        world.found_room();
+        world.tell(format!("{} nodes, {} relays", world.network.len(), world.relays.len()));
+        world.upload_first_keys();
+        world.found_rooms();
+        world.begin_sessions();
         world.unsettle();
         world
-    }
-
-    fn found_room(&mut self) {
-        let version = ["12", "11", "10", "6"][self.chance.index(4)];
-        let creation = json!({ "preset": "public_chat", "room_version": version, "name": "Hearth" });
-        self.room = self.network[0].create_room(&self.users[0], creation);
-        self.tell(format!("{} nodes, {} relays, room version {version}", self.network.len(), self.relays.len()));
-        for node in 1..self.network.len() {
-            self.invite_by_link(node);
-            let joined = self.join(node).expect("a join over a good network is answered");
-            assert_eq!(joined.status, 200, "{}", joined.body);
-        }
-        self.settle(60_000);
-    }
-
-    /// Whoever comes by a link learns from it where the first node is.
-    fn invite_by_link(&self, node: usize) {
-        let record = self.network[0].get(&self.users[0], "/_inglenook/record").ok().body;
-        self.network[node].put(&self.users[node], &format!("/_inglenook/records/{}", self.network[0].name()), record).ok();
     }
 
     /// From now on the network is slow, each time as much as it likes, loses and repeats.
@@ -116,11 +127,37 @@ impl World {
 
     /// From now on every transaction is dropped, and its sender is told that it arrived.
     pub(crate) fn swallow_transactions(&mut self) {
+        self.swallow(|_| true);
+    }
+
+    /// The same for those with an event of this room.
+    pub(crate) fn swallow_events_of(&mut self, room: usize) {
+        let id = self.rooms[room].id.clone();
+        self.swallow(move |body| items(body, "pdus").any(|event| event["room_id"] == id));
+    }
+
+    /// The same for those with an EDU of this type, and no event beside it.
+    pub(crate) fn swallow_edus(&mut self, kind: &'static str) {
+        self.swallow(move |body| items(body, "pdus").next().is_none() && items(body, "edus").any(|edu| edu["edu_type"] == kind));
+    }
+
+    /// A network that lies is never mended: what it has lost would be found again by what comes later.
+    fn swallow(&mut self, is_swallowed: impl Fn(&Value) -> bool + 'static) {
         let is_transaction = |carried: &Carried| carried.target.starts_with("/_matrix/federation/v1/send/");
         self.network.treat(move |carried| {
-            if is_transaction(carried) { Treatment::Answer(Response::ok(&json!({ "pdus": {} }))) } else { Treatment::Carry }
+            let is_lost = is_transaction(carried) && is_swallowed(&carried.body);
+            if is_lost { Treatment::Answer(Response::ok(&json!({ "pdus": {} }))) } else { Treatment::Carry }
         });
         self.network.delay(0);
+        self.lies = true;
+    }
+
+    /// Everybody does something, one after the other.
+    pub(crate) fn everybody(&mut self, act: impl Fn(&mut Self, usize)) {
+        for node in 0..self.users.len() {
+            act(self, node);
+            self.settle(5_000);
+        }
     }
 
     /// From now on the disks lose some of what they say they have written.
@@ -140,8 +177,13 @@ impl World {
 
     /// A request of a node's user, with the clock moving until it is answered; `None` where it never is.
     pub(crate) fn request(&self, node: usize, method: Method, target: &str, body: Value) -> Option<Answer> {
+        self.request_with(node, &self.users[node].token, method, target, body)
+    }
+
+    /// The same with another token.
+    pub(crate) fn request_with(&self, node: usize, token: &str, method: Method, target: &str, body: Value) -> Option<Answer> {
         let body = (method != Method::Get).then_some(body);
-        let mut pending = self.network[node].begin(method, target, Some(&self.users[node].token), body);
+        let mut pending = self.network[node].begin(method, target, Some(token), body);
         let mut waited = 0;
         loop {
             if let Some(answer) = pending.answer_if_any() {
@@ -156,16 +198,9 @@ impl World {
         }
     }
 
-    /// A node's user asks to join the room by way of all the others.
-    pub(crate) fn join(&self, node: usize) -> Option<Answer> {
-        let vias = (0..self.network.len()).filter(|other| *other != node).map(|other| self.network[other].name());
-        let query = vias.map(|name| format!("via={}&server_name={}", encode(&name), encode(&name))).collect::<Vec<_>>().join("&");
-        self.request(node, Method::Post, &format!("/_matrix/client/v3/join/{}?{query}", encode(&self.room)), json!({}))
-    }
-
-    /// A request below the room, in a node's user's name.
-    pub(crate) fn in_room(&self, node: usize, method: Method, below: &str, body: Value) -> Option<Answer> {
-        self.request(node, method, &room_path(&self.room, below), body)
+    /// A request below a room, in a node's user's name.
+    pub(crate) fn in_room(&self, node: usize, room: usize, method: Method, below: &str, body: Value) -> Option<Answer> {
+        self.request(node, method, &room_path(&self.rooms[room].id, below), body)
     }
 
     /// Lets so much time pass, in steps.
@@ -191,24 +226,32 @@ impl World {
         for (one, other) in std::mem::take(&mut self.cut) {
             self.network.heal(one, other);
         }
-        self.network.treat_well();
+        if !self.lies {
+            self.network.treat_well();
+        }
         self.network.delay(0);
         self.tell("everything is mended".into());
         self.settle(MENDING_MILLIS);
-        if checks::any_softly_failed(self) || checks::any_said_beside_a_join(self) {
-            self.tell("something is no part of what the last events of all build upon; all say one thing more".into());
-            self.say_one_thing_more();
+        let is_apart = |room: &usize| checks::any_softly_failed(self, *room) || checks::any_said_beside_a_join(self, *room);
+        let apart: Vec<_> = (0..self.rooms.len()).filter(is_apart).collect();
+        if !apart.is_empty() {
+            self.tell(format!("something is no part of what the last events of all build upon; all say one thing more in {apart:?}"));
+            self.say_one_thing_more(&apart);
         }
-        if checks::any_thought_at_relay(self) {
-            self.tell("an acknowledgement was lost; all say one thing more".into());
-            self.say_one_thing_more();
+        let thought: Vec<_> = (0..self.rooms.len()).filter(|room| checks::any_thought_at_relay(self, *room)).collect();
+        if !thought.is_empty() {
+            self.tell(format!("an acknowledgement was lost; all say one thing more in {thought:?}"));
+            self.say_one_thing_more(&thought);
             self.settle(GRACE_MILLIS);
         }
     }
 
-    fn say_one_thing_more(&mut self) {
+    fn say_one_thing_more(&mut self, rooms: &[usize]) {
         for node in 0..self.users.len() {
-            self.say(node);
+            let joined = self.rooms_of(node);
+            for room in rooms.iter().filter(|room| joined.contains(room)) {
+                self.speak_up(node, *room);
+            }
             self.settle(60_000);
         }
     }
