@@ -12,18 +12,18 @@ impl World {
         let up = self.up();
         let Some(node) = up.get(self.chance.index(up.len())).copied() else { return self.restart_one() };
         match self.chance.below(100) {
-            0..26 => self.say_somewhere(node),
+            0..26 => self.speak_somewhere(node),
             26..29 => self.whisper(node),
-            29..37 => self.set_topic(node),
-            37..45 => self.come_or_go(node),
+            29..35 => self.set_topic(node),
+            35..45 => self.come_or_go(node),
             45..50 => self.kick(node),
             50..54 => self.promote(node),
             54..58 => self.redact(node),
-            58..62 => self.set_join_rule(node),
-            62..64 => self.answer_a_knock(node),
-            64..66 => self.upgrade(node),
-            66..68 => self.follow(node),
-            68..72 => self.read_somewhere(node),
+            58..62 => self.change_join_rule(node),
+            62..66 => self.answer_a_knock(node),
+            66..67 => self.upgrade(node),
+            67..69 => self.follow(node),
+            69..72 => self.read_somewhere(node),
             72..75 => self.change_devices(node),
             75..80 => self.cut_or_heal(),
             80..85 => self.crash(node),
@@ -50,7 +50,8 @@ impl World {
 
     /// Notes what a node's user has done, and what became of it.
     pub(crate) fn tell_of(&self, node: usize, what: &str, answer: Option<&Answer>) {
-        let status = answer.map_or("nothing".into(), |answer| answer.status.to_string());
+        let code = |answer: &Answer| answer.body["errcode"].as_str().unwrap_or_default().to_owned();
+        let status = answer.map_or("nothing".into(), |answer| format!("{} {}", answer.status, code(answer)));
         self.tell(format!("node {node}: {what} → {status}"));
     }
 
@@ -59,7 +60,7 @@ impl World {
         self.transactions
     }
 
-    fn say_somewhere(&mut self, node: usize) {
+    pub(crate) fn speak_somewhere(&mut self, node: usize) {
         let room = self.some_room(node);
         self.say(node, room);
     }

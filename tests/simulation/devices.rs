@@ -69,7 +69,7 @@ impl World {
     }
 
     fn log_out(&mut self, node: usize) {
-        let Some(session) = self.sessions[node].more.last().cloned() else { return };
+        let Some(session) = self.sessions[node].more.last().cloned() else { return self.log_in(node) };
         let answer = self.request_with(node, &session.token, Method::Post, "/_matrix/client/v3/logout", json!({}));
         self.note_change(node, &format!("logs {} out", session.device), answer.as_ref());
         if answer.is_some_and(|answer| matches!(answer.status, 200 | 401)) {

@@ -17,6 +17,8 @@ const MAX_ROOMS: usize = 4;
 pub(crate) struct Room {
     pub(crate) id: String,
     pub(crate) version: String,
+    /// What the last one who has changed it has made it, as far as somebody was told so.
+    join_rule: &'static str,
     /// The node whose user has made it, and is never put out.
     pub(crate) founder: usize,
 }
@@ -41,6 +43,7 @@ impl World {
         let next = (founder + 1) % everybody.len();
         let some: Vec<_> = everybody.into_iter().filter(|node| *node == next || self.chance.percent(40)).collect();
         self.found_room(founder, "Circle", &some);
+        (0..self.rooms.len()).for_each(|room| self.set_join_rule(self.rooms[room].founder, room));
         self.settle(60_000);
     }
 
@@ -48,7 +51,7 @@ impl World {
         let version = self.some_version();
         let creation = json!({ "preset": "public_chat", "room_version": version, "name": name });
         let id = self.network[founder].create_room(&self.users[founder], creation);
-        let room = self.add_room(Room { id, version, founder });
+        let room = self.add_room(id, version, founder, "public");
         for node in members.iter().filter(|node| **node != founder) {
             let joined = self.enter("join", *node, room, &[founder]).expect("a join over a good network is answered");
             assert_eq!(joined.status, 200, "{}", joined.body);
@@ -59,9 +62,9 @@ impl World {
         VERSIONS[self.chance.index(VERSIONS.len())].to_owned()
     }
 
-    fn add_room(&mut self, room: Room) -> usize {
-        self.tell(format!("room {} is {}, of version {} and made by {}", self.rooms.len(), room.id, room.version, room.founder));
-        self.rooms.push(room);
+    fn add_room(&mut self, id: String, version: String, founder: usize, join_rule: &'static str) -> usize {
+        self.tell(format!("room {} is {id}, of version {version} and made by {founder}", self.rooms.len()));
+        self.rooms.push(Room { id, version, join_rule, founder });
         self.rooms.len() - 1
     }
 
@@ -107,14 +110,19 @@ impl World {
 
     pub(crate) fn come_or_go(&mut self, node: usize) {
         let room = self.chance.index(self.rooms.len());
-        let is_joined = self.rooms_of(node).contains(&room);
-        if is_joined && node != self.rooms[room].founder && self.chance.percent(50) {
-            self.moved.insert((room, node));
-            let answer = self.in_room(node, room, Method::Post, "leave", json!({}));
-            return self.note(node, room, "leaves", answer);
+        if self.rooms_of(node).contains(&room) {
+            let stays = node == self.rooms[room].founder || self.chance.percent(40);
+            return if stays { self.come("join", node, room) } else { self.leave(node, room) };
         }
-        let verb = if !is_joined && self.chance.percent(30) { "knock" } else { "join" };
+        let is_asked_to_knock = self.rooms[room].join_rule.starts_with("knock");
+        let verb = if self.chance.percent(if is_asked_to_knock { 80 } else { 10 }) { "knock" } else { "join" };
         self.come(verb, node, room);
+    }
+
+    fn leave(&mut self, node: usize, room: usize) {
+        self.moved.insert((room, node));
+        let answer = self.in_room(node, room, Method::Post, "leave", json!({}));
+        self.note(node, room, "leaves", answer);
     }
 
     fn come(&mut self, verb: &str, node: usize, room: usize) {
@@ -124,13 +132,19 @@ impl World {
             self.returned.insert((room, node));
         }
         let answer = self.enter(verb, node, room, &self.vias(node));
-        self.note(node, room, &format!("{verb}s"), answer);
+        if verb == "knock" && answer.as_ref().is_some_and(|answer| answer.status == 200) {
+            self.knocked.insert((room, node));
+        }
+        self.note(node, room, &format!("{verb}s at {}", self.rooms[room].join_rule), answer);
     }
 
     /// Opens or closes the door.
-    pub(crate) fn set_join_rule(&mut self, node: usize) {
+    pub(crate) fn change_join_rule(&mut self, node: usize) {
         let room = self.some_room(node);
-        let node = self.somebody_powerful(node, room);
+        self.set_join_rule(self.somebody_powerful(node, room), room);
+    }
+
+    fn set_join_rule(&mut self, node: usize, room: usize) {
         let rules = join_rules(&self.rooms[room].version);
         let rule = rules[self.chance.index(rules.len())];
         let mut content = json!({ "join_rule": rule });
@@ -139,19 +153,23 @@ impl World {
             content["allow"] = json!([{ "type": "m.room_membership", "room_id": self.rooms[other].id }]);
         }
         let answer = self.in_room(node, room, Method::Put, "state/m.room.join_rules/", content);
+        if answer.as_ref().is_some_and(|answer| answer.status == 200) {
+            self.rooms[room].join_rule = rule;
+        }
         self.note(node, room, &format!("makes the join rule {rule}"), answer);
     }
 
     /// Lets somebody in who has knocked, or sends them away.
     pub(crate) fn answer_a_knock(&mut self, node: usize) {
-        let room = self.some_room(node);
-        let node = self.somebody_powerful(node, room);
-        let knocking = self.in_room(node, room, Method::Get, "members?membership=knock", json!({}));
-        let knocking = knocking.and_then(|answer| Some(answer.body["chunk"].as_array()?.first()?["state_key"].clone()));
-        let Some(user) = knocking else { return };
+        let Some((room, guest)) = self.knocked.pop_first() else { return self.speak_somewhere(node) };
+        let host = self.somebody_powerful(node, room);
         let verb = if self.chance.percent(70) { "invite" } else { "kick" };
-        let answer = self.in_room(node, room, Method::Post, verb, json!({ "user_id": user }));
-        self.note(node, room, &format!("{verb}s {user}, who has knocked"), answer);
+        let answer = self.in_room(host, room, Method::Post, verb, json!({ "user_id": self.users[guest].id }));
+        let is_let_in = verb == "invite" && answer.as_ref().is_some_and(|answer| answer.status == 200);
+        self.note(host, room, &format!("{verb}s {guest}, who has knocked,"), answer);
+        if is_let_in && self.up().contains(&guest) {
+            self.come("join", guest, room);
+        }
     }
 
     /// Puts another room in the place of one.
@@ -165,7 +183,7 @@ impl World {
         let id = answer.as_ref().and_then(|answer| answer.body["replacement_room"].as_str().map(ToOwned::to_owned));
         self.note(node, room, &format!("upgrades the room to version {version}"), answer);
         let Some(id) = id else { return };
-        let new = self.add_room(Room { id, version, founder: node });
+        let new = self.add_room(id, version, node, self.rooms[room].join_rule);
         // What else was written is before these, in the same commit.
         for (room, below) in [(room, "state/m.room.tombstone/?format=event"), (new, "state/m.room.join_rules/?format=event")] {
             let last = self.in_room(node, room, Method::Get, below, json!({}));
@@ -191,6 +209,6 @@ impl World {
         let founder = self.users.iter().position(|user| *founder == user.id)?;
         let create = self.request(founder, Method::Get, &crate::support::room_path(&id, "state/m.room.create/"), json!({}))?;
         let version = create.body["room_version"].as_str()?.to_owned();
-        Some(self.add_room(Room { id, version, founder }))
+        Some(self.add_room(id, version, founder, "public"))
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) returned: BTreeSet<(usize, usize)>,
     /// The same, and those who were put out or have left, or whom somebody has tried to put out.
     pub(crate) moved: BTreeSet<(usize, usize)>,
+    /// Rooms and nodes whose users have knocked there and were not answered.
+    pub(crate) knocked: BTreeSet<(usize, usize)>,
     /// Rooms and nodes, and the events there up to which their users say that they have read, where it was not refused.
     pub(crate) read: BTreeMap<(usize, usize), Vec<String>>,
     pub(crate) sessions: Vec<Sessions>,
@@ -91,6 +93,7 @@ impl World {
             relays,
             returned: BTreeSet::new(),
             moved: BTreeSet::new(),
+            knocked: BTreeSet::new(),
             read: BTreeMap::new(),
             sessions: Vec::new(),
             transactions: 0,
