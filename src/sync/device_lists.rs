@@ -54,6 +54,10 @@ impl Circle {
         }
         let joined = |state| server.rooms.ask(room, move |view| is_joined(view, state, user));
         match (joined(before).await?, joined(after).await?) {
+            (true, true) if server.rooms.ask(room, |view| was_out(view, before, after, user)).await? => {
+                // Of the time between nobody has told.
+                self.came.append(&mut sharing::members(server, room.number).await?);
+            }
             (true, true) => {
                 let (mut came, mut went) = server.rooms.ask(room, |view| moved(view, before, after)).await?;
                 self.came.append(&mut came);
@@ -75,6 +79,20 @@ fn is_joined(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<bool, Ne
         Some(member) => is_join(view, member),
         None => Ok(false),
     }
+}
+
+/// Whether a user who is joined in both states was not all the time between, as far as is known here.
+fn was_out(view: &View<'_>, before: Snapshot, after: Snapshot, user: &UserId) -> Result<bool, Need> {
+    let member = |state: Snapshot| state.event(view, &StateEventType::RoomMember, user.as_str());
+    let (first, mut number) = (member(before)?, member(after)?);
+    while number != first {
+        let Some(event) = number.map(|number| view.event(number)).transpose()? else { return Ok(true) };
+        if event.pdu.content_str("membership").as_deref() != Some("join") {
+            return Ok(true);
+        }
+        number = event.decided.replaces;
+    }
+    Ok(false)
 }
 
 fn is_join(view: &View<'_>, member: EventNumber) -> Result<bool, Need> {

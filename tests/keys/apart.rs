@@ -116,3 +116,31 @@ fn a_claim_that_is_repeated_without_end_leaves_one_time_keys_for_others() {
     host.advance(60 * 60 * 1000);
     assert_eq!(claim_by(&peer), "K21");
 }
+
+/// A client that was away while its user left and came back does not know that there was a time of which nobody has told.
+#[test]
+fn who_was_in_the_room_all_along_may_have_other_devices_for_whom_has_left_and_come_back() {
+    let (network, alice, bob, room) = apart();
+    let token = |sync: &Value| sync["next_batch"].as_str().unwrap().to_owned();
+    let since = token(&network[1].sync(&bob, None));
+    network[1].leave(&bob, &room);
+    network.run();
+    let device = network[0].log_in(&alice);
+    upload_device(&network[0], &device, 3);
+    network.run();
+    join_via(&network, 1, &bob, &room, 0);
+    let sync = network[1].sync(&bob, Some(&since));
+    assert_eq!(lists(&sync), (vec![alice.id.as_str()], vec![]));
+    let later = network[1].sync(&bob, Some(&token(&sync)));
+    assert_eq!(lists(&later), (vec![], vec![]));
+}
+
+#[test]
+fn another_name_is_no_reason_to_ask_for_keys_again() {
+    let (network, _, bob, _) = apart();
+    let since = network[1].sync(&bob, None)["next_batch"].as_str().unwrap().to_owned();
+    let target = format!("/_matrix/client/v3/profile/{}/displayname", encode(&bob.id));
+    network[1].put(&bob, &target, json!({ "displayname": "Bob" })).ok();
+    network.run();
+    assert_eq!(lists(&network[1].sync(&bob, Some(&since))), (vec![], vec![]));
+}
