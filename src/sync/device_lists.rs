@@ -81,16 +81,19 @@ fn is_joined(view: &View<'_>, state: Snapshot, user: &UserId) -> Result<bool, Ne
     }
 }
 
-/// Whether a user who is joined in both states was not all the time between, as far as is known here.
+/// Whether a user who is joined in both states was not all the time between, as far as is known here. Who joins anew without another name
+/// was out, also where the server that let them in had not heard of that.
 fn was_out(view: &View<'_>, before: Snapshot, after: Snapshot, user: &UserId) -> Result<bool, Need> {
     let member = |state: Snapshot| state.event(view, &StateEventType::RoomMember, user.as_str());
     let (first, mut number) = (member(before)?, member(after)?);
     while number != first {
         let Some(event) = number.map(|number| view.event(number)).transpose()? else { return Ok(true) };
-        if event.pdu.content_str("membership").as_deref() != Some("join") {
+        number = event.decided.replaces;
+        let Some(replaced) = number.map(|number| view.event(number)).transpose()? else { return Ok(true) };
+        let is_same = |field: &str| event.pdu.content_str(field) == replaced.pdu.content_str(field);
+        if !is_same("membership") || (is_same("displayname") && is_same("avatar_url")) {
             return Ok(true);
         }
-        number = event.decided.replaces;
     }
     Ok(false)
 }

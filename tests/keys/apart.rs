@@ -135,6 +135,24 @@ fn who_was_in_the_room_all_along_may_have_other_devices_for_whom_has_left_and_co
     assert_eq!(lists(&later), (vec![], vec![]));
 }
 
+/// The same where the other server has not heard that the user was out, and has told of the device meanwhile.
+#[test]
+fn what_was_told_while_one_was_out_is_asked_for_by_whom_others_never_saw_leave() {
+    let (network, alice, bob, room) = apart();
+    let since = network[1].sync(&bob, None)["next_batch"].as_str().unwrap().to_owned();
+    let bobs = network[1].name();
+    network.treat(move |carried| {
+        let is_lost = carried.from == bobs && carried.target.contains("/send/");
+        if is_lost { Treatment::Lose } else { Treatment::Carry }
+    });
+    network[1].leave(&bob, &room);
+    network.run();
+    upload_device(&network[0], &network[0].log_in(&alice), 3);
+    network.run();
+    join_via(&network, 1, &bob, &room, 0);
+    assert_eq!(lists(&network[1].sync(&bob, Some(&since))), (vec![alice.id.as_str()], vec![]));
+}
+
 #[test]
 fn another_name_is_no_reason_to_ask_for_keys_again() {
     let (network, _, bob, _) = apart();
