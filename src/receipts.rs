@@ -112,7 +112,7 @@ impl NewReceipt {
     fn is_ahead_of(&self, old: &StoredReceipt, now: u64) -> bool {
         match (old.read_upto, self.read_upto) {
             (Some(old), Some(new)) => old < new,
-            _ => old.ts <= self.ts.unwrap_or(now) && old.event_id != self.event_id,
+            _ => old.ts < self.ts.unwrap_or(now) && old.event_id != self.event_id,
         }
     }
 }
@@ -156,7 +156,8 @@ fn write(
     if let Some(old) = old {
         batch.delete(change_key(room, old.position));
     }
-    let receipt = StoredReceipt { event_id, read_upto, ts: ts.unwrap_or(now), position };
+    // A clock that is ahead would otherwise keep later ones out.
+    let receipt = StoredReceipt { event_id, read_upto, ts: ts.map_or(now, |ts| ts.min(now)), position };
     let key = receipt_key(room, user, kind, thread.as_deref());
     let whose = Change { user: user.to_owned(), kind: kind.to_owned(), thread };
     batch.put_json(key.clone(), &receipt);

@@ -79,6 +79,13 @@ fn receipts_move_forward_and_are_of_their_senders() {
     scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &["$unknown"]), 0);
     scene.send_edu(B, "m.receipt", json!({ "!x:y": 5 }), 0);
     assert_eq!(receipts(&scene), read);
+    // An event that is still to come was read later.
+    let mut later = receipt(&scene, BOB, &["$unknown"]);
+    later[scene.room().id.as_str()]["m.read"][BOB]["data"]["ts"] = 1235.into();
+    scene.send_edu(B, "m.receipt", later, 0);
+    assert_eq!(receipts(&scene), json!({ "$unknown": { "m.read": { BOB: { "ts": 1235 } } } }));
+    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &[second.as_str()]), 0);
+    assert_eq!(receipts(&scene)["$unknown"]["m.read"][BOB]["ts"], 1235);
 }
 
 /// What a sync of a local user says since a token; of all if there is none.
