@@ -55,7 +55,11 @@ fn a_server_that_is_shut_out_says_nothing() {
 }
 
 fn receipt(scene: &Scene, user: &str, events: &[&str]) -> Value {
-    json!({ scene.room().id.as_str(): { "m.read": { user: { "event_ids": events, "data": { "ts": 1234 } } } } })
+    receipt_at(scene, user, events, 1234)
+}
+
+fn receipt_at(scene: &Scene, user: &str, events: &[&str], ts: u64) -> Value {
+    json!({ scene.room().id.as_str(): { "m.read": { user: { "event_ids": events, "data": { "ts": ts } } } } })
 }
 
 fn receipts(scene: &Scene) -> Value {
@@ -79,13 +83,25 @@ fn receipts_move_forward_and_are_of_their_senders() {
     scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &["$unknown"]), 0);
     scene.send_edu(B, "m.receipt", json!({ "!x:y": 5 }), 0);
     assert_eq!(receipts(&scene), read);
-    // An event that is still to come was read later.
-    let mut later = receipt(&scene, BOB, &["$unknown"]);
-    later[scene.room().id.as_str()]["m.read"][BOB]["data"]["ts"] = 1235.into();
-    scene.send_edu(B, "m.receipt", later, 0);
-    assert_eq!(receipts(&scene), json!({ "$unknown": { "m.read": { BOB: { "ts": 1235 } } } }));
-    scene.send_edu(B, "m.receipt", receipt(&scene, BOB, &[second.as_str()]), 0);
-    assert_eq!(receipts(&scene)["$unknown"]["m.read"][BOB]["ts"], 1235);
+}
+
+#[test]
+fn a_receipt_of_an_event_that_is_still_to_come_is_compared_by_its_time() {
+    let scene = Scene::new("12");
+    let known = scene.message("known");
+    scene.send(A, &[&known]);
+    let (read, now) = (|event: &str, ts| json!({ event: { "m.read": { BOB: { "ts": ts } } } }), scene.now());
+    for (event, ts, told) in [
+        (known.as_str(), 1234, read(known.as_str(), 1234)),
+        ("$unknown", 1235, read("$unknown", 1235)),
+        (known.as_str(), 1234, read("$unknown", 1235)),
+        // A clock that is ahead does not keep later ones out.
+        ("$other", now + 1_000_000, read("$other", now)),
+        (known.as_str(), now + 1, read(known.as_str(), now)),
+    ] {
+        scene.send_edu(B, "m.receipt", receipt_at(&scene, BOB, &[event], ts), 0);
+        assert_eq!(receipts(&scene), told);
+    }
 }
 
 /// What a sync of a local user says since a token; of all if there is none.
