@@ -11,7 +11,7 @@ let next = FIRST + Math.floor(Math.random() * (END - FIRST));
 
 /** A port that nobody listens on; one process is never given the same again before all others. */
 export async function freePort() {
-  for (let tries = FIRST; tries < END; tries += 1) {
+  for (let tries = END - FIRST; tries > 0; tries -= 1) {
     const port = next;
     next = port + 1 < END ? port + 1 : FIRST;
     if (await isFree(port)) return port;

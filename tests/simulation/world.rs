@@ -64,13 +64,13 @@ pub(crate) struct World {
     pub(crate) read: BTreeMap<(usize, usize), Vec<String>>,
     pub(crate) sessions: Vec<Sessions>,
     pub(crate) transactions: u64,
-    /// Whether the network lies, also when all else is mended.
+    /// Whether the network goes on to lie when all else is mended: the little that it swallows would be found again by what comes later.
     lies: bool,
     story: RefCell<Vec<String>>,
 }
 
 impl World {
-    /// Three to eight nodes, with no relay or some of up to three, whose users are all in one room.
+    /// Three to eight nodes, with no relay or some of up to three, whose users are in the rooms of `found_rooms`.
     pub(crate) fn new(seed: u64) -> Self {
         let chance = Chance::new(seed);
         let count = 3 + chance.index(3) + if chance.percent(20) { chance.index(4) } else { 0 };
@@ -137,14 +137,15 @@ impl World {
     pub(crate) fn swallow_events_of(&mut self, room: usize) {
         let id = self.rooms[room].id.clone();
         self.swallow(move |body| items(body, "pdus").any(|event| event["room_id"] == id));
+        self.lies = true;
     }
 
     /// The same for those with an EDU of this type, and no event beside it.
     pub(crate) fn swallow_edus(&mut self, kind: &'static str) {
         self.swallow(move |body| items(body, "pdus").next().is_none() && items(body, "edus").any(|edu| edu["edu_type"] == kind));
+        self.lies = true;
     }
 
-    /// A network that lies is never mended: what it has lost would be found again by what comes later.
     fn swallow(&mut self, is_swallowed: impl Fn(&Value) -> bool + 'static) {
         let is_transaction = |carried: &Carried| carried.target.starts_with("/_matrix/federation/v1/send/");
         self.network.treat(move |carried| {
@@ -152,7 +153,6 @@ impl World {
             if is_lost { Treatment::Answer(Response::ok(&json!({ "pdus": {} }))) } else { Treatment::Carry }
         });
         self.network.delay(0);
-        self.lies = true;
     }
 
     /// Everybody does something, one after the other.
