@@ -91,12 +91,12 @@ pub(crate) async fn recommended(server: &Server, room: &Room, events: Vec<Checke
 async fn judge(server: &Server, room: &Room, policy: &Policy, events: Vec<(CheckedPdu, bool)>) -> Result<Vec<(CheckedPdu, bool)>, Error> {
     let (mut judged, mut asked, until) = (Vec::new(), 0, server.now() + PATIENCE_MILLIS);
     for (event, is_shut_out) in events {
-        if is_shut_out {
-            judged.push((event, false));
-            continue;
-        }
         if policy.recommends(event.pdu(), &room.version) {
             judged.push((event, true));
+            continue;
+        }
+        if is_shut_out {
+            judged.push((event, false));
             continue;
         }
         // Whoever is away now is away for all of them, and so is who takes too long for all of them together.
